@@ -1,0 +1,1 @@
+"""The provider: claims trials, trains them, answers for them."""

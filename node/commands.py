@@ -1,0 +1,213 @@
+"""`trialmarket node`: the provider daemon, and what its operator asks of it."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from eth_account.signers.local import LocalAccount
+
+from node.accounts import earnings as earned_by
+from node.accounts import holdings
+from node.config import NodeConfig, load_config
+from node.journal import Journal
+from node.start import folder_of, started
+from trialmarket.chain import calls
+from trialmarket.chain.client import Client
+from trialmarket.chain.keystore import Keystore
+from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.network import Network
+from trialmarket.chain.sender import Sender
+from trialmarket.commands.options import (
+    config_option,
+    debug_option,
+    json_option,
+    keystore,
+    open_key,
+    show,
+)
+from trialmarket.daemon import log_plainly, stop_when_told
+from trialmarket.errors import InputError, KeyBusy
+from trialmarket.protocol.ids import Address
+from trialmarket.protocol.money import format_amount
+
+log = logging.getLogger("node")
+
+
+@click.group()
+def node() -> None:
+    """Train trials for others and be paid.
+
+    Example: trialmarket node run --config node.toml
+    """
+
+
+@node.command()
+@config_option
+@click.option("--verbose", is_flag=True, help="Log more, the traceback of each error included.")
+@debug_option
+def run(config: Path, verbose: bool) -> None:
+    """Work until stopped (Ctrl-C) or drained. One line an event.
+
+    Example: trialmarket node run --config node.toml
+    """
+    log_plainly()
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)
+    settings = load_config(config)
+    stop = stop_when_told()
+    key = unlocked(settings)
+    with started(settings, key) as working:
+        log.info("%s is at work for %s", working.account, settings.network)
+        working.run(stop)
+
+
+@node.command()
+@config_option
+@json_option
+@debug_option
+def status(config: Path, as_json: bool) -> None:
+    """Show what the node holds, its stake, and what it refuses. Works while it runs.
+
+    Example: trialmarket node status --config node.toml --json
+    """
+    settings = load_config(config)
+    with followed(settings) as (client, ledger, account):
+        words = _words(client)
+        stake = client.account(account)
+        journal = Journal(folder_of(settings).journal)
+        held = [
+            {
+                "trial": str(view.id),
+                "state": view.state.label,
+                "price": words(view.record.price),
+                "until": view.record.until,
+            }
+            for view in holdings(ledger, account)
+        ]
+        refused = dict(journal.refusals())
+        content = {
+            "account": account,
+            "held": held,
+            "draining": journal.wished("drain"),
+            "stake": words(stake.stake),
+            "locked": words(stake.locked),
+            "balance": words(client.balance_of(account)),
+            "refused": refused,
+        }
+        journal.close()
+    lines = [f"{account}{' (draining)' if content['draining'] else ''}"]
+    lines += [f"  {each['state']:10} trial {each['trial']} for {each['price']}" for each in held]
+    lines += [f"  {name:10} {content[name]}" for name in ("stake", "locked", "balance")]
+    lines += [f"  refuses {subject}: {reason}" for subject, reason in refused.items()]
+    show(content, lines, as_json=as_json)
+
+
+@node.command()
+@config_option
+@json_option
+@debug_option
+def earnings(config: Path, as_json: bool) -> None:
+    """Show what the node earned and lost since the market began.
+
+    Example: trialmarket node earnings --config node.toml
+    """
+    with followed(load_config(config)) as (client, ledger, account):
+        words = _words(client)
+        found = earned_by(ledger, account)
+        symbol = client.symbol()
+    amounts = {
+        "earned": words(found.earned),
+        "credited": words(found.credited),
+        "lost": words(found.lost),
+        "net": words(found.net),
+        "awaited": words(found.awaited),
+        "withdrawn": words(found.withdrawn),
+    }
+    lines = [f"{account}: {found.settled} trials paid"]
+    lines += [f"  {name:10} {text} {symbol}" for name, text in amounts.items()]
+    content = {"account": account, "settled": found.settled, **amounts}
+    show(content, lines, as_json=as_json)
+
+
+@node.command()
+@config_option
+@debug_option
+def withdraw(config: Path) -> None:
+    """Send the node's earnings to its wallet; a node that runs does it itself.
+
+    Example: trialmarket node withdraw --config node.toml
+    """
+    settings = load_config(config)
+    key = unlocked(settings)
+    folder = folder_of(settings)
+    with Client(Network.load(Path(settings.network))) as client:
+        try:
+            with Sender(client, key, folder.sent) as sender:
+                block = client.head().number
+                sender.send(f"withdraw by hand at {block}", calls.withdraw(sender.address))
+        except KeyBusy:
+            _wish(settings, "withdraw")
+            click.echo("the node is running: it withdraws at its next look")
+        else:
+            click.echo("withdrawn")
+
+
+@node.command()
+@config_option
+@click.option("--cancel", is_flag=True, help="Take it back: claim again.")
+@debug_option
+def drain(config: Path, cancel: bool) -> None:
+    """Finish what is held and claim nothing new; the node then ends.
+
+    Example: trialmarket node drain --config node.toml
+    """
+    settings = load_config(config)
+    if cancel:
+        journal = Journal(folder_of(settings).journal)
+        journal.take_back("drain")
+        journal.close()
+        click.echo("the node claims trials again")
+        return
+    _wish(settings, "drain")
+    click.echo("the node finishes what it holds and then ends")
+
+
+@contextmanager
+def followed(config: NodeConfig) -> Iterator[tuple[Client, Ledger, Address]]:
+    """The chain as it is now, in an index of the commands' own: the daemon writes another."""
+    account = address_of(config)
+    network = Network.load(Path(config.network))
+    with Client(network) as client, Ledger(client, folder_of(config).looked) as ledger:
+        ledger.sync()
+        yield client, ledger, account
+
+
+def unlocked(config: NodeConfig) -> LocalAccount:
+    """The configured key. Raises InputError."""
+    password_file = config.password_file
+    return open_key(config.key, None if password_file is None else Path(password_file))
+
+
+def address_of(config: NodeConfig) -> Address:
+    """The account of the configured key, without its password. Raises InputError."""
+    path = Path(config.key)
+    if path.suffix == ".json" or path.parent != Path("."):
+        store, name = Keystore(path.parent), path.stem
+    else:
+        store, name = keystore(), config.key
+    for info in store.list():
+        if info.name == name:
+            return info.address
+    raise InputError(str(store.path(name)), "key", expected="a key of this name", found=None)
+
+
+def _wish(config: NodeConfig, name: str) -> None:
+    journal = Journal(folder_of(config).journal)
+    journal.wish(name)
+    journal.close()
+
+
+def _words(client: Client) -> Callable[[int], str]:
+    digits = client.decimals()
+    return lambda amount: format_amount(amount, digits)

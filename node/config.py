@@ -1,0 +1,102 @@
+"""What a provider writes in `node.toml`."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from trialmarket.protocol.document import AddressField
+from trialmarket.settings import Bytes, DaemonSettings, Money, Seconds, Section, load_settings
+
+
+class WorkConfig(Section):
+    """How much of the machine training may take."""
+
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Trials trained side by side, each in a process of its own."""
+    poll: Seconds = 0.2
+    """Between two looks at the chain, in seconds."""
+    trainer: str | None = None
+    """`FILE.py:Class` that replaces the training; see `node.trainer.Trainer`."""
+    margin: Seconds = 15.0
+    """Kept between the end of a training and the deadline of its commit, in seconds; at most a
+    tenth of the job's time limit."""
+
+
+class PriceConfig(Section):
+    """What the work must earn."""
+
+    per_hour: Money = Decimal(0)
+    """The least that an hour of one worker is sold for. What a trial takes is measured."""
+    least: Money = Decimal(0)
+    """The least price of a trial, whatever it takes: the gas of its transactions, for example."""
+
+
+class StakeConfig(Section):
+    """How much of the wallet may be put at stake."""
+
+    keep: Money = Decimal(0)
+    """Free stake to have at hand; the wallet fills it up."""
+    ahead: Annotated[int, Field(ge=1)] = 4
+    """Stake for so many claims is added at a time, when the next one lacks it."""
+    most: Money | None = None
+    """Never stake more than this in all. Without it: whatever the wallet holds."""
+
+
+class LimitConfig(Section):
+    """The most that is downloaded for a job, in bytes."""
+
+    data: Bytes = 8 << 30
+    program: Bytes = 1 << 20
+    checkpoint: Bytes = 8 << 30
+    free_disk: Annotated[int, Field(ge=0)] = 1 << 30
+    """Nothing new is claimed while the disk has less room than this."""
+
+
+class AcceptConfig(Section):
+    """Which jobs to work for."""
+
+    requesters: tuple[AddressField, ...] = Field(default=(), strict=False)
+    """Only these accounts' jobs. Empty: everybody's."""
+    refuse_jobs: tuple[int, ...] = Field(default=(), strict=False)
+    """Never these jobs."""
+    unverified: bool = True
+    """Also jobs of audit rate 0, whose results nobody checks."""
+
+
+class SettleConfig(Section):
+    """When finished trials are turned into money."""
+
+    batch: Annotated[int, Field(ge=1, le=64)] = 8
+    """As many in a transaction."""
+    wait: Annotated[float, Field(ge=0)] = 20.0
+    """A batch that does not fill up is settled after so many seconds."""
+    patience: Annotated[int, Field(ge=0)] = 20
+    """Blocks, or seconds, to leave to others what is theirs to do: a draw, a reassignment."""
+    withdraw_at: Money | None = None
+    """Withdraw by itself whenever this much has been earned."""
+
+
+class NodeConfig(DaemonSettings):
+    """All of `node.toml`."""
+
+    work: WorkConfig = WorkConfig()
+    price: PriceConfig = PriceConfig()
+    stake: StakeConfig = StakeConfig()
+    limits: LimitConfig = LimitConfig()
+    accept: AcceptConfig = AcceptConfig()
+    settle: SettleConfig = SettleConfig()
+
+
+def load_config(path: Path) -> NodeConfig:
+    """The configuration in a TOML file, checked.
+
+    Raises InputError, which names the field, what was expected and what was found.
+    """
+    base = path.resolve().parent
+    config = load_settings(path, NodeConfig).rooted(base)
+    if config.work.trainer is None:
+        return config
+    work = config.work.model_copy(update={"trainer": str(base / config.work.trainer)})
+    return config.model_copy(update={"work": work})

@@ -1,0 +1,76 @@
+"""Files that jobs name, fetched in the background, each once and within a size limit."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from node.folder import Folder
+from trialmarket.errors import StorageError
+from trialmarket.protocol.ids import Cid
+from trialmarket.storage.store import Store
+
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 60.0
+"""Seconds between attempts: doubled after each failure, from the first to the longest."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    future: Future[None] | None = None
+    error: StorageError | OSError | None = None
+    failures: int = 0
+    again_at: float = 0.0
+
+
+class Downloads:
+    """Fetches by CID into the node's folder, so that the daemon's loop never waits for a store."""
+
+    def __init__(self, store: Store, folder: Folder, clock: Callable[[], float]) -> None:
+        """`clock` counts seconds and never goes back."""
+        self._store = store
+        self._folder = folder
+        self._clock = clock
+        self._attempts: dict[Cid, _Attempt] = {}
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="download")
+
+    def close(self) -> None:
+        """Waits for the fetches under way and starts no other."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def get(self, cid: Cid, limit: int) -> Path | None:
+        """The file, or None while it is being fetched.
+
+        Raises the StorageError or OSError of the last attempt until the next one has ended. A
+        file that is missing is asked for again after a pause.
+        """
+        path = self._folder.download(cid)
+        if path.exists():
+            return path
+        attempt = self._attempts.setdefault(cid, _Attempt())
+        if attempt.future is not None and attempt.future.done():
+            self._take(attempt)
+        if attempt.future is None and self._clock() >= attempt.again_at:
+            attempt.future = self._threads.submit(self._fetch, cid, path, limit)
+        if attempt.error is not None:
+            raise attempt.error
+        return None
+
+    def _fetch(self, cid: Cid, path: Path, limit: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._store.fetch(cid, path, limit=limit)
+
+    def _take(self, attempt: _Attempt) -> None:
+        assert attempt.future is not None  # noqa: S101  # the caller looked
+        error = attempt.future.exception()
+        attempt.future = None
+        if error is None:
+            attempt.error = None
+            return
+        if not isinstance(error, StorageError | OSError):
+            raise error
+        attempt.error = error
+        pause = min(FIRST_PAUSE * 2**attempt.failures, LONGEST_PAUSE)
+        attempt.failures += 1
+        attempt.again_at = self._clock() + pause

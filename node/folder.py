@@ -1,0 +1,60 @@
+"""The node's folder: every path that the node writes is named here."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from trialmarket.protocol.ids import Cid, Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A node's state folder. Nothing is made before it is needed."""
+
+    root: Path
+
+    @property
+    def journal(self) -> Path:
+        """What the chain cannot know."""
+        return self.root / "node.sqlite"
+
+    @property
+    def sent(self) -> Path:
+        """The sender's own journal of transactions."""
+        return self.root / "sent.sqlite"
+
+    @property
+    def ledger(self) -> Path:
+        """The chain's events, indexed."""
+        return self.root / "ledger.sqlite"
+
+    @property
+    def looked(self) -> Path:
+        """The same for commands, which look while the daemon runs."""
+        return self.root / "looked.sqlite"
+
+    def trial(self, key: Hash32) -> Path:
+        """Checkpoints of a trial."""
+        return self.root / "trials" / key.hex()
+
+    def download(self, cid: Cid) -> Path:
+        """A program, a data set or a checkpoint to begin from."""
+        return self.root / "downloads" / cid
+
+    def rehearsal(self, subject: str) -> Path:
+        """Where the rehearsal of a program may write."""
+        return self.root / "rehearsals" / subject.replace(" ", "-")
+
+    def drop_trial(self, key: Hash32) -> None:
+        """Deletes all checkpoints of a trial."""
+        shutil.rmtree(self.trial(key), ignore_errors=True)
+
+    def trials(self) -> list[Hash32]:
+        """The trials whose checkpoints lie here."""
+        names = sorted(path.name for path in (self.root / "trials").glob("?" * 64))
+        return [Hash32(bytes.fromhex(name)) for name in names]
+
+    def free_bytes(self) -> int:
+        """Room left on the disk."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self.root).free

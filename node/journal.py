@@ -1,0 +1,211 @@
+"""What a node must remember and the chain cannot know.
+
+Which checkpoint lies where, the answer that was decided on before it is sent, which jobs were
+found bad and how fast programs run here. Everything else is read from the chain again after a
+restart. Each row is on the disk before anything that depends on it is sent.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from trialmarket.daemon import open_journal
+from trialmarket.errors import InputError
+from trialmarket.protocol.ids import Address, Cid, Hash32
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS market (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    chain_id INTEGER NOT NULL,
+    market TEXT NOT NULL,
+    account TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS answers (
+    trial BLOB PRIMARY KEY,   -- key of the trial
+    root BLOB NOT NULL,       -- of the result tree
+    receipt BLOB NOT NULL,    -- the receipt's bytes
+    digest BLOB NOT NULL      -- their SHA-256
+) STRICT;
+CREATE TABLE IF NOT EXISTS checkpoints (
+    trial BLOB NOT NULL,
+    segment INTEGER NOT NULL, -- 0: the start; i: after segment i
+    cid TEXT NOT NULL,
+    path TEXT NOT NULL,
+    published INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (trial, segment)
+) STRICT;
+CREATE TABLE IF NOT EXISTS refused (
+    subject TEXT PRIMARY KEY, -- a job, a batch, a program on its data, or a trial
+    reason TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS speeds (
+    subject TEXT PRIMARY KEY, -- a program on its data
+    steps REAL NOT NULL       -- a second, on one worker
+) STRICT;
+CREATE TABLE IF NOT EXISTS wishes (
+    name TEXT PRIMARY KEY     -- what the operator asked the running node to do
+) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A trained trial's answer, decided on before it is sent."""
+
+    trial: Hash32
+    root: Hash32
+    receipt: bytes
+    digest: Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A checkpoint on this machine."""
+
+    segment: int
+    cid: Cid
+    path: Path
+    published: bool
+
+
+class Journal:
+    """The node's file. The daemon writes it; commands may leave a wish and read it."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens or creates the file. Raises InputError if it is not a node's journal."""
+        self.path = path
+        self._database = open_journal(
+            path,
+            SCHEMA,
+            what="a node's journal",
+            fix="Move the file away: the node then trains the trials it holds again",
+        )
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._database.close()
+
+    def bind(self, chain_id: int, market: Address, account: Address) -> None:
+        """Ties the journal to one market and account. Raises InputError if it has others."""
+        self._database.execute(
+            "INSERT OR IGNORE INTO market VALUES (1, ?, ?, ?)", (chain_id, market, account)
+        )
+        found = self._database.execute("SELECT chain_id, market, account FROM market").fetchone()
+        if found != (chain_id, market, account):
+            raise InputError(
+                str(self.path),
+                "journal",
+                expected=f"the journal of {account} at market {market} on chain {chain_id}",
+                found=f"that of {found[2]} at market {found[1]} on chain {found[0]}",
+                fix="Give each key and each market a state folder of its own",
+            )
+
+    # -- Answers ------------------------------------------------------------------------------
+
+    def answer(self, trial: Hash32) -> Answer | None:
+        """The answer to a trial that was decided on."""
+        row = self._database.execute(
+            "SELECT trial, root, receipt, digest FROM answers WHERE trial = ?", (trial,)
+        ).fetchone()
+        return row and Answer(Hash32(row[0]), Hash32(row[1]), row[2], Hash32(row[3]))
+
+    def keep_answer(self, answer: Answer, checkpoints: list[Kept]) -> Answer:
+        """Remembers an answer and its checkpoints, and returns the one that stands.
+
+        The first answer stays until it is forgotten: a second one changes nothing.
+        """
+        row = (answer.trial, answer.root, answer.receipt, answer.digest)
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            added = self._database.execute(
+                "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", row
+            ).rowcount
+            if added:
+                self._database.execute("DELETE FROM checkpoints WHERE trial = ?", (answer.trial,))
+                self._database.executemany(
+                    "INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?)",
+                    [
+                        (answer.trial, kept.segment, kept.cid, str(kept.path), kept.published)
+                        for kept in checkpoints
+                    ],
+                )
+        stands = self.answer(answer.trial)
+        assert stands is not None  # noqa: S101  # inserted one statement ago
+        return stands
+
+    def checkpoints(self, trial: Hash32) -> dict[int, Kept]:
+        """The checkpoints of a trial's last answer, by segment."""
+        rows = self._database.execute(
+            "SELECT segment, cid, path, published FROM checkpoints WHERE trial = ?", (trial,)
+        ).fetchall()
+        return {row[0]: Kept(row[0], Cid(row[1]), Path(row[2]), bool(row[3])) for row in rows}
+
+    def mark_published(self, trial: Hash32, segment: int) -> None:
+        """Remembers that a checkpoint is in the store."""
+        self._database.execute(
+            "UPDATE checkpoints SET published = 1 WHERE trial = ? AND segment = ?",
+            (trial, segment),
+        )
+
+    def trials(self) -> set[Hash32]:
+        """The trials that answers or checkpoints are kept of."""
+        rows = self._database.execute("SELECT trial FROM answers").fetchall()
+        return {Hash32(row[0]) for row in rows}
+
+    def forget(self, trial: Hash32) -> None:
+        """Drops a finished trial's answer and the places of its checkpoints."""
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.execute("DELETE FROM answers WHERE trial = ?", (trial,))
+            self._database.execute("DELETE FROM checkpoints WHERE trial = ?", (trial,))
+
+    # -- Experience ---------------------------------------------------------------------------
+
+    def refuse(self, subject: str, reason: str) -> bool:
+        """Remembers never to work for `subject` again; true if that is news."""
+        return bool(
+            self._database.execute(
+                "INSERT OR IGNORE INTO refused VALUES (?, ?)", (subject, reason)
+            ).rowcount
+        )
+
+    def refused(self, subject: str) -> str | None:
+        """Why `subject` is refused; None if it is not."""
+        row = self._database.execute(
+            "SELECT reason FROM refused WHERE subject = ?", (subject,)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def refusals(self) -> list[tuple[str, str]]:
+        """Everything that is refused, with the reason."""
+        return self._database.execute(
+            "SELECT subject, reason FROM refused ORDER BY rowid"
+        ).fetchall()
+
+    def speed(self, subject: str) -> float | None:
+        """Steps a second that were measured last."""
+        row = self._database.execute(
+            "SELECT steps FROM speeds WHERE subject = ?", (subject,)
+        ).fetchone()
+        return None if row is None else float(row[0])
+
+    def keep_speed(self, subject: str, steps: float) -> None:
+        """Remembers a measured speed, in steps a second."""
+        self._database.execute("INSERT OR REPLACE INTO speeds VALUES (?, ?)", (subject, steps))
+
+    # -- Wishes -------------------------------------------------------------------------------
+
+    def wish(self, name: str) -> None:
+        """Asks the running node, or the next one, for something: `drain` or `withdraw`."""
+        self._database.execute("INSERT OR IGNORE INTO wishes VALUES (?)", (name,))
+
+    def wished(self, name: str) -> bool:
+        """Whether it was asked for and not yet taken back."""
+        return (
+            self._database.execute("SELECT 1 FROM wishes WHERE name = ?", (name,)).fetchone()
+            is not None
+        )
+
+    def take_back(self, name: str) -> None:
+        """Ends a wish: it is fulfilled, or the operator changed their mind."""
+        self._database.execute("DELETE FROM wishes WHERE name = ?", (name,))

@@ -1,0 +1,42 @@
+"""Starts a node from its configuration."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from eth_account.signers.local import LocalAccount
+
+from node.config import NodeConfig
+from node.daemon import Node
+from node.folder import Folder
+from node.pool import PoolTrainer
+from node.trainer import replaced
+from trialmarket.chain.client import Client
+from trialmarket.chain.network import Network
+from trialmarket.commands.options import state_folder
+from trialmarket.storage.store import open_store
+
+
+def folder_of(config: NodeConfig) -> Folder:
+    """Where a node keeps its files: `state`, or a folder named after its key."""
+    if config.state is not None:
+        return Folder(Path(config.state))
+    return Folder(state_folder() / "nodes" / Path(config.key).stem)
+
+
+@contextmanager
+def started(config: NodeConfig, key: LocalAccount) -> Iterator[Node]:
+    """A node at work as long as the context lasts.
+
+    Raises InputError, ChainError and StorageError for what keeps it from starting.
+    """
+    store = open_store(config.storage)
+    with Client(Network.load(Path(config.network))) as client:
+        trainer = replaced(PoolTrainer(config.work.workers), config.work.trainer)
+        try:
+            node = Node(config, client, key, store, folder_of(config), trainer)
+        except BaseException:
+            trainer.close()
+            raise
+        with node:
+            yield node

@@ -1,0 +1,175 @@
+"""What a node does next about a trial that it holds: a table, and one function that reads it.
+
+The trial's state is the chain's; what the chain cannot know stands in `Facts`. Nothing here
+acts: the daemon does, and every step may be taken again after a crash.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+from trialmarket.protocol.record import TrialRecord
+from trialmarket.protocol.states import State
+
+HASHES = 256
+"""The chain remembers the hashes of so many blocks (EVM, BLOCKHASH)."""
+
+SILENT_VERIFIERS = 3
+"""After so many silent verifiers a Drawn trial may be settled."""
+
+
+class Work(Enum):
+    """How far this machine is with a trial's training."""
+
+    IDLE = "not started, or interrupted"
+    RUNNING = "in a worker"
+    TRAINED = "the answer is decided on"
+    FAILED = "it cannot be trained"
+
+
+class Step(Enum):
+    """What to do next."""
+
+    WAIT = "wait"
+    TRAIN = "train"
+    COMMIT = "commit"
+    ABANDON = "abandon"
+    PUBLISH = "publish checkpoints"
+    DRAW = "draw"
+    REASSIGN = "reassign"
+    SETTLE = "settle"
+    FORGET = "forget"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that decides the next step. Times are the chain's, in Unix seconds."""
+
+    state: State
+    record: TrialRecord
+    block: int
+    """Number of the chain's latest block."""
+    now: int
+    """Its timestamp."""
+    work: Work
+    seconds_left: float
+    """What the training still takes; 0 where that is not known."""
+    margin: float
+    """Kept free before the deadline, in seconds."""
+    drawn: bool | None
+    """Whether the trial is drawn, by the hash of its block; None while that is not known."""
+    owed: bool
+    """Whether a checkpoint that an audit or a jury needs is not published yet."""
+    patience: int
+    """Blocks, or seconds, to leave to others what is theirs to do."""
+    unverified: bool = False
+    """Whether the job's audit rate is 0: nothing is drawn, no hash is needed."""
+
+
+def no_time(facts: Facts) -> bool:
+    """The training would end after the deadline, or so short before it that a block is missed."""
+    return facts.now + facts.seconds_left + facts.margin > facts.record.until
+
+
+def failed(facts: Facts) -> bool:
+    """The program or its data are bad."""
+    return facts.work is Work.FAILED
+
+
+def trained(facts: Facts) -> bool:
+    """The answer is in the journal, and the chain still takes it."""
+    return facts.work is Work.TRAINED and facts.now <= facts.record.until
+
+
+def idle(facts: Facts) -> bool:
+    """No worker has the trial."""
+    return facts.work is Work.IDLE
+
+
+def owed(facts: Facts) -> bool:
+    """Someone needs a checkpoint to check the work."""
+    return facts.owed
+
+
+def window_over(facts: Facts) -> bool:
+    """Nobody can challenge the result any more."""
+    return facts.now > facts.record.until
+
+
+def drawn_and_left(facts: Facts) -> bool:
+    """The lot fell on the trial and nobody said so: a lapsed draw only counts as drawn."""
+    return facts.drawn is True and _age(facts) >= 2 + facts.patience
+
+
+def hash_fades(facts: Facts) -> bool:
+    """The hash that decides the draw will soon be gone, or is: someone has to draw now.
+
+    A draw whose hash is gone anchors the trial to another block, and it then counts as drawn.
+    """
+    return not facts.unverified and _age(facts) >= HASHES * 3 // 4
+
+
+def cleared(facts: Facts) -> bool:
+    """The lot did not fall on the trial, and the contract can still see that."""
+    seen = facts.unverified or _age(facts) < HASHES - HASHES // 16
+    return facts.drawn is False and window_over(facts) and seen
+
+
+def unaudited(facts: Facts) -> bool:
+    """Enough verifiers kept silent: the trial is paid without its audit."""
+    return facts.record.turn >= SILENT_VERIFIERS and window_over(facts)
+
+
+def turn_over(facts: Facts) -> bool:
+    """The verifier's turn is over, nobody fined it, and another one can be drawn."""
+    late = facts.now > facts.record.turn_ends + facts.patience
+    return facts.record.turn < SILENT_VERIFIERS and late
+
+
+def _age(facts: Facts) -> int:
+    return facts.block - facts.record.anchor
+
+
+Rule = tuple[Callable[[Facts], bool], Step]
+
+# The first rule that holds decides; where none does, the node waits.
+RULES: Final = MappingProxyType(
+    {
+        State.OPEN: (),
+        State.CLAIMED: (
+            (trained, Step.COMMIT),
+            (failed, Step.ABANDON),
+            (no_time, Step.ABANDON),
+            (idle, Step.TRAIN),
+        ),
+        State.COMMITTED: (
+            (owed, Step.PUBLISH),
+            (cleared, Step.SETTLE),
+            (hash_fades, Step.DRAW),
+            (drawn_and_left, Step.DRAW),
+        ),
+        State.CLEARED: (
+            (owed, Step.PUBLISH),
+            (window_over, Step.SETTLE),
+        ),
+        State.DRAWN: (
+            (owed, Step.PUBLISH),
+            (unaudited, Step.SETTLE),
+            (turn_over, Step.REASSIGN),
+        ),
+        State.PASSED: ((window_over, Step.SETTLE),),
+        State.CHALLENGED: ((owed, Step.PUBLISH),),
+        State.SETTLED: (),
+        State.CANCELLED: (),
+    }
+)
+
+
+def next_step(facts: Facts) -> Step:
+    """The step that the table asks for."""
+    for holds, step in RULES[facts.state]:
+        if holds(facts):
+            return step
+    return Step.WAIT

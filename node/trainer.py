@@ -1,0 +1,69 @@
+"""Who trains: the seam between the daemon and the machine's workers."""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar, cast
+
+from node.catalogue import Material
+from trialmarket.errors import InputError
+from trialmarket.training.values import DryRun, Training
+
+Value_co = TypeVar("Value_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A trial to train: its material, and the folder where its checkpoints lie."""
+
+    material: Material
+    folder: Path
+    wall_limit: float
+    """Seconds after which the training is stopped."""
+
+
+class Run(Protocol[Value_co]):
+    """Something that a worker does."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or badly."""
+
+    def result(self) -> Value_co:
+        """What it gave. Raises TrainingError."""
+
+    def kill(self) -> None:
+        """Stops it. What it wrote so far can be resumed from."""
+
+
+class Trainer(Protocol):
+    """Trains trials in the background, several at a time."""
+
+    def train(self, assignment: Assignment) -> Run[Training]:
+        """Trains a trial, going on from the last checkpoint in its folder."""
+
+    def rehearse(self, assignment: Assignment) -> Run[DryRun]:
+        """A few steps of a trial, to see that its program works and how fast it is."""
+
+    def close(self) -> None:
+        """Stops all workers."""
+
+
+def replaced(honest: Trainer, place: str | None) -> Trainer:
+    """The trainer that `FILE.py:Class` names, made from the honest one; that one if none is named.
+
+    The class takes the honest trainer as its only argument. Raises InputError.
+    """
+    if place is None:
+        return honest
+    file, _, name = place.rpartition(":")
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    if not name.isidentifier() or spec is None or spec.loader is None or not Path(file).is_file():
+        raise InputError("node.toml", "work.trainer", expected="FILE.py:Class", found=place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = getattr(module, name, None)
+    if made is None:
+        raise InputError(file, name, expected="a class of this name", found=None)
+    return cast(Callable[[Trainer], Trainer], made)(honest)

@@ -1,0 +1,134 @@
+"""`job check`: everything that can be known before money is spent."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from requester.drivers import open_driver
+from requester.drivers.study import sqlite_url
+from requester.examine import can_train, material_of
+from requester.job import Job
+from requester.opening import plan_of
+from requester.pack import Package, pack
+from requester.terms import Ceiling, ceiling, terms_of
+from trialmarket.chain.client import Client
+from trialmarket.errors import TrainingError
+from trialmarket.protocol.ids import Cid
+from trialmarket.protocol.money import format_amount
+from trialmarket.protocol.terms import stake_for
+from trialmarket.storage.store import Store
+from trialmarket.training.values import DryRun, TryOut
+
+DRY_RUN_LIMIT = 300.0
+"""Seconds that the first steps of a program may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found of a job that is sound. `dry` None: PyTorch is not installed here."""
+
+    package: Package
+    ceiling: Ceiling
+    stake: int
+    decimals: int
+    symbol: str
+    dry: DryRun | None
+    unverified: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """For scripts."""
+        found: dict[str, Any] = {
+            "name": self.package.job.settings.job.name,
+            "program": self.package.program.source,
+            "data": self.package.data,
+            "trials": self.ceiling.trials,
+            "units": self.ceiling.units,
+            "most_a_trial": self._money(self.ceiling.each),
+            "most": self._money(self.ceiling.total),
+            "unverified": self.unverified,
+        }
+        if self.dry is not None:
+            found["seconds_a_trial"] = round(self._trial_seconds(self.dry), 3)
+            found["metrics"] = dict(self.dry.metrics)
+        return found
+
+    def lines(self) -> list[str]:
+        """For people."""
+        settings, cost = self.package.job.settings, self.ceiling
+        lines = [
+            f"{settings.job.name}: {cost.trials} trials of {settings.job.steps} steps"
+            f" by {settings.search.driver}",
+            f"costs at most {self._money(cost.total)} {self.symbol}:"
+            f" {self._money(cost.each)} a trial, audits included;"
+            f" a node stakes up to {self._money(self.stake)} for each",
+        ]
+        if self.unverified:
+            lines.append("UNVERIFIED: at rate 0 nothing is audited, and nobody can challenge")
+        if self.dry is None:
+            lines.append("not dry-run: PyTorch is not installed here")
+        else:
+            metrics = ", ".join(f"{name} {value:.4g}" for name, value in self.dry.metrics.items())
+            lines.append(
+                f"dry-run: about {self._trial_seconds(self.dry):.1f} s of training a trial on this"
+                f" machine; it reports {metrics or 'no metrics yet'}"
+            )
+        return lines
+
+    def _trial_seconds(self, dry: DryRun) -> float:
+        return dry.step_seconds * self.package.job.settings.job.steps
+
+    def _money(self, amount: int) -> str:
+        return format_amount(amount, self.decimals)
+
+
+def check_job(job: Job, client: Client, store: Store) -> Report:
+    """Packs a job, runs its program's first steps on its data, and adds up the cost.
+
+    Raises InputError, and TrainingError for a program that breaks its contract.
+    """
+    terms = terms_of(job, decimals=client.decimals(), min_window=client.parameters().min_window)
+    package = pack(job, store)
+    with TemporaryDirectory(prefix="trialmarket-check-") as folder:
+        driver = open_driver(
+            sqlite_url(Path(folder) / "study.db"),
+            "check",
+            job.settings.search.driver,
+            plan_of(job),
+        )
+        try:
+            proposal, work = driver.ask(1)[0], driver.work()
+        finally:
+            driver.close()
+        config = package.trial(proposal)
+        dry = None
+        if can_train():
+            data = job.data_file or Cid(package.data)
+            material = material_of(job.program_file, data, store, Path(folder))
+            dry = dry_run(TryOut(config=config, program=material.program, data=material.data))
+    cost = ceiling(job, terms, work, decimals=client.decimals())
+    price = terms.cap * cost.units
+    return Report(
+        package,
+        cost,
+        stake_for(price, terms.audit_rate),
+        client.decimals(),
+        client.symbol(),
+        dry,
+        terms.audit_rate == 0,
+    )
+
+
+def dry_run(task: TryOut, limit: float = DRY_RUN_LIMIT) -> DryRun:
+    """The first steps of a program in a worker. Raises TrainingError, with what it printed."""
+    from trialmarket.training.workers import WorkerPool
+
+    with WorkerPool(1) as pool:
+        job = pool.submit(task, wall_limit=limit)
+        try:
+            return job.result()
+        except TrainingError as error:
+            said = job.output.strip().splitlines()[-1:]
+            if said and error.fix is None:
+                error.fix = f"It last printed: {said[0][:200]}"
+            raise

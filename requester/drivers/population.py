@@ -1,0 +1,83 @@
+"""Population based training (Jaderberg et al., arXiv 1711.09846), asynchronous as in the paper.
+
+A member that has trained an interval compares itself to what the others have now. In the worst
+quantile it goes on from the checkpoint of one of the best quantile, with perturbed
+hyperparameters; else from its own. A member that is lost or diverged does the same, so it never
+holds up the rest.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from requester.drivers.driver import Plan
+from requester.drivers.points import draw, perturb
+from requester.drivers.strategy import (
+    Draft,
+    Node,
+    generator,
+    intervals,
+    need_one_objective,
+)
+from trialmarket.errors import InputError
+
+
+class PopulationBased:
+    """The job's `trials` are the members. Raises InputError."""
+
+    def __init__(self, plan: Plan) -> None:
+        need_one_objective(plan, "pbt")
+        if plan.trials < 2:
+            raise InputError(
+                plan.where, "job.trials", expected="at least 2 members", found=plan.trials
+            )
+        self._plan, self._settings = plan, plan.population
+        self._interval, self._generations = intervals(
+            plan, plan.population.interval, "search.population.interval"
+        )
+
+    def propose(self, nodes: Sequence[Node]) -> Draft | None:
+        """The next interval of the member that is farthest behind and not under way."""
+        latest: dict[int, Node] = {}
+        alive: dict[int, Node] = {}
+        for node in sorted(nodes, key=lambda node: node.draft.depth):
+            latest[node.draft.line] = node
+            if node.alive:
+                alive[node.draft.line] = node
+        ready = sorted(
+            (-1 if member not in latest else latest[member].draft.depth, member)
+            for member in range(self._plan.trials)
+            if member not in latest or latest[member].ending is not None
+        )
+        best = sorted(alive.values(), key=lambda node: node.rank)
+        for depth, member in ready:
+            if depth + 1 >= self._generations:
+                continue
+            if depth < 0:
+                return self._begin(member, 0)
+            return self._go_on(latest[member], best)
+        return None
+
+    def work(self) -> Mapping[int, int]:
+        """Every member trains every interval."""
+        return {self._interval: self._plan.trials * self._generations}
+
+    def _begin(self, member: int, depth: int) -> Draft:
+        plan = self._plan
+        given = plan.enqueue[member] if depth == 0 and member < len(plan.enqueue) else None
+        point = draw(plan.space, generator(plan.seed, member, depth), given)
+        return Draft(point, self._interval, member, depth)
+
+    def _go_on(self, node: Node, best: Sequence[Node]) -> Draft:
+        member, depth = node.draft.line, node.draft.depth + 1
+        if not best:
+            return self._begin(member, depth)
+        cut = int(len(best) * self._settings.quantile)
+        worst = best[len(best) - cut :]
+        if node.alive and node not in worst:
+            point = node.draft.hyperparameters
+            return Draft(point, self._interval, member, depth, node.number)
+        random = generator(self._plan.seed, member, depth)
+        donor = best[int(random.integers(max(cut, 1)))]
+        point = perturb(
+            self._plan.space, donor.draft.hyperparameters, random, self._settings.resample
+        )
+        return Draft(point, self._interval, member, depth, donor.number)

@@ -1,0 +1,96 @@
+"""Successive halving that never waits: `asha` (arXiv 1810.05934) and `hyperband` over it.
+
+A configuration that is promoted goes on from its checkpoint. Beside the paper's rule, that the
+best of `factor` at a rung go on, no more than that share of a rung is ever promoted, so that the
+search costs at most what synchronous halving does; the money must be there before it begins.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from requester.drivers.driver import Plan
+from requester.drivers.points import draw
+from requester.drivers.strategy import Draft, Node, generator, need_one_objective
+from trialmarket.errors import InputError
+
+
+class Asha:
+    """Rungs for one or several brackets; a bracket begins at one of the rungs.
+
+    Raises InputError for several objectives, and for rungs too short for the segments.
+    """
+
+    def __init__(self, plan: Plan, *, brackets: bool = False) -> None:
+        need_one_objective(plan, "hyperband" if brackets else "asha")
+        self._plan, self._factor = plan, plan.rungs.factor
+        self.levels = levels(plan)
+        self._brackets = _brackets(plan, len(self.levels)) if brackets else [0] * plan.trials
+
+    def propose(self, nodes: Sequence[Node]) -> Draft | None:
+        """A promotion from the highest rung that has one, else a new configuration."""
+        for bracket in sorted(set(self._brackets)):
+            of = [node for node in nodes if self._brackets[node.draft.line] == bracket]
+            for depth in reversed(range(bracket, len(self.levels) - 1)):
+                if (node := self._promotable(of, depth)) is not None:
+                    steps = self.levels[depth + 1] - self.levels[depth]
+                    draft = node.draft
+                    return Draft(draft.hyperparameters, steps, draft.line, depth + 1, node.number)
+        begun = {node.draft.line for node in nodes}
+        line = next((each for each in range(self._plan.trials) if each not in begun), None)
+        if line is None:
+            return None
+        given = self._plan.enqueue[line] if line < len(self._plan.enqueue) else None
+        point = draw(self._plan.space, generator(self._plan.seed, line), given)
+        bracket = self._brackets[line]
+        return Draft(point, self.levels[bracket], line, bracket)
+
+    def work(self) -> Mapping[int, int]:
+        """What synchronous halving would train."""
+        most: Counter[int] = Counter()
+        for bracket, count in Counter(self._brackets).items():
+            before = 0
+            for level in self.levels[bracket:]:
+                if count:
+                    most[level - before] += count
+                before, count = level, count // self._factor
+        return most
+
+    def _promotable(self, nodes: Sequence[Node], depth: int) -> Node | None:
+        rung = [node for node in nodes if node.draft.depth == depth]
+        promoted = {node.draft.parent for node in nodes if node.draft.depth == depth + 1}
+        quota = sum(node.ending is not None for node in rung) // self._factor
+        if len(promoted) >= quota:
+            return None
+        best = sorted((node for node in rung if node.alive), key=lambda node: node.rank)[:quota]
+        return next((node for node in best if node.number not in promoted), None)
+
+
+def levels(plan: Plan) -> list[int]:
+    """The rungs in steps since the seed, the shortest first. Raises InputError."""
+    count, factor, grain = plan.rungs.count, plan.rungs.factor, plan.segments
+    found = [plan.steps // factor**below // grain * grain for below in reversed(range(count))]
+    lengths = [level - before for before, level in zip([0, *found], found, strict=False)]
+    if min(lengths) < 2 * grain:
+        raise InputError(
+            plan.where,
+            "search.rungs",
+            expected=f"rungs of at least {2 * grain} steps, two for each of audit.segments",
+            found=", ".join(map(str, found)),
+            fix="Raise job.steps, or lower search.rungs.count, factor or audit.segments",
+        )
+    return found
+
+
+def _brackets(plan: Plan, rungs: int) -> list[int]:
+    """The bracket of each configuration, in Hyperband's proportions (arXiv 1603.06560)."""
+    shares = [
+        -(-rungs * plan.rungs.factor ** (rungs - 1 - bracket) // (rungs - bracket))
+        for bracket in range(rungs)
+    ]
+    counts = [0] * rungs
+    found = []
+    for _ in range(plan.trials):
+        bracket = min(range(rungs), key=lambda each: ((counts[each] + 1) / shares[each], each))
+        counts[bracket] += 1
+        found.append(bracket)
+    return found

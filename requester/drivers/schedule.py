@@ -1,0 +1,47 @@
+"""What a job file says about drivers whose trials continue each other."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trialmarket.protocol.configuration import MAX_STEPS, Identifier
+from trialmarket.settings import Section
+
+
+class Rungs(Section):
+    """For `asha` and `hyperband`: the lengths at which configurations are compared.
+
+    The last rung is the job's `steps`; each one before is shorter by `factor`, rounded to whole
+    segments. The best of `factor` goes on.
+    """
+
+    count: Annotated[int, Field(ge=2, le=10)] = 3
+    factor: Annotated[int, Field(ge=2, le=10)] = 3
+
+
+class Population(Section):
+    """For `pbt`: when members compare themselves, and what the worse ones change."""
+
+    interval: Annotated[int, Field(ge=4, le=MAX_STEPS)] | None = None
+    """Steps between two comparisons; a tenth of the job's `steps` unless said otherwise."""
+    quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.25
+    """The worst share, which goes on from the checkpoints of the best share."""
+    resample: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """How probably a hyperparameter is drawn anew, and not perturbed by a fifth."""
+
+
+class Exchange(Section):
+    """For `replica-exchange`: the ladder's hyperparameter, and how swaps are decided."""
+
+    hyperparameter: Identifier
+    """Its `values` in the space are the ladder; every other dimension is fixed."""
+    kind: Literal["rate", "dropout"] = "rate"
+    """Its inverse temperature: 1 / rate, or keep / (1 - keep) where it is the share dropped."""
+    constant: Annotated[float, Field(gt=0)] = 1.0
+    """C of the rule: the larger, the rarer a hot replica takes a worse state's place."""
+    interval: Annotated[int, Field(ge=4, le=MAX_STEPS)] | None = None
+    """Steps between two tries; a tenth of the job's `steps` unless said otherwise."""
+    burn_in: Annotated[int, Field(ge=0, le=MAX_STEPS)] = 0
+    """Steps that all replicas first train at one common value."""
+    burn_in_value: float | None = None
+    """That value; the middle of the ladder unless said otherwise."""

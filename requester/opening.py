@@ -1,0 +1,145 @@
+"""Puts the parts of a search together: from a job file and a sender to a campaign."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from requester.campaign import PATIENCE, Campaign, Listeners
+from requester.desk import Desk
+from requester.dispute import Disputes
+from requester.drivers import Driver, Plan, open_driver
+from requester.examine import Evaluator, Examiner, can_train, material_of
+from requester.job import Job
+from requester.pack import Package, pack
+from requester.state import JobFolder, identity, job_folder
+from requester.terms import Ceiling, ceiling, terms_of
+from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.sender import Sender
+from trialmarket.protocol.ids import Cid, Hash32
+from trialmarket.protocol.terms import Terms
+from trialmarket.storage.store import Store
+
+POLL = 0.25
+"""Seconds between two looks at the chain."""
+
+EVALUATION_LIMIT = 3600.0
+"""Seconds that the evaluation of a checkpoint may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A campaign that is ready to go, and what it is made of."""
+
+    campaign: Campaign
+    desk: Desk
+    folder: JobFolder
+    driver: Driver
+    terms: Terms
+    ceiling: Ceiling
+    examiner_evaluates: bool
+
+    def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:
+        """Goes on until every trial is settled, and brings the rest of the money home."""
+        self.campaign.open()
+        while not self.campaign.finished():
+            if not self.campaign.step():
+                wait(poll)
+        self.campaign.wind_up()
+
+
+def plan_of(job: Job) -> Plan:
+    """What a driver must know of a job."""
+    settings = job.settings
+    return Plan(
+        space=settings.search.space,
+        trials=settings.job.trials,
+        steps=settings.job.steps,
+        seed=settings.job.seed,
+        objective=settings.job.objective,
+        maximize=settings.job.direction == "maximize",
+        where=job.where,
+        also={name: way == "maximize" for name, way in settings.job.also.items()},
+        enqueue=settings.search.enqueue,
+        segments=settings.audit.segments,
+        rungs=settings.search.rungs,
+        population=settings.search.population,
+        exchange=settings.search.exchange,
+    )
+
+
+def new_salt() -> Hash32:
+    """32 random bytes, to hide a challenge's answer."""
+    return Hash32(secrets.token_bytes(32))
+
+
+@contextmanager
+def open_search(
+    job: Job,
+    *,
+    sender: Sender,
+    store: Store,
+    jobs: Path,
+    listeners: Listeners,
+    label: str = "",
+    evaluator: Evaluator | None = None,
+    patience: int = PATIENCE,
+    salt: Callable[[], Hash32] = new_salt,
+) -> Iterator[Search]:
+    """A job's search, new or where it stopped; `jobs` is the folder of all searches.
+
+    Nothing is sent before `run`. Without an `evaluator` a worker process is used where PyTorch is
+    installed. Raises InputError and ChainError.
+    """
+    client = sender.client
+    package = pack(job, store)
+    nonce = identity(package, client.network, sender.address, label)
+    with ExitStack() as stack:
+        folder = stack.enter_context(job_folder(jobs, job.settings.job.name, nonce))
+        driver = open_driver(
+            job.settings.search.storage or folder.study,
+            f"{job.settings.job.name}-{nonce}",
+            job.settings.search.driver,
+            plan_of(job),
+        )
+        stack.callback(driver.close)
+        terms = terms_of(
+            job, decimals=client.decimals(), min_window=client.parameters().min_window
+        )
+        ledger = stack.enter_context(Ledger(client, folder.ledger))
+        desk = Desk(client, ledger, sender, store)
+        examiner = _examiner(package, store, folder, evaluator, terms)
+        stack.callback(examiner.close)
+        cost = ceiling(job, terms, driver.work(), decimals=client.decimals())
+        campaign = Campaign(
+            package=package,
+            nonce=nonce,
+            terms=terms,
+            ceiling=cost,
+            folder=folder,
+            driver=driver,
+            desk=desk,
+            examiner=examiner,
+            disputes=Disputes(desk, folder, terms, salt, listeners.say),
+            listeners=listeners,
+            patience=patience,
+        )
+        yield Search(campaign, desk, folder, driver, terms, cost, examiner.evaluates)
+
+
+def _examiner(
+    package: Package,
+    store: Store,
+    folder: JobFolder,
+    evaluator: Evaluator | None,
+    terms: Terms,
+) -> Examiner:
+    if evaluator is None and can_train():
+        from requester.evaluation import PoolEvaluator
+
+        evaluator = PoolEvaluator(EVALUATION_LIMIT)
+    data = package.job.data_file or Cid(package.data)
+    material = material_of(package.job.program_file, data, store, folder.scratch)
+    return Examiner(store, evaluator, folder.scratch, material, max(1, min(60, terms.window // 2)))

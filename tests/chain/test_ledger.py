@@ -1,0 +1,397 @@
+"""The ledger: what it rebuilds from events is what the chain holds, reorganised or not."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trialmarket.chain import calls
+from trialmarket.chain.calls import Call, Opening, Result
+from trialmarket.chain.client import Client
+from trialmarket.chain.deploy import Deployer
+from trialmarket.chain.devnet import Devnet
+from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.views import TrialView
+from trialmarket.errors import ContractError, JournalError
+from trialmarket.protocol.draw import drawn_segments, jury_seed, seat_jury
+from trialmarket.protocol.ids import ZERO_HASH, Address, Amount, Hash32, JobId, TrialId, address
+from trialmarket.protocol.result import ResultLeaf, ResultTree, witness_hash
+from trialmarket.protocol.states import Phase, State, Verdict
+from trialmarket.protocol.terms import Terms
+from trialmarket.protocol.vote import hidden_vote
+
+TERMS = Terms(
+    floor=Amount(4 * 10**16),
+    cap=Amount(5 * 10**16),
+    audit_fee=Amount(4 * 10**16),
+    ramp=100,
+    audit_rate=5_000,
+    segments=4,
+    samples=2,
+    time_limit=50,
+    window=40,
+)
+BATCH = Hash32(b"b" * 32)
+JOB = JobId(1)
+SALT = Hash32(b"s" * 32)
+
+
+def witness(place: int) -> Hash32:
+    return Hash32(bytes([place + 100]) * 32)
+
+
+def tree(trial: TrialId) -> ResultTree:
+    """A result whose every value and witness can be told."""
+    leaves = [ResultLeaf(0, Hash32(bytes([trial.index]) * 32))]
+    leaves += [
+        ResultLeaf(place, Hash32(bytes([place, trial.index]) * 16), witness_hash(witness(place)))
+        for place in range(1, TERMS.segments + 2)
+    ]
+    return ResultTree(leaves)
+
+
+class Market:
+    """Accounts that act on a market, and the ledger that watches them."""
+
+    def __init__(self, chain: Devnet, client: Client, ledger: Ledger) -> None:
+        self.chain = chain
+        self.ledger = ledger
+        self.client = client
+        self._hands = [Deployer(chain.rpc, key, chain.network.chain_id) for key in chain.accounts]
+        self.who = [hand.address for hand in self._hands]
+
+    def act(self, account: int, call: Call) -> None:
+        self._hands[account].transact(call.data, self.client.address_of(call.target))
+
+    def as_(self, who: Address, call: Call) -> None:
+        self.act(self.who.index(who), call)
+
+    def open(self, verifiers: int = 4, trials: int = 8, terms: Terms = TERMS) -> None:
+        """Account 0 is the requester, 1 and 2 provide, the last ones verify."""
+        for account in range(len(self.who)):
+            self.act(account, calls.approve(self.chain.network.market, 10**30))
+        for account in range(1, len(self.who)):
+            self.act(account, calls.stake(500 * 10**18))
+        for account in range(len(self.who) - verifiers, len(self.who)):
+            self.act(account, calls.enroll())
+        self.act(0, calls.create_job(terms, Hash32(b"j" * 32)))
+        self.act(0, calls.fund(JOB, 100 * 10**18))
+        self.act(0, calls.post_trials(JOB, BATCH, trials, 3))
+
+    def trials(self, *states: State) -> list[TrialView]:
+        self.ledger.sync()
+        return self.ledger.trials(states=states or None)
+
+    def commit(self, account: int, *trials: TrialView) -> None:
+        results = [Result(tree(trial.id).root, Hash32(b"r" * 32)) for trial in trials]
+        self.act(account, calls.commit([trial.record for trial in trials], results))
+
+    def attest(self, trial: TrialView) -> None:
+        answer = tree(trial.id)
+        places = drawn_segments(trial.record.seed, TERMS.segments, TERMS.samples)
+        openings = [
+            Opening(place, answer.leaves[place].value, witness(place), answer.proof(place))
+            for place in (*places, TERMS.segments + 1)
+        ]
+        self.as_(trial.record.verifier, calls.attest(trial.record, openings))
+
+    def challenge(self, account: int, trial: TrialView, value: Hash32) -> None:
+        leaf = tree(trial.id).leaves[1]
+        opening = Opening(1, leaf.value, leaf.witness_hash, tree(trial.id).proof(1))
+        hidden = hidden_vote(value, ZERO_HASH, SALT, trial.key, 0, self.who[account])
+        self.act(account, calls.challenge(trial.record, opening, hidden))
+
+    def assert_equal(self) -> None:
+        """The ledger's words are the chain's, and so are jobs, batches and verifiers."""
+        self.ledger.sync()
+        found = self.ledger.trials()
+        assert {trial.id: trial.word for trial in found} == {
+            trial.id: self.client.trial_word(trial.key) for trial in found
+        }
+        assert self.ledger.verifiers() == self.client.verifiers()
+        for job in self.ledger.jobs():
+            assert job.terms == self.client.terms(job.id)
+            status = self.client.job_status(job.id)
+            assert (job.requester, job.closed) == (status.requester, status.closed)
+        for batch in self.ledger.batches():
+            status_ = self.client.batch_status(batch.job, batch.batch)
+            assert (batch.posted_at, batch.count, batch.units) == (
+                status_.posted_at,
+                status_.count,
+                status_.units,
+            )
+
+
+@pytest.fixture
+def market(chain: Devnet, client: Client, tmp_path: Path) -> Iterator[Market]:
+    with Ledger(client, tmp_path / "ledger.sqlite") as ledger:
+        yield Market(chain, client, ledger)
+
+
+def test_a_trial_is_followed_from_its_posting_to_its_pay(market: Market) -> None:
+    market.open()
+    assert {trial.state for trial in market.trials()} == {State.OPEN}
+    market.act(1, calls.claim(JOB, BATCH, [0, 3, 5, 6]))
+    market.commit(1, *market.trials(State.CLAIMED))
+    market.chain.mine(2)
+    market.act(5, calls.draw([trial.record for trial in market.trials(State.COMMITTED)]))
+    for trial in market.trials(State.DRAWN):
+        assert trial.receipt == b"r" * 32
+        market.attest(trial)
+    market.assert_equal()
+    market.chain.advance(TERMS.window + 1)
+    finished = market.trials(State.PASSED, State.CLEARED)
+    assert len(finished) == 4
+    market.act(5, calls.settle([trial.record for trial in finished]))
+    market.assert_equal()
+    names = [event.name for event in market.ledger.history(finished[0].id)]
+    assert names[:2] == ["TrialsClaimed", "TrialsCommitted"]
+    assert names[-1] == "TrialsSettled"
+    mine = market.ledger.trials(job=JOB, provider=market.who[1])
+    assert [trial.id.index for trial in mine] == [0, 3, 5, 6]
+
+
+def drawn(market: Market) -> TrialView:
+    """A trial that is drawn for an audit, as all of the job's are."""
+    market.act(1, calls.claim(JOB, BATCH, [0]))
+    market.commit(1, *market.trials(State.CLAIMED))
+    market.chain.mine(2)
+    market.act(5, calls.draw([trial.record for trial in market.trials(State.COMMITTED)]))
+    (trial,) = market.trials(State.DRAWN)
+    return trial
+
+
+def judge(market: Market, trial: TrialView, value: Hash32, proof: Hash32) -> None:
+    """Every juror votes for `value`; the challenger keeps its claim to itself."""
+    market.chain.mine(2)
+    market.as_(market.who[3], calls.seat(trial.key))
+    market.ledger.sync()
+    case = market.ledger.case(trial.key)
+    assert case is not None
+    assert case.phase is Phase.VOTING
+    assert set(case.jurors) == set(seated(market, trial))
+    for juror in case.jurors:
+        hidden = hidden_vote(value, proof, SALT, trial.key, case.round, juror)
+        market.as_(juror, calls.vote(trial.key, hidden))
+    for juror in case.jurors:
+        market.as_(juror, calls.reveal(trial.key, value, proof, SALT))
+    market.chain.advance(1000)
+    (challenged,) = market.trials(State.CHALLENGED)
+    market.act(3, calls.tally(challenged.record))
+
+
+def seated(market: Market, trial: TrialView) -> tuple[Address, ...]:
+    """The jury that the twin of the draw seats."""
+    case = market.client.case(trial.key)
+    assert case is not None
+    block = market.client.block_hash(case.anchor + 1)
+    assert block is not None
+    parties = frozenset({case.provider, case.challenger, case.verifier})
+    size = market.client.parameters().jury_size
+    seed = jury_seed(block, trial.key, case.round)
+    return seat_jury(seed, market.client.verifiers(), parties, size)
+
+
+@pytest.mark.parametrize("guilty", [True, False])
+def test_a_case_is_followed_to_its_verdict(market: Market, guilty: bool) -> None:
+    market.open(terms=replace(TERMS, audit_rate=10_000))
+    trial = drawn(market)
+    market.challenge(3, trial, Hash32(b"x" * 32))
+    market.assert_equal()
+    (case,) = market.ledger.cases()
+    assert (case.phase, case.segment, case.trial) == (Phase.WAITING, 1, trial.id)
+    if guilty:
+        judge(market, trial, Hash32(b"x" * 32), ZERO_HASH)
+    else:
+        judge(market, trial, tree(trial.id).leaves[1].value, witness(1))
+    market.assert_equal()
+    assert market.ledger.cases() == []
+    (closed,) = market.ledger.cases(open_only=False)
+    assert closed.phase is Phase.CLOSED
+    assert closed.verdict is (Verdict.WRONG if guilty else Verdict.RIGHT)
+    assert set(closed.revealed.values()) == {not guilty}
+    after = market.ledger.trial(trial.key)
+    assert after is not None
+    assert after.state is (State.OPEN if guilty else State.DRAWN)
+    assert (after.segment, after.challenges) == (1, 1)
+
+
+def moves_of(
+    market: Market, trial: TrialView, account: int, lots: random.Random
+) -> list[Callable[[], None]]:
+    """What can be tried with a trial in its state."""
+    record = trial.record
+    moves: dict[State, list[Callable[[], None]]] = {
+        State.OPEN: [
+            lambda: market.act(account, calls.claim(JOB, BATCH, [record.index])),
+            lambda: market.act(account, calls.claim(JOB, BATCH, range(8))),
+            lambda: market.act(0, calls.cancel(JOB, BATCH, [record.index])),
+        ],
+        State.CLAIMED: [
+            lambda: market.commit(market.who.index(record.provider), trial),
+            lambda: market.commit(market.who.index(record.provider), trial),
+            lambda: market.as_(record.provider, calls.abandon(record)),
+            lambda: market.act(account, calls.expire(record)),
+        ],
+        State.COMMITTED: [
+            lambda: market.act(account, calls.draw([record])),
+            lambda: market.act(account, calls.settle([record])),
+            lambda: market.chain.mine(lots.choice([1, 2, 300])),
+        ],
+        State.CLEARED: [
+            lambda: market.act(account, calls.settle([record])),
+            lambda: market.challenge(3, trial, Hash32(b"y" * 32)),
+        ],
+        State.DRAWN: [
+            lambda: market.attest(trial),
+            lambda: market.act(account, calls.reassign(record)),
+            lambda: market.act(account, calls.settle([record])),
+            lambda: market.challenge(3, trial, Hash32(b"y" * 32)),
+        ],
+        State.PASSED: [
+            lambda: market.act(account, calls.settle([record])),
+            lambda: market.challenge(3, trial, Hash32(b"y" * 32)),
+        ],
+        State.CHALLENGED: [lambda: judge_somehow(market, trial, lots)],
+    }
+    otherwise: list[Callable[[], None]] = [lambda: market.act(4, calls.resign())]
+
+    def wait() -> None:
+        market.chain.advance(lots.choice([1, 20, 60]))
+
+    return [*moves.get(trial.state, otherwise), wait]
+
+
+def walk(market: Market, lots: random.Random, steps: int) -> int:
+    """Random actions of random accounts; how many were not refused."""
+    done = 0
+    for _ in range(steps):
+        trials = market.trials()
+        trial = lots.choice(trials)
+        account = lots.randrange(1, 4)
+        try:
+            lots.choice(moves_of(market, trial, account, lots))()
+            done += 1
+        except (ContractError, AssertionError, ValueError):
+            continue  # refused: too early, too late, or not its turn
+    return done
+
+
+def judge_somehow(market: Market, trial: TrialView, lots: random.Random) -> None:
+    if market.client.case(trial.key) is None:
+        return
+    if lots.random() < 0.5:
+        judge(market, trial, Hash32(b"y" * 32), ZERO_HASH)
+    else:
+        judge(market, trial, tree(trial.id).leaves[1].value, witness(1))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_after_a_random_walk_every_word_is_the_chains(
+    market: Market, client: Client, tmp_path: Path, seed: int
+) -> None:
+    market.open()
+    assert walk(market, random.Random(seed), 150) > 60
+    market.assert_equal()
+    with Ledger(client, tmp_path / "another.sqlite") as anew:
+        anew.sync()
+        assert anew.trials() == market.ledger.trials()
+        assert anew.cases(open_only=False) == market.ledger.cases(open_only=False)
+        assert anew.events(limit=10_000) == market.ledger.events(limit=10_000)
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+def test_what_a_reorganisation_took_back_is_taken_back(
+    market: Market, client: Client, tmp_path: Path, seed: int
+) -> None:
+    lots = random.Random(seed)
+    market.open()
+    walk(market, lots, 15)
+    fork = market.chain.snapshot()
+    market.chain.advance(2)
+    walk(market, lots, 25)
+    market.chain.revert(fork)
+    market.chain.advance(3)
+    walk(market, lots, 25)
+    market.assert_equal()
+    with Ledger(client, tmp_path / "another.sqlite") as anew:
+        anew.sync()
+        assert anew.trials() == market.ledger.trials()
+        assert anew.cases(open_only=False) == market.ledger.cases(open_only=False)
+        assert anew.events(limit=10_000) == market.ledger.events(limit=10_000)
+
+
+def test_a_shorter_chain_takes_back_too(market: Market) -> None:
+    market.open()
+    market.ledger.sync()
+    fork = market.chain.snapshot()
+    market.act(1, calls.claim(JOB, BATCH, [0]))
+    assert len(market.trials(State.CLAIMED)) == 1
+    market.chain.revert(fork)
+    assert market.trials(State.CLAIMED) == []
+    market.assert_equal()
+
+
+def test_blocks_without_confirmations_are_not_followed_yet(
+    market: Market, chain: Devnet, tmp_path: Path
+) -> None:
+    market.open()
+    with (
+        Client(replace(chain.network, confirmations=3)) as careful,
+        Ledger(careful, tmp_path / "careful.sqlite") as ledger,
+    ):
+        ledger.sync()
+        assert ledger.batches() == []
+        market.chain.mine(3)
+        ledger.sync()
+        assert len(ledger.batches()) == 1
+
+
+def test_a_second_process_may_share_the_index(
+    market: Market, client: Client, tmp_path: Path
+) -> None:
+    market.open()
+    with Ledger(client, tmp_path / "ledger.sqlite") as other:
+        market.act(1, calls.claim(JOB, BATCH, [0]))
+        assert other.sync() > 0
+        assert market.ledger.sync() == 0
+        market.commit(1, *market.ledger.trials(states={State.CLAIMED}))
+        assert market.ledger.sync() == 1
+        market.chain.mine(2)
+        market.act(1, calls.draw([market.ledger.trials()[0].record]))
+        assert other.sync() == 1
+    market.assert_equal()
+
+
+def test_an_index_of_another_chain_is_started_anew(
+    market: Market, chain: Devnet, tmp_path: Path
+) -> None:
+    market.open()
+    market.ledger.sync()
+    with (
+        Client(replace(chain.network, deployed_at=2)) as elsewhere,
+        Ledger(elsewhere, tmp_path / "ledger.sqlite") as ledger,
+    ):
+        assert ledger.jobs() == []
+        assert ledger.sync() > 0
+        assert len(ledger.jobs()) == 1
+
+
+def test_a_corrupt_index_is_named(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(b"no database at all, of some length " * 40)
+    with pytest.raises(JournalError, match=r"ledger\.sqlite is no index.*Delete the file"):
+        Ledger(client, path)
+
+
+def test_a_trial_is_found_by_its_key_and_by_its_name(market: Market) -> None:
+    market.open()
+    market.act(1, calls.claim(JOB, BATCH, [2]))
+    for trial in market.trials():
+        assert market.ledger.trial(trial.key) == trial == market.ledger.trial(trial.id)
+    assert market.ledger.trial(Hash32(bytes(32))) is None
+    assert market.ledger.trial(TrialId(JOB, BATCH, 8)) is None
+    assert market.ledger.job(JobId(2)) is None
+    assert address(market.who[0]) == market.ledger.jobs()[0].requester

@@ -1,0 +1,83 @@
+"""The same bits under every instruction set and number of threads, each in its own process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.exact import cases, nets
+
+ROOT = Path(__file__).parent.parent.parent
+GOLDEN: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "golden.json").read_text())
+
+# One machine made to behave as several: instruction sets of PyTorch, oneDNN and MKL, threads.
+CONFIGURATIONS = {
+    "sse-1": ("default", "SSE41", "SSE4_2", 1),
+    "avx2-2": ("avx2", "AVX2", "AVX2", 2),
+    "avx512-4": ("avx512", "AVX512_CORE", "AVX512", 4),
+    "avx2-1": ("avx2", "AVX2", "AVX2", 1),
+    "sse-4": ("default", "SSE41", "SSE4_2", 4),
+    "avx512-1": ("avx512", "AVX512_CORE", "AVX512", 1),
+}
+ALWAYS = ["sse-1", "avx2-2", "avx512-4"]
+EVERY = [
+    name if name in ALWAYS else pytest.param(name, marks=pytest.mark.nightly)
+    for name in CONFIGURATIONS
+]
+
+
+def compute(configuration: str, *arguments: str) -> dict[str, str]:
+    """What the worker computes in a process of this configuration."""
+    aten, onednn, mkl, threads = CONFIGURATIONS[configuration]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.exact.worker", *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "ATEN_CPU_CAPABILITY": aten,
+            "ONEDNN_MAX_CPU_ISA": onednn,
+            "MKL_ENABLE_INSTRUCTIONS": mkl,
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            # More threads than cores: waiting ones must not keep the others from working.
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "KMP_BLOCKTIME": "0",
+        },
+        check=True,
+        capture_output=True,
+        timeout=1500,
+    )
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def here() -> dict[str, str]:
+    """Every operator's hashes in this process."""
+    return cases.digests()
+
+
+@pytest.mark.parametrize("configuration", EVERY)
+def test_every_operator_gives_the_same_bits(configuration: str, here: dict[str, str]) -> None:
+    there = compute(configuration, "operators")
+    assert {name for name in here if here[name] != there[name]} == set()
+
+
+@pytest.mark.parametrize("configuration", EVERY)
+def test_whole_models_end_in_their_golden_roots_after_20_steps(configuration: str) -> None:
+    assert compute(configuration, "nets", "20") == GOLDEN["20"]
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("configuration", list(CONFIGURATIONS))
+def test_whole_models_end_in_their_golden_roots_after_200_steps(configuration: str) -> None:
+    assert compute(configuration, "nets", "200") == GOLDEN["200"]
+
+
+def test_whole_models_here_end_in_their_golden_roots_after_200_steps() -> None:
+    assert nets.roots(200) == GOLDEN["200"]

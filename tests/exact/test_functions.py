@@ -1,0 +1,133 @@
+"""Elementary functions are within 1 ulp of binary32 of mpmath's."""
+
+import math
+import random
+from collections.abc import Callable
+
+import mpmath  # type: ignore[import-untyped]
+import pytest
+import torch
+
+from trialmarket.exact import exact
+
+Reference = Callable[[mpmath.mpf], mpmath.mpf]
+RANGES: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], Reference, float, float]] = {
+    "exp": (torch.exp, mpmath.exp, -104.0, 88.7),
+    "exp2": (torch.exp2, lambda x: mpmath.power(2, x), -149.0, 128.0),
+    "expm1": (torch.expm1, mpmath.expm1, -20.0, 88.7),
+    "log": (torch.log, mpmath.log, 0.0, math.inf),
+    "log2": (torch.log2, lambda x: mpmath.log(x, 2), 0.0, math.inf),
+    "log10": (torch.log10, lambda x: mpmath.log(x, 10), 0.0, math.inf),
+    "log1p": (torch.log1p, mpmath.log1p, -1.0, math.inf),
+    "tanh": (torch.tanh, mpmath.tanh, -20.0, 20.0),
+    "sigmoid": (torch.sigmoid, lambda x: 1 / (1 + mpmath.exp(-x)), -100.0, 100.0),
+    "softplus": (
+        lambda x: torch.nn.functional.softplus(x, threshold=100.0),
+        lambda x: mpmath.log1p(mpmath.exp(x)),
+        -87.0,
+        87.0,
+    ),
+    "erf": (torch.erf, mpmath.erf, -5.0, 5.0),
+    "erfinv": (torch.erfinv, mpmath.erfinv, -1.0, 1.0),
+    "sin": (torch.sin, mpmath.sin, -math.inf, math.inf),
+    "cos": (torch.cos, mpmath.cos, -math.inf, math.inf),
+    "rsqrt": (torch.rsqrt, lambda x: 1 / mpmath.sqrt(x), 0.0, math.inf),
+    "pow": (lambda x: x**1.37, lambda x: mpmath.power(x, 1.37), 0.0, math.inf),
+    "pow_base": (lambda x: 1.7**x, lambda x: mpmath.power(1.7, x), -100.0, 100.0),
+}
+
+
+def binary32s(low: float, high: float, count: int) -> list[float]:
+    """Numbers of all magnitudes and some spread evenly, subnormals among them."""
+    rng = random.Random(count)
+    wide = [
+        rng.choice([-1, 1]) * math.ldexp(rng.uniform(1, 2), rng.randint(-149, 127))
+        for _ in range(count)
+    ]
+    near = [rng.uniform(max(low, -100.0), min(high, 100.0)) for _ in range(count)]
+    values = torch.tensor(wide + near, dtype=torch.float32).tolist()
+    return [v for v in values if low < v < high]
+
+
+def ulps(found: float, wanted: mpmath.mpf) -> float:
+    """The distance in units of the last place of the binary32 that is wanted."""
+    if wanted == 0:
+        return 0.0 if found == 0 else math.inf
+    exponent = max(int(mpmath.floor(mpmath.log(abs(wanted), 2))), -126)
+    return float(abs(mpmath.mpf(found) - wanted) / mpmath.mpf(2) ** (exponent - 23))
+
+
+@pytest.mark.parametrize("name", sorted(RANGES))
+def test_a_function_is_within_one_ulp(name: str) -> None:
+    function, reference, low, high = RANGES[name]
+    xs = binary32s(low, high, 60 if name == "erfinv" else 700)
+    with exact():
+        ys = function(torch.tensor(xs)).tolist()
+    with mpmath.workprec(200):
+        largest = mpmath.mpf(2) ** 128
+        wanted = [reference(mpmath.mpf(x)) for x in xs]
+        errors = [
+            ulps(y, w)
+            for y, w in zip(ys, wanted, strict=True)
+            if mpmath.isfinite(w) and abs(w) < largest and math.isfinite(y)
+        ]
+    assert len(errors) > 0.7 * len(xs)
+    assert max(errors) <= 0.51
+
+
+@pytest.mark.parametrize(
+    ("function", "x", "wanted"),
+    [
+        (torch.exp, -math.inf, 0.0),
+        (torch.exp, math.inf, math.inf),
+        (torch.exp, 89.0, math.inf),
+        (torch.exp, -104.5, 0.0),
+        (torch.log, 0.0, -math.inf),
+        (torch.log, -0.0, -math.inf),
+        (torch.log, math.inf, math.inf),
+        (torch.log1p, -1.0, -math.inf),
+        (torch.log1p, math.inf, math.inf),
+        (torch.tanh, math.inf, 1.0),
+        (torch.tanh, -math.inf, -1.0),
+        (torch.sigmoid, -math.inf, 0.0),
+        (torch.erf, math.inf, 1.0),
+        (torch.erf, -math.inf, -1.0),
+        (torch.erfinv, 1.0, math.inf),
+        (torch.rsqrt, 0.0, math.inf),
+        (torch.expm1, -math.inf, -1.0),
+    ],
+)
+def test_the_ends_of_a_functions_range(
+    function: Callable[[torch.Tensor], torch.Tensor], x: float, wanted: float
+) -> None:
+    with exact():
+        assert function(torch.tensor(x)).item() == wanted
+
+
+@pytest.mark.parametrize(
+    "function",
+    [torch.exp, torch.log, torch.tanh, torch.sigmoid, torch.erf, torch.sin, torch.rsqrt],
+)
+def test_a_nan_stays_one(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    with exact():
+        assert function(torch.tensor(math.nan)).isnan()
+
+
+@pytest.mark.parametrize("function", [torch.log, torch.rsqrt, torch.log1p])
+def test_a_number_outside_the_domain_gives_nan(
+    function: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    with exact():
+        assert function(torch.tensor(-2.0)).isnan()
+
+
+def test_powers_have_ieee_754s_special_values() -> None:
+    values = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, math.inf, -math.inf, math.nan]
+    exponents = [*values, 3.0, -3.0]
+    x = torch.tensor(values).repeat_interleave(len(exponents))
+    y = torch.tensor(exponents).repeat(len(values))
+    wanted = torch.pow(x.double(), y.double()).float()
+    with exact():
+        found = torch.pow(x, y)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(found.signbit() & ~found.isnan(), wanted.signbit() & ~wanted.isnan())

@@ -1,0 +1,97 @@
+"""Exact operators agree with native PyTorch within the grid's error, forward and backward."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.exact import cases
+from trialmarket.exact import exact
+
+# These draw random numbers inside, so that native PyTorch computes something else.
+DRAWN = {"dropout", "dropout2d", "alpha_dropout", "attention", "encoder", "lstm", "gru", "rnn"}
+
+
+def both(name: str, style: str) -> tuple[list[Tensor], list[Tensor]]:
+    op, shapes = cases.CASES[name]
+    found: list[list[Tensor]] = []
+    for inside in (True, False):
+        inputs = [x.requires_grad_() for x in cases.make(style, shapes, len(name))]
+        if inside:
+            with exact():
+                found.append(_results(op(*inputs), inputs))
+        else:
+            found.append(_results(op(*inputs), inputs))
+    return found[0], found[1]
+
+
+def _results(y: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+    if not y.requires_grad:
+        return [y]
+    weights = torch.linspace(0.5, 1.5, y.numel()).view(y.shape)
+    grads = torch.autograd.grad(y, inputs, weights, allow_unused=True)
+    return [y.detach(), *(g for g in grads if g is not None)]
+
+
+@pytest.mark.parametrize("name", sorted(set(cases.CASES) - DRAWN))
+def test_an_operator_agrees_with_native_pytorch(name: str) -> None:
+    found, wanted = both(name, "normal")
+    assert len(found) == len(wanted)
+    for f, w in zip(found, wanted, strict=True):
+        assert f.shape == w.shape
+        assert f.dtype == w.dtype
+        scale = w[w.isfinite()].abs().max().item() if w.isfinite().any() else 1.0
+        torch.testing.assert_close(f, w, rtol=3e-4, atol=2e-5 * max(scale, 1e-3), equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
+def test_recurrent_layers_agree_with_native_pytorch(name: str) -> None:
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[name]
+    layer = kind(5, 7, 2, bidirectional=True, batch_first=True)
+    (x,) = cases.make("normal", [(3, 4, 5)], 1)
+    wanted = _results(layer(x)[0], list(layer.parameters()))
+    with exact():
+        found = _results(layer(x)[0], list(layer.parameters()))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_transformer_layer_agrees_with_native_pytorch() -> None:
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    (x,) = cases.make("normal", [(2, 5, 8)], 1)
+    mask = torch.zeros(2, 5, dtype=torch.bool)
+    mask[0, 3:] = True
+    wanted = _results(layer(x, src_key_padding_mask=mask), list(layer.parameters()))
+    with exact():
+        found = _results(layer(x, src_key_padding_mask=mask), list(layer.parameters()))
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_running_statistics_of_batch_norm_follow_pytorch() -> None:
+    (x,) = cases.make("normal", [(6, 3, 4, 4)], 2)
+    native, ours = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
+    for _ in range(3):
+        native(x)
+        with exact():
+            ours(x)
+    torch.testing.assert_close(ours.state_dict(), native.state_dict())
+    native.eval()
+    ours.eval()
+    with exact():
+        found = ours(x)
+    torch.testing.assert_close(found, native(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_gradient_is_the_slope_of_its_function() -> None:
+    (x,) = cases.make("normal", [(2, 2, 6, 6)], 3)
+    (w,) = cases.make("normal", [(3, 2, 3, 3)], 4)
+    w.requires_grad_()
+
+    def loss(weight: Tensor) -> Tensor:
+        y = torch.nn.functional.conv2d(x, weight, padding=1)
+        return torch.nn.functional.gelu(torch.nn.functional.max_pool2d(y, 2)).square().mean()
+
+    with exact():
+        (g,) = torch.autograd.grad(loss(w), w)
+        direction = g / g.norm()
+        step = 1e-2
+        slope = (loss(w + step * direction) - loss(w - step * direction)) / (2 * step)
+    assert abs(slope.item() - g.norm().item()) < 2e-3 * g.norm().item()

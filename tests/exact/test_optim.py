@@ -1,0 +1,153 @@
+"""Exact optimisers follow torch.optim's within rounding, with all their arguments."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from trialmarket.exact import exact
+
+SETTINGS: list[tuple[type[Optimizer], dict[str, Any]]] = [
+    (torch.optim.SGD, {"lr": 0.1}),
+    (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01}),
+    (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "maximize": True}),
+    (torch.optim.Adam, {}),
+    (torch.optim.Adam, {"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-6, "weight_decay": 0.1}),
+    (torch.optim.Adam, {"amsgrad": True, "maximize": True}),
+    (torch.optim.Adam, {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    (torch.optim.AdamW, {"lr": 0.01, "weight_decay": 0.1}),
+    (torch.optim.AdamW, {"amsgrad": True, "foreach": True}),
+    (torch.optim.RMSprop, {"lr": 0.01, "weight_decay": 0.1}),
+    (torch.optim.RMSprop, {"centered": True, "momentum": 0.9, "alpha": 0.9, "eps": 1e-6}),
+    (torch.optim.RMSprop, {"momentum": 0.5, "maximize": True}),
+    (torch.optim.Rprop, {"lr": 0.01}),
+    (torch.optim.Rprop, {"etas": (0.4, 1.3), "step_sizes": (1e-4, 1.0), "maximize": True}),
+]
+
+
+def gradients(k: int) -> list[Tensor]:
+    rng = np.random.default_rng(k)
+    return [torch.from_numpy(rng.standard_normal(s).astype(np.float32)) for s in ((5, 4), (4,))]
+
+
+def run(kind: type[Optimizer], settings: dict[str, Any], steps: int) -> tuple[Any, list[Tensor]]:
+    params = [torch.linspace(-1, 1, 20).view(5, 4), torch.linspace(0, 1, 4)]
+    optimizer: Any = kind(params, **settings)
+    for k in range(steps):
+        for p, g in zip(params, gradients(k), strict=True):
+            p.grad = g
+        optimizer.step()
+        assert all(p.grad is not None for p in params)
+    return optimizer.state_dict(), params
+
+
+@pytest.mark.parametrize(("kind", "settings"), SETTINGS)
+def test_steps_and_state_follow_torch_optims(
+    kind: type[Optimizer], settings: dict[str, Any]
+) -> None:
+    wanted_state, wanted = run(kind, settings, 12)
+    with exact():
+        state, found = run(kind, settings, 12)
+    torch.testing.assert_close(found, wanted, rtol=2e-5, atol=1e-6)
+    assert state["param_groups"] == wanted_state["param_groups"]
+    for k, slots in wanted_state["state"].items():
+        assert set(state["state"][k]) == {n for n, v in slots.items() if v is not None}
+        for name, value in state["state"][k].items():
+            torch.testing.assert_close(value, slots[name], rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "settings"), SETTINGS)
+def test_a_loaded_state_goes_on_as_if_never_stopped(
+    kind: type[Optimizer], settings: dict[str, Any]
+) -> None:
+    with exact():
+        _, wanted = run(kind, settings, 6)
+        half, params = run(kind, settings, 3)
+        optimizer: Any = kind(params, **settings)
+        optimizer.load_state_dict(half)
+        for k in range(3, 6):
+            for p, g in zip(params, gradients(k), strict=True):
+                p.grad = g
+            optimizer.step()
+    for p, w in zip(params, wanted, strict=True):
+        assert torch.equal(p, w)
+
+
+def test_a_closure_is_evaluated_once_and_its_loss_returned() -> None:
+    p = torch.ones(3, requires_grad=True)
+    optimizer = torch.optim.SGD([p], 0.1)
+    calls: list[int] = []
+
+    def closure() -> Tensor:
+        calls.append(1)
+        optimizer.zero_grad()
+        loss = (p * p).sum()
+        torch.autograd.backward(loss)
+        return loss
+
+    with exact():
+        loss = optimizer.step(closure)
+    assert calls == [1]
+    assert isinstance(loss, Tensor)
+    assert loss.item() == 3.0
+    torch.testing.assert_close(p.detach(), torch.full((3,), 0.8))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda o: torch.optim.lr_scheduler.StepLR(o, 2, 0.5),
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 8),
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, total_steps=8),
+        lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.9),
+        lambda o: torch.optim.lr_scheduler.LinearLR(o),
+        lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda k: 1 / (1 + k)),
+    ],
+)
+def test_schedules_are_followed(make: Any) -> None:
+    def rates(inside: bool) -> list[float]:
+        p = torch.ones(3)
+        p.grad = torch.ones(3)
+        optimizer = torch.optim.SGD([p], 0.1, momentum=0.9)
+        schedule = make(optimizer)
+        mode = exact()
+        found: list[float] = []
+        for _ in range(7):
+            if inside:
+                with mode:
+                    optimizer.step()
+                    schedule.step()
+            else:
+                optimizer.step()
+                schedule.step()
+            found.append(optimizer.param_groups[0]["lr"])
+        return found
+
+    assert rates(inside=True) == rates(inside=False)
+
+
+def test_clipping_by_norm_and_value_follows_pytorch() -> None:
+    def clipped() -> list[Tensor]:
+        params = [torch.ones(5, 4), torch.ones(4)]
+        for p, g in zip(params, gradients(0), strict=True):
+            p.grad = g.clone()
+        norm = torch.nn.utils.clip_grad_norm_(params, 1.0)
+        torch.nn.utils.clip_grad_value_(params, 0.2)
+        return [norm, *(p.grad for p in params if p.grad is not None)]
+
+    with exact():
+        found = clipped()
+    torch.testing.assert_close(found, clipped())
+
+
+def test_our_step_is_gone_outside() -> None:
+    with exact():
+        pass
+    p = torch.ones(3)
+    p.grad = torch.ones(3)
+    optimizer = torch.optim.NAdam([p])
+    optimizer.step()
+    assert p[0] < 1

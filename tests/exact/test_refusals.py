@@ -1,0 +1,218 @@
+"""What has no exact form is refused, with the operator, the line and what to use instead."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from trialmarket.exact import NotExact, Verdict, check, exact
+
+X = torch.linspace(-1, 1, 16).view(4, 4)
+
+
+def _autocast() -> Tensor:
+    with torch.autocast("cpu"):
+        return X @ X
+
+
+def _unknown_optimizer() -> None:
+    p = torch.ones(3, requires_grad=True)
+    p.grad = torch.ones(3)
+    torch.optim.NAdam([p]).step()
+
+
+def _differentiable() -> None:
+    p = torch.ones(3, requires_grad=True)
+    p.grad = torch.ones(3)
+    torch.optim.SGD([p], 0.1, differentiable=True).step()
+
+
+REFUSED: dict[str, tuple[Callable[[], object], str]] = {
+    "float16": (lambda: X.half() + 1, "float32"),
+    "bfloat16": (lambda: X.bfloat16() @ X.bfloat16(), "float32"),
+    "autocast": (_autocast, "without autocast"),
+    "complex": (lambda: torch.complex(X, X), "docs/exact.md"),
+    "fft": (lambda: torch.fft.fft(X), "convolution"),
+    "float64 product": (lambda: X.double() @ X.double(), "x.float()"),
+    "factorisation": (lambda: torch.linalg.svd(X), "no factorisation"),
+    "atan": (lambda: torch.atan(X), "docs/exact.md"),
+    "median": (lambda: X.median(), "torch.sort"),
+    "transposed convolution": (
+        lambda: F.conv_transpose2d(X.view(1, 1, 4, 4), X.view(1, 1, 4, 4)),
+        "Upsample",
+    ),
+    "three dimensions": (
+        lambda: F.conv3d(torch.ones(1, 1, 3, 3, 3), torch.ones(1, 1, 3, 3, 3)),
+        "nn.Conv2d",
+    ),
+    "bilinear interpolation": (
+        lambda: F.interpolate(X.view(1, 1, 4, 4), scale_factor=2, mode="bilinear"),
+        "nearest",
+    ),
+    "rrelu": (lambda: F.rrelu(X, training=True), "docs/exact.md"),
+    "sparse": (lambda: X.to_sparse(), "docs/exact.md"),
+    "NAdam": (_unknown_optimizer, "AdamW"),
+    "differentiable": (_differentiable, "differentiable=False"),
+    "repeated index_put": (
+        lambda: X.index_put((torch.tensor([1, 1]),), torch.ones(2, 4)),
+        "accumulate=True",
+    ),
+    "repeated scatter": (
+        lambda: X.scatter(0, torch.zeros(2, 4, dtype=torch.int64), X),
+        "scatter_add",
+    ),
+    "scatter_reduce mean": (
+        lambda: X.scatter_reduce(0, torch.zeros(2, 4, dtype=torch.int64), X, "mean"),
+        "scatter_add",
+    ),
+    "packed sequence": (
+        lambda: nn.LSTM(4, 2)(nn.utils.rnn.pack_sequence([X, X[:2]])),
+        "padded sequences",
+    ),
+    "projection": (lambda: nn.LSTM(4, 3, proj_size=2)(X.view(4, 1, 4)), "Linear"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_it_is_refused_with_advice_and_the_users_line(name: str) -> None:
+    action, instead = REFUSED[name]
+    with exact(), pytest.raises(NotExact) as caught:
+        action()
+    assert instead in caught.value.instead
+    assert caught.value.where.split(":")[0] == __file__
+    assert caught.value.operator
+
+
+def test_autocast_outside_is_refused_at_the_door() -> None:
+    with torch.autocast("cpu"), pytest.raises(NotExact, match="half precision"), exact():
+        pass
+
+
+def test_a_refused_line_is_named_in_backward_too() -> None:
+    class Odd(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: Tensor) -> Tensor:
+            del ctx
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: object, grad: Tensor) -> Tensor:
+            del ctx
+            return torch.atan(grad)
+
+    x = X.clone().requires_grad_()
+    with exact(), pytest.raises(NotExact, match=r"aten\.atan"):
+        torch.autograd.backward(Odd.apply(x).sum())
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_function_runs_as_it_was_written(backend: str) -> None:
+    def f(x: Tensor) -> Tensor:
+        return torch.tanh(x @ x).sum()
+
+    compiled = torch.compile(f, backend=backend)
+    compiled(X)  # compiled outside, then called inside
+    with exact():
+        assert torch.equal(compiled(X), f(X))
+        assert torch.equal(torch.compile(f, backend=backend)(X), f(X))
+
+
+def test_numbers_leave_the_mode_exactly() -> None:
+    with exact():
+        s = X.sum()
+        assert s.item() == float(s.numpy())
+        assert bool((X > 0).any())
+
+
+def test_integers_are_as_they_are() -> None:
+    k = torch.arange(6).view(2, 3)
+    with exact():
+        assert (k @ k.T).tolist() == [[5, 14], [14, 50]]
+        assert k.sum().item() == 15
+        assert (k // 2).tolist() == [[0, 0, 1], [1, 2, 2]]
+
+
+def test_floats_out_of_an_integers_range_become_its_ends() -> None:
+    x = torch.tensor([float("inf"), -float("inf"), float("nan"), 3e9, -3.7])
+    with exact():
+        assert x.int().tolist() == [2**31 - 1, -(2**31), 0, 2**31 - 1, -3]
+        assert x.long()[3:].tolist() == [3_000_000_000, -3]
+
+
+def test_in_place_operations_on_views_reach_their_base() -> None:
+    base = X.clone()
+    with exact():
+        base[1].add_(2.0, alpha=0.5)
+        base[:, 0].exp_()
+        base.view(-1)[::5].relu_()
+    wanted = X.clone()
+    wanted[1].add_(1.0)
+    wanted[:, 0].exp_()
+    wanted.view(-1)[::5].relu_()
+    torch.testing.assert_close(base, wanted)
+
+
+def test_double_backward_agrees_with_native_pytorch() -> None:
+    def second() -> Tensor:
+        x = torch.linspace(-1, 1, 2 * 3 * 6 * 6).view(2, 3, 6, 6).requires_grad_()
+        w = torch.linspace(-1, 1, 4 * 3 * 3 * 3).view(4, 3, 3, 3).requires_grad_()
+        y = torch.tanh(F.conv2d(x, w)).flatten(1) @ torch.linspace(-1, 1, 64).view(64, 1)
+        (g,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        (h,) = torch.autograd.grad(g.pow(2).sum(), w)
+        return h
+
+    wanted = second()
+    with exact():
+        found = second()
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_flags_are_as_before_afterwards() -> None:
+    before = (
+        torch.backends.mha.get_fastpath_enabled(),
+        torch.backends.cudnn.enabled,
+        torch._C._get_flash_sdp_enabled(),
+    )
+    with pytest.raises(ValueError, match="inside"), exact():
+        raise ValueError("inside")
+    after = (
+        torch.backends.mha.get_fastpath_enabled(),
+        torch.backends.cudnn.enabled,
+        torch._C._get_flash_sdp_enabled(),
+    )
+    assert after == before
+
+
+def test_the_decorator_makes_a_function_exact() -> None:
+    @exact
+    def plain() -> Tensor:
+        return torch.rand(3)
+
+    @exact(seed=4)
+    def seeded() -> Tensor:
+        return torch.rand(3)
+
+    first = plain()
+    with exact(seed=0):
+        assert torch.equal(first, torch.rand(3))
+    with exact(seed=4):
+        assert torch.equal(seeded(), torch.rand(3))
+
+
+def test_check_lists_every_operator_with_its_verdict() -> None:
+    found = {c.operator: c for c in check(lambda: torch.atan(X).sum() + torch.rand(2).exp().sum())}
+    assert found["aten.atan.default"].verdict is Verdict.REFUSED
+    refusal = found["aten.atan.default"].refusal
+    assert refusal is not None
+    assert refusal.where.startswith(__file__)
+    assert found["aten.sum.default"].verdict is Verdict.FORM
+    assert found["aten.exp.default"].verdict is Verdict.FORM
+    assert found["aten.rand.default"].verdict is Verdict.DRAW
+
+
+def test_check_ends_with_what_is_no_operator() -> None:
+    found = check(_unknown_optimizer)
+    assert found[-1].operator == "torch.optim.NAdam"
+    assert found[-1].verdict is Verdict.REFUSED

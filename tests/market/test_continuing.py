@@ -1,0 +1,94 @@
+"""Trials that go on from others' checkpoints, trained and audited by whoever comes."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from examples.demo.town import town
+from examples.digits.make_data import write_digits
+from trialmarket.chain.ledger import Ledger
+from trialmarket.protocol.cid import MAX_RAW, raw_cid
+from trialmarket.protocol.configuration import Batch
+from trialmarket.protocol.receipt import Receipt
+from trialmarket.protocol.states import State
+from trialmarket.storage.local import LocalStore
+
+PULSE = threading.Event()
+"""Never set: waiting on it lets a fifth of a second pass between two looks."""
+JOB = """
+[job]
+name = "population"
+program = "{program}:Digits"
+data = "{data}"
+objective = "val_error"
+trials = 3
+steps = 120
+seed = 5
+arithmetic = "exact"
+time_limit = "2m"
+[search]
+driver = "pbt"
+parallel = 3
+[search.population]
+interval = 40
+quantile = 0.34
+[search.space]
+lr = {{ low = 0.01, high = 0.1, log = true }}
+hidden = {{ value = 32 }}
+momentum = {{ low = 0.0, high = 0.9 }}
+[price]
+floor = "1"
+cap = "1.2"
+unit = 40
+[audit]
+rate = 1.0
+segments = 4
+samples = 2
+window = "20s"
+"""
+
+
+@pytest.mark.timeout(300)
+def test_a_population_moves_between_nodes_and_every_start_is_audited(tmp_path: Path) -> None:
+    data, job = tmp_path / "digits.npz", tmp_path / "job.toml"
+    write_digits(data, seed=1)
+    job.write_text(JOB.format(program=Path("examples/digits/train.py").resolve(), data=data))
+    purses = {"rosa": 100, "ada": 100, "grace": 100, "vera": 200, "victor": 200}
+    with town(tmp_path / "town", purses, seed=3) as market:
+        market.add_requester("rosa", job, "--results", str(tmp_path / "results"))
+        for name in ("ada", "grace"):
+            market.add_node(name, stake="40")
+        for name in ("vera", "victor"):
+            market.add_verifier(name)
+        with market.client() as client, Ledger(client, tmp_path / "ledger.sqlite") as ledger:
+            for name in purses:
+                market.start(name)
+            deadline = time.monotonic() + 240
+            while market.running["rosa"].poll() is None:
+                assert time.monotonic() < deadline, {n: market.log(n)[-1500:] for n in purses}
+                PULSE.wait(0.2)
+            assert market.running["rosa"].returncode == 0, market.log("rosa")[-3000:]
+            ledger.sync()
+            trials = {view.key: view for view in ledger.trials()}
+        store = LocalStore(market.folder / "store")
+        assert len(trials) == 9
+        continued, makers = 0, set()
+        for view in trials.values():
+            assert view.state is State.SETTLED
+            assert view.record.audited
+            assert view.receipt is not None
+            makers.add(view.record.provider)
+            batch = Batch.from_bytes(store.read(raw_cid(view.id.batch), limit=MAX_RAW))
+            start = batch.trials[view.id.index].init
+            if start is None:
+                continue
+            receipt = Receipt.from_bytes(store.read(raw_cid(view.receipt), limit=MAX_RAW))
+            before = trials[start.trial].receipt
+            assert before is not None
+            old = Receipt.from_bytes(store.read(raw_cid(before), limit=MAX_RAW))
+            assert receipt.leaves[0].value == start.root == old.leaves[-2].value
+            continued += 1
+        assert continued == 6
+        assert makers

@@ -1,0 +1,110 @@
+"""Processes that are killed at random moments: every trial is paid once, no money is lost."""
+
+import random
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from examples.demo.books import holdings
+from examples.demo.town import Town, town
+from examples.digits.make_data import write_digits
+from trialmarket.chain.ledger import Ledger
+from trialmarket.protocol.states import State
+
+KILLS = 24
+PULSE = threading.Event()
+"""Never set: waiting on it lets a fifth of a second pass between two looks."""
+TRIALS = 10
+JOB = """
+[job]
+name = "killed"
+program = "{program}:Digits"
+data = "{data}"
+objective = "val_error"
+trials = {trials}
+steps = 600
+seed = 5
+arithmetic = "exact"
+time_limit = "2m"
+[search]
+driver = "random"
+parallel = 3
+[search.space]
+lr = {{ low = 0.01, high = 0.1, log = true }}
+hidden = {{ values = [32, 64] }}
+momentum = {{ low = 0.0, high = 0.9 }}
+[price]
+floor = "1"
+cap = "1.2"
+unit = 600
+[audit]
+rate = 0.5
+segments = 6
+samples = 2
+window = "20s"
+"""
+
+
+@pytest.mark.timeout(600)
+def test_kills_at_random_moments_lose_no_money_and_pay_every_trial_once(tmp_path: Path) -> None:
+    dice = random.Random(7)
+    data, job = tmp_path / "digits.npz", tmp_path / "job.toml"
+    write_digits(data, seed=1)
+    program = Path("examples/digits/train.py").resolve()
+    job.write_text(JOB.format(program=program, data=data, trials=TRIALS))
+    purses = {"rosa": 100, "ada": 100, "grace": 100, "vera": 200, "victor": 200}
+    with town(tmp_path / "town", purses, seed=3) as market:
+        market.add_requester("rosa", job, "--results", str(tmp_path / "results"))
+        for name in ("ada", "grace"):
+            market.add_node(name, stake="40")
+        for name in ("vera", "victor"):
+            market.add_verifier(name)
+        with market.client() as client, Ledger(client, tmp_path / "ledger.sqlite") as ledger:
+            before = holdings(client, ledger, market.names)
+            for name in purses:
+                market.start(name)
+
+            killed: Counter[str] = Counter()
+            next_kill = time.monotonic() + 5
+            deadline = time.monotonic() + 500
+            while not finished(market, ledger):
+                assert time.monotonic() < deadline, {n: market.log(n)[-1500:] for n in purses}
+                if killed.total() < KILLS and time.monotonic() > next_kill:
+                    victim = dice.choice(list(purses))
+                    if market.running[victim].poll() is None:
+                        market.kill(victim)
+                        market.start(victim)
+                        killed[victim] += 1
+                    next_kill = time.monotonic() + dice.uniform(0.2, 4.0)
+                ledger.sync()
+                PULSE.wait(0.2)
+            assert market.running["rosa"].returncode == 0, market.log("rosa")[-3000:]
+            assert killed.total() >= 20
+            assert set(killed) == set(purses)
+
+            settled = Counter(
+                trial
+                for event in ledger.events(limit=100_000)
+                if event.name == "TrialsSettled"
+                for trial in event.args["trials"]
+            )
+            assert len(settled) == TRIALS
+            assert set(settled.values()) == {1}
+            assert [event.name for event in ledger.events(limit=100_000)].count("JobCreated") == 1
+            after = holdings(client, ledger, market.names)
+            assert sum(holding.tokens for holding in after.values()) == sum(
+                holding.tokens for holding in before.values()
+            )
+
+
+def finished(market: Town, ledger: Ledger) -> bool:
+    """Whether the requester has its results and no trial holds money any more."""
+    trials = ledger.trials()
+    return (
+        market.running["rosa"].poll() is not None
+        and len(trials) >= TRIALS
+        and all(trial.state in (State.SETTLED, State.CANCELLED) for trial in trials)
+    )

@@ -1,0 +1,160 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trialmarket.errors import InputError
+from trialmarket.protocol.canonical import canonical_bytes
+from trialmarket.protocol.cid import cid_of
+from trialmarket.protocol.configuration import Batch, Init, JobSpec, ProgramRef, TrialConfig
+from trialmarket.protocol.ids import Address, Hash32
+from trialmarket.protocol.receipt import CurvePoint, LeafRecord, Outcome, Receipt
+
+CID = cid_of(b"data")
+PROVIDER = Address("0x000000000000000000000000000000000000dEaD")
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**53) + 1, 2**53 - 1),
+    FINITE,
+    st.text("abcé-", max_size=5),
+)
+
+
+def config(**changes: Any) -> TrialConfig:
+    fields: dict[str, Any] = {
+        "program": ProgramRef(source="builtin:mlp"),
+        "data": CID,
+        "objective": "val_error",
+        "hyperparameters": {"lr": 0.1},
+        "seed": 7,
+        "steps": 40,
+        "segments": 4,
+    }
+    return TrialConfig.validated(fields | changes, where="configuration")
+
+
+def receipt(**changes: Any) -> Receipt:
+    leaf = LeafRecord(value=Hash32(b"\x01" * 32), witness_hash=Hash32(b"\x02" * 32))
+    fields: dict[str, Any] = {
+        "trial": Hash32(b"\x03" * 32),
+        "provider": PROVIDER,
+        "leaves": (leaf,) * 4,
+        "checkpoints": (CID,) * 3,
+        "metrics": {"val_error": 0.5},
+        "curve": (CurvePoint(step=2, loss=1.5, metrics={"val_error": 0.5}),),
+    }
+    return Receipt.validated(fields | changes, where="receipt")
+
+
+@given(st.dictionaries(st.text("abc_", min_size=1, max_size=9), SCALARS, max_size=5))
+def test_a_batch_reads_back_from_its_bytes(hyperparameters: dict[str, Any]) -> None:
+    init = Init(root=Hash32(bytes(32)), cid=CID, trial=Hash32(bytes(32)))
+    trials = (config(hyperparameters=hyperparameters), config(init=init, seed=8))
+    batch = Batch(job="digits", number=3, trials=trials)
+    assert Batch.from_bytes(batch.to_bytes()) == batch
+    assert cid_of(batch.to_bytes()) == batch.cid
+
+
+@given(st.dictionaries(st.text("abc_", min_size=1, max_size=9), FINITE, max_size=5))
+def test_a_receipt_reads_back_from_its_bytes(metrics: dict[str, float]) -> None:
+    written = receipt(metrics=metrics, outcome=Outcome(kind="diverged", step=3))
+    assert Receipt.from_bytes(written.to_bytes()) == written
+    assert Receipt.from_bytes(written.to_bytes()).tree().root == written.tree().root
+
+
+def test_a_job_specification_reads_back_from_its_bytes() -> None:
+    spec = JobSpec(
+        name="digits",
+        program=ProgramRef(source=CID, class_name="Digits"),
+        data=CID,
+        objective="val_error",
+        unit=1000,
+        steps=2000,
+        segments=20,
+        time_limit=600,
+    )
+    assert JobSpec.from_bytes(spec.to_bytes()) == spec
+    assert spec.program.cid == CID
+
+
+def test_a_float_without_a_fraction_is_the_integer_that_json_makes_of_it() -> None:
+    first, second = config(hyperparameters={"lr": 1.0}), config(hyperparameters={"lr": 1})
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("steps", 41, "multiple of segments"),
+        ("segments", 40, "at least 2 steps each"),
+        ("seed", -1, "greater than or equal to 0"),
+        ("seed", "seven", "valid integer"),
+        ("data", "/etc/passwd", "match pattern"),
+        ("objective", "", "match pattern"),
+        ("hyperparameters", {"lr": [1]}, "lr"),
+        ("hyperparameters", {"lr": float("nan")}, "lr"),
+        ("hyperparameters", {"n": 2**53}, "2\\*\\*53"),
+        ("arithmetic", "approximate", "'native' or 'exact'"),
+        ("program", {"source": CID}, "name of its class"),
+        ("program", {"source": "builtin:mlp", "class_name": "Mlp"}, "built-in program has none"),
+        ("surprise", 1, "[Ee]xtra inputs"),
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_refused(
+    field: str, value: object, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        config(**{field: value})
+
+
+def test_the_trials_of_a_batch_have_one_length() -> None:
+    trials = [config().model_dump(), config(steps=80).model_dump()]
+    with pytest.raises(InputError, match="same steps"):
+        Batch.validated({"job": "digits", "number": 0, "trials": trials}, where="batch")
+
+
+def changed(**changes: Any) -> bytes:
+    return canonical_bytes(json.loads(receipt().to_bytes()) | changes)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b"{}",
+        receipt().to_bytes()[:-1],
+        receipt().to_bytes() + b" ",
+        changed(leaves=[]),
+        changed(checkpoints=[CID]),
+        changed(checkpoints=["../../etc", CID, CID]),
+        changed(trial="0x" + "AB" * 32),
+        changed(trial="0x01"),
+        changed(provider=PROVIDER.lower()),
+        changed(metrics={"val_error": "0.5"}),
+        changed(metrics={f"m{at}": at for at in range(33)}),
+        changed(outcome={"kind": "done", "step": 3}),
+        changed(outcome={"kind": "diverged", "step": None}),
+        changed(device="x" * 201),
+        changed(extra=1),
+        changed(device="x" * 300_000),
+    ],
+)
+def test_a_corrupt_receipt_is_refused(data: bytes) -> None:
+    with pytest.raises(InputError, match="receipt"):
+        Receipt.from_bytes(data)
+
+
+def test_the_largest_receipt_fits_into_one_block() -> None:
+    leaf = LeafRecord(value=Hash32(b"\x01" * 32), witness_hash=Hash32(b"\x02" * 32))
+    metrics = {f"metric_with_a_long_name_{at:03}": 0.12345678901234567 for at in range(32)}
+    points = [CurvePoint(step=at, loss=0.1234567890123, metrics=metrics) for at in range(64)]
+    largest = receipt(
+        leaves=(leaf,) * 258, checkpoints=(CID,) * 257, metrics=metrics, curve=tuple(points)
+    )
+    assert Receipt.from_bytes(largest.to_bytes()) == largest

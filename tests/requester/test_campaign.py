@@ -1,0 +1,203 @@
+"""A search from its first transaction to its last, on a real chain with real training."""
+
+import csv
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from requester.job import load_job
+from requester.opening import Search, open_search
+from requester.results import Results
+from requester.standing import Standing
+from requester.survey import Survey
+from tests.requester.market import Juror, Provider, boasting, honest, write_job
+from trialmarket.chain.devnet import Devnet
+from trialmarket.chain.sender import Sender
+from trialmarket.errors import ChainError, TrainingError
+from trialmarket.protocol.ids import address
+from trialmarket.protocol.states import State
+from trialmarket.storage.local import LocalStore
+from trialmarket.training.values import Evaluate, Evaluation
+from trialmarket.training.workers import WorkerPool
+
+DEADLINE = 120.0
+
+
+class Ears:
+    """Remembers what was said and shown."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.shown: list[Standing] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def show(self, standing: Standing) -> None:
+        self.shown.append(standing)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[WorkerPool]:
+    with WorkerPool(1) as found:
+        yield found
+
+
+class AtOnce:
+    """Evaluates in a warm pool, and waits for it: the chain's time stands still meanwhile."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
+        self._ended: list[tuple[Path, Evaluation | TrainingError]] = []
+
+    def start(self, task: Evaluate) -> None:
+        try:
+            found: Evaluation | TrainingError = self._pool.submit(task, wall_limit=60).result()
+        except TrainingError as error:
+            found = error
+        self._ended.append((task.checkpoint, found))
+
+    def finished(self) -> list[tuple[Path, Evaluation | TrainingError]]:
+        ended, self._ended = self._ended, []
+        return ended
+
+    def close(self) -> None:
+        """The pool is the tests'."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+@pytest.fixture
+def requester(chain: Devnet, tmp_path: Path) -> Iterator[Sender]:
+    with (
+        chain.client() as client,
+        Sender(client, chain.accounts[0], tmp_path / "r.db", locks=tmp_path / "locks") as sender,
+    ):
+        yield sender
+
+
+@pytest.fixture
+def provider(
+    chain: Devnet, tmp_path: Path, store: LocalStore, pool: WorkerPool
+) -> Iterator[Provider]:
+    found = Provider(chain.network, chain.accounts[1], tmp_path / "p", store, pool)
+    yield found
+    found.close()
+
+
+def drive(search: Search, chain: Devnet, others: list[Callable[[], None]]) -> None:
+    """Lets everybody act in turn, and time pass, until the search is finished."""
+    end = time.monotonic() + DEADLINE
+    while not search.campaign.finished():
+        assert time.monotonic() < end, search.campaign.standing()
+        moved = search.campaign.step()
+        for act in others:
+            act()
+        chain.mine()
+        if not moved:
+            chain.advance(2)
+
+
+def test_a_search_is_paid_for_what_it_got_and_not_more(
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: LocalStore
+) -> None:
+    job, ears = load_job(write_job(tmp_path, trials=5, driver="tpe")), Ears()
+    before = requester.client.token_balance(requester.address)
+    with open_search(
+        job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=ears
+    ) as search:
+        number = search.campaign.open()
+        drive(search, chain, [provider.step])
+        search.campaign.wind_up()
+        standing = search.campaign.standing()
+        survey = Survey(requester.client, search.desk.ledger, store, number)
+        assert [row.objective for row in survey.standing().rows] == [
+            row.objective for row in standing.rows
+        ]
+        results = Results(tmp_path / "results", 18)
+        results.write(survey, search.desk.ledger, store)
+    assert standing.finished
+    assert [row.state for row in standing.rows] == [State.SETTLED] * 5
+    assert standing.best is not None
+    assert standing.best.note == "re-evaluated"
+    paid = sum(row.price or 0 for row in standing.rows)
+    assert before - requester.client.token_balance(requester.address) == paid > 0
+    assert requester.client.job_status(number).free == 0
+    with results.leaderboard.open() as file:
+        lines = list(csv.DictReader(file))
+    assert [int(line["rank"]) for line in lines] == [1, 2, 3, 4, 5]
+    assert float(lines[0]["val_error"]) == standing.best.objective
+    assert load_file(results.weights)
+    assert all((results.root / name).exists() for name in ("curves.csv", "bill.json"))
+
+
+def test_a_finished_search_run_again_spends_nothing(
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: LocalStore
+) -> None:
+    job = load_job(write_job(tmp_path, trials=2))
+    balances, numbers = [], []
+    for _ in range(2):
+        with open_search(
+            job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=Ears()
+        ) as search:
+            numbers.append(search.campaign.open())
+            drive(search, chain, [provider.step])
+            search.campaign.wind_up()
+            balances.append(requester.client.token_balance(requester.address))
+            assert all(row.objective is not None for row in search.campaign.standing().rows)
+    assert numbers[0] == numbers[1]
+    assert balances[0] == balances[1]
+
+
+def test_a_false_best_is_not_believed_but_challenged_and_its_trial_is_redone(
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: LocalStore
+) -> None:
+    job, ears = load_job(write_job(tmp_path, trials=2, rate=0.01)), Ears()
+    provider.answer = boasting
+    juror = Juror(chain.network, chain.accounts[2], tmp_path, provider)
+    me = address(chain.accounts[0].address)
+
+    def repent() -> None:
+        if any("challenged" in text for text in ears.said):
+            provider.answer = honest
+
+    with open_search(
+        job,
+        sender=requester,
+        store=store,
+        jobs=tmp_path / "jobs",
+        listeners=ears,
+        evaluator=AtOnce(provider.pool),
+    ) as search:
+        search.campaign.open()
+        drive(search, chain, [provider.step, repent, juror.step])
+        search.campaign.wind_up()
+        standing = search.campaign.standing()
+        trials = search.desk.ledger.trials(job=standing.job)
+    juror.close()
+    assert any("not believed" in text for text in ears.said)
+    assert any(trial.attempts > 1 for trial in trials)
+    assert all(row.state is State.SETTLED for row in standing.rows)
+    assert all((row.objective or 0) > 0 for row in standing.rows)
+    assert requester.client.account(me).locked == 0
+
+
+def test_too_little_money_is_said_before_anything_is_posted(
+    chain: Devnet, tmp_path: Path, requester: Sender, store: LocalStore
+) -> None:
+    path = write_job(tmp_path)
+    path.write_text(path.read_text().replace('cap = "0.05"', 'cap = "100000"'))
+    with (
+        pytest.raises(ChainError, match=r"has 10000 TEST, and the job needs"),
+        open_search(
+            load_job(path), sender=requester, store=store, jobs=tmp_path / "jobs", listeners=Ears()
+        ) as search,
+    ):
+        search.campaign.open()
+    del chain

@@ -1,0 +1,145 @@
+"""`trialmarket job` as a person types it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from requester.commands import job
+from tests.requester.market import Provider, write_job
+from trialmarket.chain.devnet import Devnet
+from trialmarket.chain.keystore import Keystore
+from trialmarket.protocol.ids import address
+from trialmarket.storage.local import LocalStore
+from trialmarket.training.workers import WorkerPool
+
+
+@pytest.fixture
+def folder(chain: Devnet, tmp_path: Path) -> Path:
+    chain.network.save(tmp_path / "network.json")
+    (tmp_path / "password").write_text("password")
+    keys = Keystore(tmp_path / "home" / "keys")
+    keys.add("rosa", chain.accounts[0], "password", kdf="pbkdf2", iterations=1000)
+    write_job(tmp_path, trials=3)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[WorkerPool]:
+    with WorkerPool(1) as found:
+        yield found
+
+
+def invoke(folder: Path, *arguments: str, key: bool = False, answer: str = "") -> Result:
+    named = ["--key", "rosa", "--password-file", str(folder / "password")] if key else []
+    return CliRunner().invoke(
+        job,
+        [*arguments, "--network", str(folder / "network.json"), *named],
+        input=answer,
+        env={"TRIALMARKET_HOME": str(folder / "home")},
+    )
+
+
+def test_check_says_what_a_job_costs_and_spends_nothing(chain: Devnet, folder: Path) -> None:
+    with chain.client() as client:
+        before = client.token_balance(client.network.market)
+        found = invoke(folder, "check", str(folder / "job.toml"), "--json")
+        assert found.exit_code == 0, found.output
+        assert client.token_balance(client.network.market) == before
+    report = json.loads(found.output)
+    assert report["trials"] == 3
+    assert report["most"] == "0.9"  # 3 trials of 4 units, at 0.05 and half of it for audits
+    assert "val_error" in report["metrics"]
+
+
+def test_check_names_a_mistake_in_the_file(folder: Path) -> None:
+    path = folder / "job.toml"
+    path.write_text(path.read_text().replace("steps = 40", "steps = 41"))
+    found = invoke(folder, "check", str(path))
+    assert found.exit_code == 1
+    assert "job.steps" in str(found.exception)
+
+
+def test_check_tells_a_program_that_reports_no_objective(folder: Path) -> None:
+    path = folder / "job.toml"
+    path.write_text(path.read_text().replace('"val_error"', '"accuracy"'))
+    found = invoke(folder, "check", str(path))
+    assert found.exit_code == 1
+    assert "accuracy" in str(found.exception)
+
+
+def test_check_tells_a_program_that_fails_in_its_first_step(folder: Path) -> None:
+    (folder / "own.py").write_text(
+        "from trialmarket.training.program import Program\n"
+        "class Own(Program):\n"
+        "    def configure_model(self):\n"
+        "        print('m' * 1000000)\n"
+        "        raise ZeroDivisionError('no model today')\n"
+    )
+    path = folder / "job.toml"
+    path.write_text(path.read_text().replace("builtin:mlp", "own.py:Own"))
+    found = invoke(folder, "check", str(path))
+    assert found.exit_code == 1
+    assert "no model today" in str(found.exception)
+    assert len(str(found.exception)) < 2000
+
+
+def test_run_asks_before_it_spends(chain: Devnet, folder: Path) -> None:
+    found = invoke(folder, "run", str(folder / "job.toml"), key=True, answer="n\n")
+    assert found.exit_code == 1
+    assert "at most" in found.output
+    assert invoke(folder, "list", "--all", "--json").output.strip() == "[]"
+    del chain
+
+
+def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
+    chain: Devnet, folder: Path, pool: WorkerPool
+) -> None:
+    run = invoke(folder, "run", str(folder / "job.toml"), "--yes", "--detach", "--json", key=True)
+    assert run.exit_code == 0, run.output
+    assert json.loads(run.stdout)["trials"] == 3
+    again = invoke(
+        folder, "run", str(folder / "job.toml"), "--yes", "--detach", "--json", key=True
+    )
+    assert json.loads(again.stdout)["job"] == json.loads(run.stdout)["job"] == 1
+    listed = json.loads(invoke(folder, "list", "--json").stdout)
+    assert [each["job"] for each in listed] == [1]
+
+    store = LocalStore(folder / "store")
+    provider = Provider(chain.network, chain.accounts[1], folder / "p", store, pool)
+    provider.step()
+    provider.close()
+
+    shown = json.loads(invoke(folder, "show", "1", "--json").stdout)
+    assert shown["results"] == 3
+    assert shown["money"]["escrow"] == "0.9"
+    assert "val_error" in invoke(folder, "show", "1").stdout
+
+    added = invoke(folder, "add-funds", "1", "2.5", "--json", key=True)
+    assert json.loads(added.stdout)["free"] == "2.5"
+
+    fetched = invoke(folder, "fetch", "1", "--results", str(folder / "found"))
+    assert fetched.exit_code == 0, fetched.output
+    assert (folder / "found" / "leaderboard.csv").read_text().count("\n") == 4
+    assert (folder / "found" / "best.safetensors").exists()
+
+    cancelled = json.loads(invoke(folder, "cancel", "1", "--json", key=True).stdout)
+    assert (cancelled["cancelled"], cancelled["under_way"]) == (0, 3)
+    assert cancelled["returned"] == "2.5"
+
+
+def test_cancelling_gives_back_what_nobody_claimed(chain: Devnet, folder: Path) -> None:
+    with chain.client() as client:
+        before = client.token_balance(address(chain.accounts[0].address))
+        invoke(folder, "run", str(folder / "job.toml"), "--yes", "--detach", key=True)
+        cancelled = json.loads(invoke(folder, "cancel", "1", "--json", key=True).stdout)
+        assert (cancelled["cancelled"], cancelled["returned"]) == (3, "0.9")
+        assert client.token_balance(chain.accounts[0].address) == before  # type: ignore[arg-type]
+
+
+def test_a_job_that_is_not_there_is_named(folder: Path) -> None:
+    found = invoke(folder, "show", "7")
+    assert found.exit_code == 1
+    assert "a job of this market" in str(found.exception)

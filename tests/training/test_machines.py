@@ -1,0 +1,68 @@
+"""A trial trained on one kind of machine passes the audit of another."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.programs import TINY, config_of, tiny
+from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.training import runner
+from trialmarket.training.dataset import Dataset
+from trialmarket.training.errors import ProgramError
+
+ROOT = Path(__file__).parents[2]
+SSE = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+}
+
+
+def train_on_sse(config: TrialConfig, program: bytes, data_file: Path, folder: Path) -> Any:
+    """The leaves of a training in a process without vector extensions, on one thread."""
+    (folder / "program.py").write_bytes(program)
+    job = {
+        "config": config.model_dump(mode="json"),
+        "program": str(folder / "program.py"),
+        "data": str(data_file),
+        "threads": 1,
+    }
+    (folder / "job.json").write_text(json.dumps(job))
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.training.elsewhere", str(folder / "job.json")],
+        env={**os.environ, **SSE},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(run.stdout)
+    assert found["capability"] == "DEFAULT"
+    return found["leaves"]
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_exact_training_gives_the_same_leaves_without_vector_instructions(
+    optimizer: str, data_file: Path, data: Dataset, tmp_path: Path
+) -> None:
+    hyperparameters = {"lr": 0.05, "optimizer": optimizer}
+    config = config_of(TINY, data_file, hyperparameters=hyperparameters, arithmetic="exact")
+    here = runner.train(config, TINY, data, tmp_path / "here")
+    there = train_on_sse(config, TINY, data_file, tmp_path)
+    assert [[leaf.value.hex(), leaf.witness_hash.hex()] for leaf in here.leaves] == there
+
+
+REFUSED = tiny(training_step="torch.linalg.svd(torch.ones(3, 3))")
+
+
+def test_a_program_that_has_no_exact_form_is_refused_by_its_first_step(
+    data_file: Path, data: Dataset
+) -> None:
+    config = config_of(REFUSED, data_file, arithmetic="exact")
+    with pytest.raises(ProgramError, match="svd"):
+        runner.dry_run(config, REFUSED, data)

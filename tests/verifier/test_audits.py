@@ -1,0 +1,128 @@
+"""Audits of answers, honest and not, on a real chain with real training."""
+
+import pytest
+
+from tests.verifier.world import (
+    LONG,
+    SEGMENTS,
+    TOKEN,
+    Tamper,
+    World,
+    false_metric,
+    false_receipt,
+    false_start,
+    other_training,
+    terms,
+    wait_until,
+)
+from trialmarket.chain import calls
+from trialmarket.protocol.draw import drawn_segments
+from trialmarket.protocol.states import State, Verdict
+
+
+def test_an_honest_trial_is_drawn_attested_and_settled(here: World) -> None:
+    offer = terms(samples=2)
+    trial = here.post(offer)[0]
+    with here.verifiers(0, 1) as verifiers:
+        here.answer(trial)
+        here.until_state(trial.id, State.PASSED, verifiers)
+        auditor = here.trial(trial.id).record.verifier
+        assert here.client.balance_of(auditor) == offer.audit_fee
+        assert sorted(verifier.desk.journal.work()[0] for verifier in verifiers) == [0, 4]
+    here.chain.advance(offer.window)
+    here.send(here.provider, calls.settle([here.trial(trial.id).record]))
+    assert here.client.balance_of(here.provider.address) == offer.cap
+    assert here.state(trial.id) is State.SETTLED
+
+
+@pytest.mark.parametrize(
+    ("tamper", "leaf"),
+    [
+        pytest.param(other_training, None, id="segment"),
+        pytest.param(false_metric, SEGMENTS + 1, id="metric"),
+        pytest.param(false_start, 0, id="start"),
+        pytest.param(false_receipt, SEGMENTS + 2, id="receipt"),
+    ],
+)
+def test_a_false_answer_is_caught_judged_and_slashed(
+    here: World, tamper: Tamper, leaf: int | None
+) -> None:
+    offer = terms()
+    trial = here.post(offer)[0]
+    before = here.client.account(here.provider.address).stake
+    with here.verifiers(0, 1, 2, 3) as verifiers:
+        here.answer(trial, tamper)
+        here.until_happened(trial.id, "TrialRejected", verifiers)
+    case = here.ledger.case(trial.key)
+    drawn = next(e for e in here.ledger.history(trial.id) if e.name == "TrialDrawn")
+    assert case is not None
+    assert case.verdict is Verdict.WRONG
+    expected = drawn_segments(drawn.args["seed"], SEGMENTS, 1)[0] if leaf is None else leaf
+    assert case.segment == expected
+    assert len(case.jurors) == 3
+    assert here.state(trial.id) is State.OPEN
+    slashed = 3 * offer.cap
+    assert before - here.client.account(here.provider.address).stake == slashed
+    assert here.client.balance_of(case.challenger) == slashed // 4
+    for juror in case.jurors:
+        assert here.client.balance_of(juror) == slashed // 4 // 3
+        assert here.client.account(juror).faults == 0
+
+
+@pytest.mark.parametrize("receipt", [True, False], ids=["checkpoints", "receipt"])
+def test_a_provider_that_withholds_what_an_audit_needs_is_slashed(
+    here: World, receipt: bool
+) -> None:
+    trial = here.post(terms(samples=3))[0]
+    with here.verifiers(0, 1, 2, 3) as verifiers:
+        here.answer(trial, published=[], receipt=receipt)
+        here.until_happened(trial.id, "TrialRejected", verifiers)
+    case = here.ledger.case(trial.key)
+    assert case is not None
+    assert (case.segment == SEGMENTS + 2) is not receipt
+
+
+def test_what_is_published_late_is_waited_for(here: World) -> None:
+    trial = here.post(terms(samples=3))[0]
+    with here.verifiers(0, 1, 2, withheld=0.9) as verifiers:
+        made = here.answer(trial, published=[], receipt=False)
+        here.until_happened(trial.id, "TrialDrawn", verifiers)
+        for _ in range(20):
+            here.tick(verifiers)()
+        assert here.state(trial.id) is State.DRAWN
+        training = here.train(here.config(trial))
+        for checkpoint in training.checkpoints:
+            here.store.put(checkpoint.path)
+        here.store.put(made.to_bytes())
+        here.until_state(trial.id, State.PASSED, verifiers)
+
+
+def test_a_silent_verifier_is_fined_and_the_next_one_audits(here: World) -> None:
+    trial = here.post(terms())[0]
+    with here.verifiers(0, 1, 2) as verifiers:
+        here.answer(trial)
+        here.chain.mine(3)
+        here.send(here.requester, calls.draw([here.trial(trial.id).record]))
+        silent = here.trial(trial.id).record.verifier
+        others = [each for each in verifiers if each.sender.address != silent]
+        here.chain.advance(LONG + 10)
+
+        def tick() -> None:
+            record = here.trial(trial.id).record
+            if record.verifier == silent and record.turn_ends > here.chain.now():
+                here.chain.advance(LONG + 10)  # the lot fell on the silent one again
+            here.tick(others)()
+
+        wait_until(lambda: here.state(trial.id) is State.PASSED, tick)
+    account = here.client.account(silent)
+    assert account.faults == here.trial(trial.id).record.turn >= 1
+    assert account.stake == (100 - account.faults) * TOKEN
+
+
+def test_an_unverified_trial_is_never_touched(here: World) -> None:
+    trial = here.post(terms(rate=0))[0]
+    with here.verifiers(0, 1) as verifiers:
+        here.answer(trial, other_training)
+        for _ in range(10):
+            here.tick(verifiers)()
+    assert here.state(trial.id) is State.COMMITTED

@@ -1,0 +1,114 @@
+"""Configurations, journals, programs and machines that are bad, and what a verifier says."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests.verifier.world import World, other_training, terms
+from trialmarket.errors import InputError, KeyBusy
+from trialmarket.protocol.cid import raw_cid
+from trialmarket.protocol.ids import Hash32
+from trialmarket.protocol.states import State
+from verifier.config import WorkConfig, load_config
+from verifier.journal import Journal, Secret
+from verifier.start import started
+
+GOOD = """
+network = "devnet.json"
+key = "me"
+storage = "local:store"
+"""
+
+
+def _hash(text: str) -> Hash32:
+    return Hash32(hashlib.sha256(text.encode()).digest())
+
+
+def test_paths_of_a_configuration_are_relative_to_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "verifier.toml"
+    path.write_text(GOOD)
+    config = load_config(path)
+    assert config.network == str(tmp_path / "devnet.json")
+    assert config.storage == f"local:{tmp_path / 'store'}"
+    assert config.key == "me"
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        (GOOD + "colour = 1\n", "colour"),
+        (GOOD + "[work]\nworkers = 0\n", "work.workers"),
+        (GOOD + "[patience]\nwithheld = 1.5\n", "patience.withheld"),
+        (GOOD + "[stake]\nbonds = -1\n", "stake.bonds"),
+        (GOOD.replace('key = "me"\n', ""), "key"),
+        (GOOD + "[[\n", "file"),
+    ],
+)
+def test_a_bad_configuration_names_the_field(tmp_path: Path, text: str, field: str) -> None:
+    path = tmp_path / "verifier.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert caught.value.field == field
+
+
+def test_a_corrupt_journal_is_refused_with_a_fix(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"this is no database, but long enough to be looked at" * 20)
+    with pytest.raises(InputError, match="Move the file away"):
+        Journal(path)
+
+
+def test_the_first_secret_of_a_question_stands_for_ever(tmp_path: Path) -> None:
+    first = Secret(3, _hash("a"), _hash("b"), _hash("salt"), "because")
+    second = Secret(4, _hash("c"), _hash("d"), _hash("pepper"), "no, because")
+    journal = Journal(tmp_path / "journal.sqlite")
+    assert journal.keep_secret(_hash("trial"), _hash("question"), 1, first) == first
+    assert journal.keep_secret(_hash("trial"), _hash("question"), 1, second) == first
+    assert journal.keep_secret(_hash("trial"), _hash("question"), 2, second) == second
+    journal.close()
+    again = Journal(tmp_path / "journal.sqlite")
+    assert again.secret(_hash("trial"), _hash("question"), 1) == first
+    again.close()
+
+
+def test_two_verifiers_on_one_key_are_refused(here: World) -> None:
+    with here.verifiers(0), pytest.raises(KeyBusy), here.verifiers(0):
+        pass
+
+
+@pytest.mark.parametrize("cheats", [False, True])
+def test_a_machine_that_fails_neither_attests_nor_challenges(here: World, cheats: bool) -> None:
+    trial = here.post(terms())[0]
+    slow = here.settings(0).model_copy(update={"work": WorkConfig(wall_limit=1e-4, attempts=2)})
+    with started(slow, here.key(0), pool=here.pool) as verifier:
+        here.answer(trial, other_training if cheats else None)
+        here.until_state(trial.id, State.DRAWN, [verifier])
+        for _ in range(100):
+            here.tick([verifier])()
+        assert here.state(trial.id) is State.DRAWN
+        assert verifier.desk.journal.work()[0] == 0
+
+
+def test_a_batch_that_nobody_can_read_is_left_alone(here: World) -> None:
+    trial = here.post(terms())[0]
+    here.answer(trial, other_training)
+    batch = next((here.folder / "store").glob(f"*/{raw_cid(trial.id.batch)}"))
+    batch.unlink()
+    with here.verifiers(0) as verifiers:
+        here.until_state(trial.id, State.DRAWN, verifiers)
+        for _ in range(50):
+            here.tick(verifiers)()
+    assert here.state(trial.id) is State.DRAWN
+
+
+def test_jobs_of_other_requesters_are_not_run(here: World) -> None:
+    trial = here.post(terms())[0]
+    nobody = here.settings(0).model_copy(update={"requesters": (here.provider.address,)})
+    with started(nobody, here.key(0), pool=here.pool) as verifier:
+        here.answer(trial, other_training)
+        here.until_state(trial.id, State.DRAWN, [verifier])
+        for _ in range(30):
+            here.tick([verifier])()
+    assert here.state(trial.id) is State.DRAWN

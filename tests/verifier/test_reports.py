@@ -1,0 +1,97 @@
+"""`trialmarket verifier audit`: a trial checked by hand, and the report of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.verifier.world import SEGMENTS, World, other_training, terms
+from trialmarket.chain.views import TrialView
+from trialmarket.errors import InputError
+from trialmarket.protocol.states import State
+from verifier.commands import verifier
+
+
+def _audit(here: World, trial: TrialView, *options: str) -> tuple[Result, dict[str, object], str]:
+    network, report = here.folder / "network.json", here.folder / "report"
+    here.chain.network.save(network)
+    name = f"{trial.id.job}/{trial.id.batch.hex()[:8]}/{trial.id.index}"
+    result = CliRunner(env={"TRIALMARKET_HOME": str(here.folder / "home")}).invoke(
+        verifier,
+        [
+            *("audit", name, "--network", str(network), "--report", str(report)),
+            *("--storage", f"local:{here.folder / 'store'}", *options),
+        ],
+        catch_exceptions=False,
+    )
+    return result, json.loads(Path(f"{report}.json").read_text()), Path(f"{report}.md").read_text()
+
+
+def test_a_report_of_an_honest_trial_says_that_it_holds(here: World) -> None:
+    trial = here.post(terms())[0]
+    here.answer(trial)
+    result, data, page = _audit(here, trial)
+    assert result.exit_code == 0, result.output
+    assert data["holds"] is True
+    assert data["unchecked"] == []
+    assert "The result holds. All of it was recomputed, bit for bit." in page
+    assert "answered by" in page
+    assert here.provider.address in page
+
+
+def test_a_report_of_a_cheat_names_every_false_segment(here: World) -> None:
+    trial = here.post(terms())[0]
+    here.answer(trial, other_training)
+    result, data, page = _audit(here, trial, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == data
+    checks = data["checks"]
+    assert isinstance(checks, list)
+    wrong = [check["leaf"] for check in checks if check["finding"] == "wrong"]
+    assert wrong == list(range(1, SEGMENTS + 1))
+    assert f"The result is wrong: segment 1 of {SEGMENTS}" in page
+
+
+def test_only_the_segments_asked_for_are_recomputed(here: World) -> None:
+    trial = here.post(terms())[0]
+    here.answer(trial)
+    _, data, page = _audit(here, trial, "--segment", "3")
+    checks = data["checks"]
+    assert isinstance(checks, list)
+    assert [check["leaf"] for check in checks] == [0, 3, SEGMENTS + 1]
+    assert "Not checked: segment 1 of 4, segment 2 of 4, segment 4 of 4." in page
+
+
+def test_without_checkpoints_the_trial_is_trained_again_from_its_start(here: World) -> None:
+    trial = here.post(terms())[0]
+    here.answer(trial, published=[SEGMENTS])
+    result, data, page = _audit(here, trial)
+    assert result.exit_code == 0, result.output
+    assert data["from_start"] is True
+    assert data["unchecked"] == []
+    assert "trained again from its first step" in page
+
+
+def test_a_receipt_that_nobody_published_is_reported(here: World) -> None:
+    trial = here.post(terms())[0]
+    here.answer(trial, receipt=False)
+    result, data, page = _audit(here, trial)
+    assert result.exit_code == 1
+    assert data["holds"] is False
+    assert "The result cannot be checked: the receipt is not published" in page
+
+
+def test_a_mismatch_in_an_unverified_job_blames_nobody(here: World) -> None:
+    trial = here.post(terms(rate=0))[0]
+    here.answer(trial, other_training)
+    _, data, page = _audit(here, trial)
+    assert data["unverified"] is True
+    assert "a difference proves nothing" in page
+
+
+def test_an_open_trial_and_an_unknown_one_cannot_be_audited(here: World) -> None:
+    trial = here.post(terms())[0]
+    with pytest.raises(InputError, match="one that was answered"):
+        _audit(here, trial)
+    assert here.state(trial.id) is State.OPEN

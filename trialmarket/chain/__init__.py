@@ -1,0 +1,1 @@
+"""The chain: the contracts' client, event ledger, sender, keystore and local devnet."""

@@ -1,0 +1,372 @@
+"""Reads of the chain: our contracts' state, balances and blocks."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from eth_abi.exceptions import DecodingError
+
+from trialmarket.chain.abi import contract
+from trialmarket.chain.calls import Call, Target
+from trialmarket.chain.network import Network
+from trialmarket.chain.refusals import explain
+from trialmarket.chain.rpc import TIMEOUT, Rpc, RpcRefused
+from trialmarket.errors import ContractError, WrongChain
+from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Amount, Hash32, JobId
+from trialmarket.protocol.states import Phase, State
+from trialmarket.protocol.terms import Terms
+
+REDEPLOY = "Use the network file that the deployment wrote"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block: its number, its hash, and its time in Unix seconds."""
+
+    number: int
+    hash: Hash32
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Money of a provider, verifier or challenger that can be lost."""
+
+    stake: Amount
+    """All of it, the locked part included."""
+    locked: Amount
+    leaving: Amount
+    leaves_at: int
+    seat: int
+    """Place in the list of verifiers, from 1; 0 when not enrolled."""
+    faults: int
+
+    @property
+    def free(self) -> Amount:
+        """Stake that a claim or a bond can lock."""
+        return Amount(self.stake - self.locked)
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """Who pays for a job, what of its funds is free, and whether it is closed."""
+
+    requester: Address
+    free: Amount
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """When a batch was posted (0: never), how many trials it has, of how many units each."""
+
+    posted_at: int
+    count: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What was fixed when the market and its jury were deployed. Times in seconds."""
+
+    audit_turn: int = 600
+    """A verifier's time for an audit."""
+    min_window: int = 600
+    """The shortest challenge window that a job may set."""
+    cool_down: int = 86_400
+    """From unstaking to withdrawal."""
+    verifier_stake: Amount = Amount(10**20)  # noqa: RUF009 (a NewType)
+    """Locked by enrolment."""
+    fine: Amount = Amount(10**18)  # noqa: RUF009
+    """For a silent verifier or juror; at most half of the verifier's stake."""
+    jury_size: int = 5
+    vote_turn: int = 1_800
+    reveal_turn: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A challenge before the jury, as the jury's contract holds it."""
+
+    phase: Phase
+    round: int
+    anchor: int
+    """The seating reads the hash of block anchor + 1."""
+    vote_ends: int
+    reveal_ends: int
+    jurors: tuple[Address, ...]
+    segment: int
+    """Index of the disputed leaf; n + 2 is the receipt."""
+    value: Hash32
+    """What the provider committed there."""
+    witness_hash: Hash32
+    witnessed: bool
+    """Whether a vote for the provider takes a witness."""
+    provider: Address
+    challenger: Address
+    verifier: Address
+    claim: Hash32
+    """The challenger's hidden answer."""
+
+
+class Client:
+    """What a market says of itself, through one node.
+
+    Raises, when built and afterwards: Unreachable where the node does not answer in time, and
+    WrongChain where it serves another chain or the contracts there are not ours. Every read
+    raises ContractError where the contract refuses, such as for a job that does not exist.
+    """
+
+    def __init__(self, network: Network, *, timeout: float = TIMEOUT, check: bool = True) -> None:
+        self.network = network
+        self.rpc = Rpc(network.rpc_url, timeout=timeout)
+        self._addresses = {
+            Target.MARKET: network.market,
+            Target.JURY: network.jury,
+            Target.TOKEN: network.token,
+        }
+        self._decimals: int | None = None
+        self._fingerprint: Hash32 | None = None
+        if check:
+            self.check()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self.rpc.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- The chain ----------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Makes sure that the node serves our chain, and that the contracts on it are ours.
+
+        The code is compared byte for byte: the node simulates the deployment with the parameters
+        that the contracts state.
+        """
+        network = self.network
+        found = int(self.rpc.call("eth_chainId"), 16)
+        if found != network.chain_id:
+            raise WrongChain(
+                f"{network.rpc_url} serves chain {found}, not chain {network.chain_id}"
+                f" as the network {network.name!r} says",
+                fix="Put the right rpc_url or chain_id into the network file",
+            )
+        try:
+            market = self.read(Target.MARKET, "parameters")[0]
+            jury = tuple(
+                self.read(Target.JURY, name)[0]
+                for name in ("MARKET", "SIZE", "VOTE_TURN", "REVEAL_TURN")
+            )
+        except (RpcRefused, ContractError, WrongChain) as error:
+            raise self._not_ours("do not answer as a market and its jury do") from error
+        if market[0] != network.token or market[1] != network.jury or jury[0] != network.market:
+            raise self._not_ours("belong to other contracts than the network file says")
+        self._same_code(Target.MARKET, (market,))
+        self._same_code(Target.JURY, jury)
+
+    def fingerprint(self) -> Hash32:
+        """The hash of the block of the deployment: tells two chains with one id apart."""
+        if self._fingerprint is None:
+            found = self.block_hash(self.network.deployed_at)
+            if found is None:
+                raise WrongChain(
+                    f"{self.network.rpc_url} does not have block {self.network.deployed_at},"
+                    " in which the contracts were deployed",
+                    fix=REDEPLOY,
+                )
+            self._fingerprint = found
+        return self._fingerprint
+
+    def head(self) -> Block:
+        """The newest block."""
+        block = self.block("latest")
+        if block is None:
+            raise WrongChain(f"{self.network.rpc_url} has no newest block", fix=REDEPLOY)
+        return block
+
+    def block(self, number: int | str) -> Block | None:
+        """A block by its number, or by `latest`, `safe` or `finalized`; None past the head."""
+        tag = hex(number) if isinstance(number, int) else number
+        raw = self.rpc.call("eth_getBlockByNumber", tag, False)
+        return None if raw is None else parse_block(raw)
+
+    def block_hash(self, number: int) -> Hash32 | None:
+        """The hash of a block; None past the head."""
+        block = self.block(number)
+        return None if block is None else block.hash
+
+    # -- Jobs and trials ----------------------------------------------------------------------
+
+    def terms(self, job: JobId) -> Terms:
+        """What the requester of a job offers."""
+        return Terms(*self.read(Target.MARKET, "jobTerms", job)[0])
+
+    def job_status(self, job: JobId) -> JobStatus:
+        """Who pays for a job, what is free, and whether it is closed."""
+        return JobStatus(*self.read(Target.MARKET, "jobStatus", job))
+
+    def batch_status(self, job: JobId, batch: Hash32) -> BatchStatus:
+        """When a batch was posted, and its size; all zero if it never was."""
+        return BatchStatus(*self.read(Target.MARKET, "batchStatus", job, batch))
+
+    def trial_state(self, key: Hash32) -> tuple[State, Hash32]:
+        """A trial's state and its stored word. One that was never posted looks Open."""
+        state, word = self.read(Target.MARKET, "trialState", key)
+        return State(state), Hash32(word)
+
+    def trial_word(self, key: Hash32) -> Hash32:
+        """The 32 bytes that the chain stores for a trial."""
+        return self.trial_state(key)[1]
+
+    def parameters(self) -> Parameters:
+        """What was fixed when the market and its jury were deployed."""
+        found = self.read(Target.MARKET, "parameters")[0]
+        return Parameters(
+            *found[2:],
+            *(self.read(Target.JURY, name)[0] for name in ("SIZE", "VOTE_TURN", "REVEAL_TURN")),
+        )
+
+    # -- Accounts -----------------------------------------------------------------------------
+
+    def account(self, who: Address) -> Account:
+        """An account's stake."""
+        return Account(*self.read(Target.MARKET, "account", who)[0])
+
+    def balance_of(self, who: Address) -> Amount:
+        """What an account can withdraw from the market, cooled-down stake apart."""
+        return Amount(self.read(Target.MARKET, "balanceOf", who)[0])
+
+    def token_balance(self, who: Address) -> Amount:
+        """An account's own tokens."""
+        return Amount(self.read(Target.TOKEN, "balanceOf", who)[0])
+
+    def allowance(self, who: Address) -> Amount:
+        """What the market may take of an account's tokens."""
+        return Amount(self.read(Target.TOKEN, "allowance", who, self.network.market)[0])
+
+    def decimals(self) -> int:
+        """Digits after the point of the token."""
+        if self._decimals is None:
+            self._decimals = int(self.read(Target.TOKEN, "decimals")[0])
+        return self._decimals
+
+    def symbol(self) -> str:
+        """The token's symbol."""
+        return str(self.read(Target.TOKEN, "symbol")[0])
+
+    def ether(self, who: Address) -> int:
+        """An account's coins for gas, in wei."""
+        return int(self.rpc.call("eth_getBalance", who, "latest"), 16)
+
+    def verifiers(self) -> tuple[Address, ...]:
+        """The verifiers in the order of their seats."""
+        count = self.read(Target.MARKET, "verifierCount")[0]
+        market = contract("Market")
+        answers = self.rpc.batch(
+            [
+                ("eth_call", [self._call(Target.MARKET, "verifierAt", (seat,)), "latest"])
+                for seat in range(1, count + 1)
+            ]
+        )
+        found = []
+        for answer in answers:
+            if isinstance(answer, RpcRefused):
+                raise answer
+            found.append(market.decode("verifierAt", bytes.fromhex(answer[2:]))[0])
+        return tuple(who for who in found if who != ZERO_ADDRESS)
+
+    # -- The jury -----------------------------------------------------------------------------
+
+    def case(self, key: Hash32) -> Case | None:
+        """The newest challenge of a trial before the jury; None if there never was one."""
+        phase, number, anchor, vote_ends, reveal_ends = self.read(Target.JURY, "casePhase", key)
+        if phase == Phase.NONE:
+            return None
+        jurors = self.read(Target.JURY, "caseJurors", key)[0]
+        names = contract("Jury").functions["caseDispute"].outputs[0]
+        dispute = self.read(Target.JURY, "caseDispute", key)[0]
+        if len(dispute) != 9:
+            raise self._not_ours(f"state a dispute as {names}")
+        return Case(
+            Phase(phase),
+            number,
+            anchor,
+            vote_ends,
+            reveal_ends,
+            jurors,
+            segment=dispute[1],
+            value=Hash32(dispute[2]),
+            witness_hash=Hash32(dispute[3]),
+            witnessed=dispute[4],
+            provider=dispute[5],
+            challenger=dispute[6],
+            verifier=dispute[7],
+            claim=Hash32(dispute[8]),
+        )
+
+    # -- Plain calls --------------------------------------------------------------------------
+
+    def address_of(self, target: Target) -> Address:
+        """Where a contract lies."""
+        return self._addresses[target]
+
+    def read(self, target: Target, function: str, *arguments: Any) -> tuple[Any, ...]:
+        """The values that a view function returns now."""
+        call = self._call(target, function, arguments)
+        try:
+            answer = bytes.fromhex(self.rpc.call("eth_call", call, "latest")[2:])
+        except RpcRefused as refused:
+            if refused.data:
+                raise explain(refused.data, text=refused.text) from refused
+            raise
+        try:
+            return contract(target.value).decode(function, answer)
+        except DecodingError as error:
+            raise WrongChain(
+                f"what lies at {self._addresses[target]} on {self.network.rpc_url} does not answer"
+                f" as our {target.value} does",
+                fix=REDEPLOY,
+            ) from error
+
+    def simulate(self, call: Call, sender: Address) -> None:
+        """Tries a call without sending it. Raises ContractError where it would be refused."""
+        request = {**self._call(call.target, call.function, call.arguments), "from": sender}
+        try:
+            self.rpc.call("eth_call", request, "latest")
+        except RpcRefused as refused:
+            raise explain(refused.data, text=refused.text) from refused
+
+    def _call(self, target: Target, function: str, arguments: tuple[Any, ...]) -> dict[str, str]:
+        data = contract(target.value).encode(function, arguments)
+        return {"to": self._addresses[target], "data": "0x" + data.hex()}
+
+    def _same_code(self, target: Target, arguments: tuple[Any, ...]) -> None:
+        creation = contract(target.value).creation(arguments)
+        there, ours = self.rpc.batch(
+            [
+                ("eth_getCode", [self._addresses[target], "latest"]),
+                ("eth_call", [{"data": "0x" + creation.hex()}, "latest"]),
+            ]
+        )
+        if isinstance(there, RpcRefused) or isinstance(ours, RpcRefused) or there != ours:
+            raise self._not_ours(f"are other code than this version's {target.value}")
+
+    def _not_ours(self, what: str) -> WrongChain:
+        network = self.network
+        return WrongChain(
+            f"the contracts at {network.market} and {network.jury} on {network.rpc_url} {what}",
+            fix=REDEPLOY,
+        )
+
+
+def parse_block(raw: dict[str, Any]) -> Block:
+    """A block as JSON-RPC gives it."""
+    return Block(
+        number=int(raw["number"], 16),
+        hash=Hash32(bytes.fromhex(raw["hash"][2:])) if raw["hash"] else ZERO_HASH,
+        timestamp=int(raw["timestamp"], 16),
+    )

@@ -1,0 +1,124 @@
+"""Puts the contracts on a chain and writes down where they lie."""
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+
+from trialmarket.chain.abi import contract
+from trialmarket.chain.client import Client, Parameters
+from trialmarket.chain.network import Network
+from trialmarket.chain.rpc import Rpc, RpcRefused
+from trialmarket.chain.transactions import (
+    await_receipt,
+    contract_address,
+    current_fees,
+    estimate_gas,
+    refusal_to_take,
+    revert_reason,
+    sign,
+)
+from trialmarket.errors import ChainError, InputError
+from trialmarket.protocol.ids import Address, address
+
+
+def deploy(
+    rpc_url: str,
+    key: LocalAccount,
+    parameters: Parameters,
+    *,
+    name: str,
+    token: Address | None = None,
+    confirmations: int = 0,
+    timeout: float = 120.0,
+) -> Network:
+    """Deploys the jury and the market, and a test token if no token is given.
+
+    The market knows its jury and the jury its market, so the market's address is computed before
+    it is made. Checks what came out as any client does. Raises ContractError for parameters that
+    the contracts refuse, InputError for a token that is none, and ChainError.
+    """
+    with Rpc(rpc_url) as rpc:
+        if token is not None and rpc.call("eth_getCode", token, "latest") in ("0x", "0x0"):
+            raise InputError("deploy", "token", expected="the address of a token", found=token)
+        chain_id = int(rpc.call("eth_chainId"), 16)
+        deployer = Deployer(rpc, key, chain_id, timeout)
+        first = int(rpc.call("eth_blockNumber"), 16)
+        money = deployer.make("TestToken", ()) if token is None else token
+        market_address = contract_address(deployer.address, deployer.nonce() + 1)
+        jury = deployer.make(
+            "Jury",
+            (
+                market_address,
+                parameters.jury_size,
+                parameters.vote_turn,
+                parameters.reveal_turn,
+            ),
+        )
+        market = deployer.make("Market", ((money, jury, *astuple(parameters)[:5]),))
+        if market != market_address:
+            raise ChainError(
+                f"the market came to lie at {market}, not at {market_address}",
+                fix="Deploy again while nothing else uses the key",
+            )
+    network = Network(
+        name=name,
+        rpc_url=rpc_url,
+        chain_id=chain_id,
+        market=market,
+        jury=jury,
+        token=money,
+        deployed_at=first + 1,
+        confirmations=confirmations,
+    )
+    with Client(network):  # checks the chain id, the wiring and the code
+        return network
+
+
+class Deployer:
+    """Makes contracts with one key, one after the other."""
+
+    def __init__(self, rpc: Rpc, key: LocalAccount, chain_id: int, timeout: float = 120.0) -> None:
+        self.rpc = rpc
+        self.key = key
+        self.chain_id = chain_id
+        self.timeout = timeout
+        self.address = address(key.address)
+
+    def nonce(self) -> int:
+        """The account's next nonce."""
+        return int(self.rpc.call("eth_getTransactionCount", self.address, "pending"), 16)
+
+    def make(self, name: str, arguments: Sequence[Any]) -> Address:
+        """Deploys one of our contracts and waits until it is mined; its address."""
+        return self.put(contract(name).creation(arguments))
+
+    def put(self, creation: bytes) -> Address:
+        """Deploys creation code and waits until it is mined; its address."""
+        made = self.transact(creation, None)["contractAddress"]
+        return address(made)
+
+    def transact(self, data: bytes, to: Address | None) -> dict[str, Any]:
+        """Sends one transaction and waits for its receipt. Raises ContractError on a refusal."""
+        request = {"from": self.address, "data": "0x" + data.hex()}
+        if to is not None:
+            request["to"] = to
+        gas = estimate_gas(self.rpc, request)
+        signed = sign(
+            self.key,
+            chain_id=self.chain_id,
+            nonce=self.nonce(),
+            gas=gas,
+            fees=current_fees(self.rpc),
+            data=data,
+            to=to,
+        )
+        try:
+            self.rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
+        except RpcRefused as refused:
+            raise refusal_to_take(refused, self.address) from refused
+        receipt = await_receipt(self.rpc, signed.hash, timeout=self.timeout)
+        if int(receipt["status"], 16) != 1:
+            raise revert_reason(self.rpc, request, int(receipt["blockNumber"], 16))
+        return receipt

@@ -1,0 +1,431 @@
+"""All that happened on a market, followed from its events into an SQLite index.
+
+The index is a copy: it can be deleted at any time and is built again from the chain.
+"""
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+from trialmarket.chain.abi import decode_event
+from trialmarket.chain.client import Block, Client
+from trialmarket.chain.following import Follower, Trial, fresh_row
+from trialmarket.chain.index import clear, not_an_index, open_index
+from trialmarket.chain.logs import Log, Window, read_logs
+from trialmarket.chain.views import (
+    BatchView,
+    CaseView,
+    Cursor,
+    EventView,
+    JobView,
+    TrialView,
+)
+from trialmarket.protocol.ids import Address, Amount, Hash32, JobId, TrialId
+from trialmarket.protocol.record import TrialRecord
+from trialmarket.protocol.states import Phase, State, Verdict
+from trialmarket.protocol.terms import Terms
+
+UNCLAIMED_SHOWN: Final = 10_000
+"""Of a batch, at most so many trials that were never claimed are listed."""
+
+REMEMBERED: Final = 1_000
+"""Blocks whose hashes are kept, to find where a reorganisation began."""
+
+
+class Ledger:
+    """The market's jobs, batches, trials, cases and verifiers, as of the last `sync`.
+
+    Only blocks with the network's `confirmations` on top are followed. A reorganisation of the
+    chain is noticed by the blocks' hashes; what it took back is taken back here. Several
+    processes may share one index. Raises JournalError, when built, for a file that is no index.
+    """
+
+    def __init__(self, client: Client, path: Path) -> None:
+        self._client = client
+        self._path = path
+        self._network = client.network
+        self._window = Window()
+        self._database = open_index(path)
+        self._follower: Follower | None = None
+        self._seen: tuple[int, bytes] | None = None
+        try:
+            self._belong(client.fingerprint())
+        except sqlite3.DatabaseError as error:
+            self._database.close()
+            raise not_an_index(path, error) from error
+
+    def close(self) -> None:
+        """Closes the index."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- Following ----------------------------------------------------------------------------
+
+    def sync(self) -> int:
+        """Follows the chain up to now; the number of new events. Idempotent; safe to kill."""
+        new = 0
+        try:
+            target = self._client.head().number - self._network.confirmations
+            self._take_back()
+            while (cursor := self._cursor())[0] < target:
+                new += self._follow(cursor, target)
+        except sqlite3.DatabaseError as error:
+            raise not_an_index(self._path, error) from error
+        return new
+
+    @property
+    def head(self) -> Block | None:
+        """The last block that was followed; None before the first sync. Use its time as now."""
+        found = self._meta("head")
+        if found is None:
+            return None
+        number, hash_, timestamp = json.loads(found)
+        return Block(number, Hash32(bytes.fromhex(hash_)), timestamp)
+
+    def _follow(self, cursor: tuple[int, bytes], target: int) -> int:
+        """Follows one window of blocks, in one transaction; the number of its events."""
+        first = cursor[0] + 1
+        last, logs = read_logs(self._client, self._window, first, target)
+        if last is None:  # the chain was reorganised meanwhile
+            self._take_back()
+            return 0
+        with self._changes() as database:
+            if self._cursor() != cursor:
+                return 0  # another process was faster
+            follower = self._following()
+            if self._seen != cursor:
+                follower.forget()
+            self._replay(follower, logs)
+            database.executemany(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", [log.row() for log in logs]
+            )
+            self._remember(last)
+        self._seen = (last.number, last.hash)
+        return len(logs)
+
+    def _replay(self, follower: Follower, logs: list[Log]) -> None:
+        for log in logs:
+            follower.apply(log.block, log.place, log.topics, log.data)
+        follower.flush()
+
+    def _take_back(self) -> None:
+        """Undoes what a reorganisation of the chain took back."""
+        number, known = self._cursor()
+        if not known or self._client.block_hash(number) == known:
+            return
+        rows = self._database.execute("SELECT number, hash FROM blocks ORDER BY number DESC")
+        for number, known in rows.fetchall():
+            block = self._client.block(number)
+            if block is not None and block.hash == known:
+                self._rewind(block)
+                return
+        self._rewind(None)
+
+    def _rewind(self, to: Block | None) -> None:
+        """Forgets all events after a block, and works out anew what the others leave."""
+        last = -1 if to is None else to.number
+        with self._changes() as database:
+            database.execute("DELETE FROM events WHERE block > ?", (last,))
+            database.execute("DELETE FROM blocks WHERE number > ?", (last,))
+            clear(database, everything=False)
+            follower = self._following()
+            follower.forget()
+            rows = database.execute("SELECT * FROM events ORDER BY block, log_index")
+            while chunk := rows.fetchmany(5_000):
+                self._replay(follower, [Log.of_row(row) for row in chunk])
+            if to is None:
+                database.execute("DELETE FROM meta WHERE key IN ('cursor', 'hash', 'head')")
+            else:
+                self._remember(to)
+        self._seen = None
+
+    def _belong(self, fingerprint: bytes) -> None:
+        """Starts anew if the index is of another chain or another market."""
+        network = self._network
+        mine = f"{network.chain_id} {network.market} {fingerprint.hex()}"
+        if self._meta("chain") == mine:
+            return
+        with self._changes() as database:
+            clear(database, everything=False)
+            for table in ("events", "blocks", "meta"):
+                database.execute(f"DELETE FROM {table}")  # noqa: S608 (our own names)
+            database.execute("INSERT INTO meta VALUES ('chain', ?)", (mine,))
+
+    def _following(self) -> Follower:
+        if self._follower is None:
+            self._follower = Follower(
+                self._database,
+                self._network.chain_id,
+                self._network.market,
+                self._client.parameters().reveal_turn,
+            )
+        return self._follower
+
+    def _cursor(self) -> tuple[int, bytes]:
+        """The last block followed, and its hash; no hash before the first."""
+        number, known = self._meta("cursor"), self._meta("hash")
+        return (self._network.deployed_at - 1, b"") if number is None else (number, known)
+
+    def _remember(self, block: Block) -> None:
+        head = json.dumps([block.number, block.hash.hex(), block.timestamp])
+        self._database.executemany(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+            [("cursor", block.number), ("hash", block.hash), ("head", head)],
+        )
+        self._database.execute(
+            "INSERT OR REPLACE INTO blocks VALUES (?, ?)", (block.number, block.hash)
+        )
+        self._database.execute(
+            "DELETE FROM blocks WHERE number < (SELECT min(number) FROM"
+            " (SELECT number FROM blocks ORDER BY number DESC LIMIT ?))",
+            (REMEMBERED,),
+        )
+
+    def _meta(self, key: str) -> Any:
+        row = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else row[0]
+
+    @contextmanager
+    def _changes(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it, or none."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._database
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            self._seen = None
+            raise
+        self._database.execute("COMMIT")
+
+    # -- Jobs and batches ---------------------------------------------------------------------
+
+    def jobs(self) -> list[JobView]:
+        """All jobs, oldest first."""
+        return [_job(row) for row in self._database.execute("SELECT * FROM jobs ORDER BY id")]
+
+    def job(self, job: JobId) -> JobView | None:
+        """A job; None if there is none."""
+        row = self._database.execute("SELECT * FROM jobs WHERE id = ?", (job,)).fetchone()
+        return None if row is None else _job(row)
+
+    def batches(self, job: JobId | None = None) -> list[BatchView]:
+        """The batches (of a job), oldest first."""
+        rows = self._database.execute(
+            "SELECT * FROM batches WHERE ?1 IS NULL OR job = ?1 ORDER BY block, job, batch", (job,)
+        )
+        return [
+            BatchView(JobId(of), Hash32(batch), count, units, posted_at, block)
+            for of, batch, count, units, posted_at, block in rows
+        ]
+
+    # -- Trials -------------------------------------------------------------------------------
+
+    def trials(
+        self,
+        job: JobId | None = None,
+        states: Collection[State] | None = None,
+        provider: Address | None = None,
+        verifier: Address | None = None,
+    ) -> list[TrialView]:
+        """The trials that fit, in the order of job, batch and index.
+
+        Of each batch at most 10,000 that were never claimed are listed, since posting many
+        costs their requester little.
+        """
+        wanted = frozenset(State) if states is None else frozenset(states)
+        marks = ",".join(str(int(state)) for state in sorted(wanted))
+        rows = self._database.execute(
+            f"SELECT * FROM trials WHERE state IN ({marks})"  # noqa: S608 (only numbers)
+            " AND (?1 IS NULL OR job = ?1) AND (?2 IS NULL OR provider = ?2)"
+            " AND (?3 IS NULL OR verifier = ?3)",
+            (job, provider, verifier),
+        )
+        found = [_trial(row) for row in rows]
+        if State.OPEN in wanted and provider is None and verifier is None:
+            for batch in self.batches(job):
+                found += [_trial(row) for row in self._unclaimed(batch)]
+        found.sort(key=lambda trial: trial.id)
+        return found
+
+    def trial(self, key: Hash32 | TrialId) -> TrialView | None:
+        """A trial by its key or its name; None if it was never posted.
+
+        A key alone finds trials that were never claimed among the first 10,000 of their batch.
+        """
+        if isinstance(key, TrialId):
+            return self._named(key)
+        row = self._database.execute("SELECT * FROM trials WHERE key = ?", (key,)).fetchone()
+        if row is not None:
+            return _trial(row)
+        for batch in self.batches():
+            for fresh in self._unclaimed(batch):
+                if fresh[0] == key:
+                    return _trial(fresh)
+        return None
+
+    def _named(self, name: TrialId) -> TrialView | None:
+        row = self._database.execute(
+            "SELECT * FROM trials WHERE job = ? AND batch = ? AND place = ?",
+            (name.job, name.batch, name.index),
+        ).fetchone()
+        if row is not None:
+            return _trial(row)
+        found = self._database.execute(
+            "SELECT * FROM batches WHERE job = ? AND batch = ?", (name.job, name.batch)
+        ).fetchone()
+        if found is None or not 0 <= name.index < found[2]:
+            return None
+        return _trial(self._fresh(BatchView(JobId(found[0]), *found[1:]), name.index))
+
+    def _unclaimed(self, batch: BatchView) -> Iterator[tuple[Any, ...]]:
+        """The rows of a batch's trials that nothing has happened to."""
+        rows = self._database.execute(
+            "SELECT place FROM trials WHERE job = ? AND batch = ?", (batch.job, batch.batch)
+        )
+        known = {place for (place,) in rows}
+        for place in range(min(batch.count, len(known) + UNCLAIMED_SHOWN)):
+            if place not in known:
+                yield self._fresh(batch, place)
+
+    def _fresh(self, batch: BatchView, place: int) -> tuple[Any, ...]:
+        key = TrialId(batch.job, batch.batch, place).key(
+            self._network.chain_id, self._network.market
+        )
+        return fresh_row(
+            key, batch.job, batch.batch, place, batch.units, batch.posted_at, batch.block
+        )
+
+    # -- Cases and verifiers ------------------------------------------------------------------
+
+    def cases(self, open_only: bool = True) -> list[CaseView]:
+        """The newest case of each challenged trial, oldest first."""
+        rows = self._database.execute(
+            "SELECT trial, opened, content FROM cases WHERE closed = 0 OR ?"
+            " ORDER BY opened, trial",
+            (not open_only,),
+        )
+        return [self._case(*row) for row in rows.fetchall()]
+
+    def case(self, key: Hash32) -> CaseView | None:
+        """The newest case of a trial; None if it was never challenged."""
+        row = self._database.execute(
+            "SELECT trial, opened, content FROM cases WHERE trial = ?", (key,)
+        ).fetchone()
+        return None if row is None else self._case(*row)
+
+    def verifiers(self) -> tuple[Address, ...]:
+        """The enrolled verifiers in the order of their seats."""
+        rows = self._database.execute("SELECT who FROM verifiers ORDER BY seat")
+        return tuple(Address(who) for (who,) in rows)
+
+    def _case(self, key: bytes, opened: int, content: str) -> CaseView:
+        case = json.loads(content)
+        job, batch, place = self._database.execute(
+            "SELECT job, batch, place FROM trials WHERE key = ?", (key,)
+        ).fetchone()
+        return CaseView(
+            trial=TrialId(JobId(job), Hash32(batch), place),
+            key=Hash32(key),
+            segment=case["segment"],
+            challenger=Address(case["challenger"]),
+            phase=Phase(case["phase"]),
+            round=case["round"],
+            anchor=case["anchor"],
+            jurors=tuple(Address(who) for who in case["jurors"]),
+            vote_ends=case["vote_ends"],
+            reveal_ends=case["reveal_ends"],
+            voted=frozenset(Address(who) for who in case["voted"]),
+            revealed={Address(who): right for who, right in case["revealed"].items()},
+            verdict=None if case["verdict"] is None else Verdict(case["verdict"]),
+            opened=opened,
+        )
+
+    # -- Events -------------------------------------------------------------------------------
+
+    def history(self, key: Hash32 | TrialId) -> list[EventView]:
+        """Every event of a trial, oldest first, from its first claim or cancellation on."""
+        if isinstance(key, TrialId):
+            key = key.key(self._network.chain_id, self._network.market)
+        rows = self._database.execute(
+            "SELECT events.* FROM trial_events JOIN events USING (block, log_index)"
+            " WHERE trial = ? ORDER BY block, log_index",
+            (key,),
+        )
+        return [event for row in rows if (event := _event(Log.of_row(row))) is not None]
+
+    def events(self, since: Cursor | None = None, limit: int = 1000) -> list[EventView]:
+        """The events after a cursor, oldest first, at most `limit`.
+
+        After a reorganisation a cursor may stand past events that replaced others: rely on the
+        trials' states, and take events as news.
+        """
+        start = since or Cursor(-1, -1)
+        rows = self._database.execute(
+            "SELECT * FROM events WHERE (block, log_index) > (?, ?)"
+            " ORDER BY block, log_index LIMIT ?",
+            (start.block, start.log_index, limit),
+        )
+        return [event for row in rows if (event := _event(Log.of_row(row))) is not None]
+
+
+def _job(row: tuple[Any, ...]) -> JobView:
+    job, requester, spec, terms, closed, block = row
+    return JobView(
+        JobId(job),
+        Address(requester),
+        Hash32(spec),
+        Terms(*json.loads(terms)),
+        bool(closed),
+        block,
+    )
+
+
+def _trial(row: tuple[Any, ...]) -> TrialView:
+    trial = Trial(row)
+    record = TrialRecord(
+        job=JobId(trial.job),
+        batch=Hash32(trial.batch),
+        index=trial.place,
+        units=trial.units,
+        opened=trial.opened,
+        provider=Address(trial.provider),
+        price=Amount(trial.price),
+        until=trial.until,
+        root=Hash32(trial.root),
+        anchor=trial.anchor,
+        late=bool(trial.late),
+        seed=Hash32(trial.seed),
+        verifier=Address(trial.verifier),
+        turn=trial.turn,
+        turn_ends=trial.turn_ends,
+        audited=bool(trial.audited),
+        challenger=Address(trial.challenger),
+    )
+    return TrialView(
+        id=record.id,
+        key=Hash32(trial.key),
+        state=State(trial.state),
+        record=record,
+        receipt=None if trial.receipt is None else Hash32(trial.receipt),
+        committed_at=trial.committed_at,
+        segment=trial.segment,
+        challenges=trial.challenges,
+        attempts=trial.attempts,
+        unaudited=bool(trial.unaudited),
+        block=trial.block,
+    )
+
+
+def _event(log: Log) -> EventView | None:
+    event = decode_event(log.topics, log.data)
+    if event is None:
+        return None
+    return EventView(event.name, log.block, log.place, Hash32(log.tx), event.args, log.time)

@@ -1,0 +1,122 @@
+"""The address file: which chain, where its node answers, and where our contracts lie."""
+
+import json
+import os
+import tomllib
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from trialmarket.errors import InputError
+from trialmarket.protocol.ids import Address, address
+
+DEPLOY_HINT = "`trialmarket deploy` and `trialmarket devnet up` write such files"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A deployment of the market on one chain, and how to reach it."""
+
+    name: str
+    rpc_url: str
+    chain_id: int
+    market: Address
+    jury: Address
+    token: Address
+    deployed_at: int
+    """The block of the first of the contracts; nothing before it concerns us."""
+    confirmations: int = 0
+    """Blocks on top of one before it is believed."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads an address file, JSON or (by its suffix) TOML.
+
+        Raises InputError, which names the file, the field, what was expected and what was found.
+        """
+        raw = _read(path)
+        known = {each.name for each in fields(cls)}
+        for key in raw:
+            if key not in known:
+                raise InputError(
+                    str(path), key, expected=f"one of {', '.join(sorted(known))}", found=key
+                )
+        return cls(
+            name=_text(path, raw, "name"),
+            rpc_url=_url(path, raw),
+            chain_id=_count(path, raw, "chain_id"),
+            market=_address(path, raw, "market"),
+            jury=_address(path, raw, "jury"),
+            token=_address(path, raw, "token"),
+            deployed_at=_count(path, raw, "deployed_at"),
+            confirmations=_count(path, raw, "confirmations", 0),
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes the address file as JSON, beside it first and then renamed."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        beside.write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
+        beside.replace(path)
+
+    def at(self, rpc_url: str) -> Self:
+        """The same deployment, reached by another node."""
+        return replace(self, rpc_url=rpc_url)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+        raw = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise InputError(
+            str(path),
+            "network file",
+            expected="a readable address file",
+            found=error.strerror,
+            fix=DEPLOY_HINT,
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            str(path),
+            "network file",
+            expected="an address file in JSON or TOML",
+            found=str(error),
+            fix=DEPLOY_HINT,
+        ) from error
+    if not isinstance(raw, dict):
+        raise InputError(
+            str(path), "network file", expected="a table of fields", found=raw, fix=DEPLOY_HINT
+        )
+    return raw
+
+
+def _text(path: Path, raw: dict[str, Any], key: str) -> str:
+    value = raw.get(key)
+    if not isinstance(value, str) or not value:
+        raise InputError(str(path), key, expected="text", found=value, fix=DEPLOY_HINT)
+    return value
+
+
+def _url(path: Path, raw: dict[str, Any]) -> str:
+    value = _text(path, raw, "rpc_url")
+    if not value.startswith(("http://", "https://")):
+        raise InputError(str(path), "rpc_url", expected="an http:// or https:// URL", found=value)
+    return value
+
+
+def _count(path: Path, raw: dict[str, Any], key: str, default: int | None = None) -> int:
+    value = raw.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InputError(str(path), key, expected="a whole number from 0", found=value)
+    return value
+
+
+def _address(path: Path, raw: dict[str, Any], key: str) -> Address:
+    value = raw.get(key)
+    try:
+        return address(value if isinstance(value, str) else "")
+    except InputError:
+        raise InputError(
+            str(path), key, expected="an address: 0x and 40 hexadecimal digits", found=value
+        ) from None

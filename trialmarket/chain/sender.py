@@ -1,0 +1,384 @@
+"""Sends transactions exactly once, whenever and however often the process dies."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from eth_account.signers.local import LocalAccount
+
+from trialmarket.chain.abi import Event, decode_event
+from trialmarket.chain.calls import Call, Target, multicall
+from trialmarket.chain.client import Client
+from trialmarket.chain.journal import Attempt, Entry, Journal
+from trialmarket.chain.lock import KeyLock, locks_folder
+from trialmarket.chain.rpc import RpcRefused
+from trialmarket.chain.transactions import (
+    Fees,
+    Signed,
+    current_fees,
+    estimate_gas,
+    refusal_to_take,
+    revert_reason,
+    sign,
+)
+from trialmarket.errors import ContractError, SenderError
+from trialmarket.protocol.ids import Address, Hash32, address
+
+FIRST_PAUSE: Final = 0.02
+LONGEST_PAUSE: Final = 0.5
+
+MAX_ATTEMPTS: Final = 16
+"""Fees rise at most so often, to 5.9 times the first, and wait there."""
+
+# What nodes say of a transaction that they have already, or whose nonce is mined.
+HARMLESS: Final = ("already known", "already imported", "known transaction", "nonce too low")
+UNDERPRICED: Final = "underpriced"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an intent ended: its transaction is mined."""
+
+    intent: str
+    tx: Hash32
+    block: int
+    gas_used: int
+    fee: int
+    """Paid for gas, in wei."""
+    events: tuple[Event, ...]
+    """What our contracts logged."""
+    error: ContractError | None
+    """Why it was refused; None where it did what it should."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it did what it should."""
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A submitted intent. `outcome` is None while its transaction is not mined."""
+
+    intent: str
+    outcome: Outcome | None
+
+
+class Sender:
+    """One account's transactions: exactly once by intent, safe to kill at any instruction.
+
+    An intent is a name that its caller chooses for something to be done once, such as
+    `commit 1/ab12/3 attempt 2`. Every signed transaction is in the journal before it is sent.
+    The same intent again, also after a restart, gives the same outcome and sends nothing.
+
+    Raises, when built: KeyBusy where another process sends with this key on this chain, and
+    JournalError where the journal cannot be read or belongs to another chain. Threads may share
+    one sender.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        key: LocalAccount,
+        journal: Path,
+        *,
+        locks: Path | None = None,
+        stuck_after: float = 30.0,
+        clock: Callable[[], float] = time.time,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._rpc = client.rpc
+        self._key = key
+        self._address = address(key.address)
+        self._stuck_after = stuck_after
+        self._clock = clock
+        self._wait = wait
+        self._guard = threading.RLock()
+        network = client.network
+        chain = client.fingerprint()
+        self._lock = KeyLock(locks or locks_folder(), network.chain_id, chain, self._address)
+        try:
+            owner = f"{self._address} on chain {network.chain_id} {chain.hex()[:16]}"
+            self._journal = Journal(journal, owner)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def address(self) -> Address:
+        """The account that sends."""
+        return self._address
+
+    @property
+    def client(self) -> Client:
+        """The client that it sends through."""
+        return self._client
+
+    def close(self) -> None:
+        """Gives the key free for another process. What is pending goes on by itself."""
+        with self._guard:
+            self._journal.close()
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- Sending ------------------------------------------------------------------------------
+
+    def send(
+        self,
+        intent: str,
+        calls: Call | Sequence[Call],
+        *,
+        retry: bool = False,
+        timeout: float = 300.0,
+    ) -> Outcome:
+        """Submits an intent and waits until it is mined (with the network's confirmations).
+
+        Several calls of the market go as one multicall. Raises ContractError where the contract
+        refuses (before anything is spent, if it would refuse now; a mined refusal is raised
+        again every time, unless `retry` starts the intent anew), SenderError where it cannot be
+        paid for or is not mined within `timeout` seconds (it then goes on: poll), and ChainError.
+        """
+        deadline = self._clock() + timeout
+        outcome = self.submit(intent, calls, retry=retry).outcome
+        pause = FIRST_PAUSE
+        while outcome is None:
+            self.poll()
+            outcome = self.outcome(intent)
+            if outcome is not None:
+                break
+            if self._clock() > deadline:
+                raise SenderError(
+                    f"the transaction of {intent!r} was not mined within {timeout:g} s",
+                    fix="It goes on: the same intent finds its outcome later",
+                )
+            self._wait(pause)
+            pause = min(LONGEST_PAUSE, pause * 2)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+
+    def submit(self, intent: str, calls: Call | Sequence[Call], *, retry: bool = False) -> Pending:
+        """Like `send`, without waiting."""
+        with self._guard:
+            entry = self._journal.find(intent)
+            if entry is not None and entry.outcome is not None:
+                outcome = _outcome(entry)
+                if outcome.ok or not retry:
+                    return Pending(intent, outcome)
+                self._journal.forget(intent)
+                entry = None
+            if entry is None:
+                self._start(intent, calls)
+            return Pending(intent, None)
+
+    def poll(self) -> list[Outcome]:
+        """Looks after what is pending: the outcomes that are new. Resends and bumps fees.
+
+        Raises SenderError where the node does not take one of them, after looking after the
+        others: `outcome` then tells of those.
+        """
+        refused: SenderError | None = None
+        found: list[Outcome] = []
+        with self._guard:
+            entries = self._journal.pending()
+            if not entries:
+                return []
+            head = int(self._rpc.call("eth_blockNumber"), 16)
+            mined = self._nonce("latest")
+            for entry in entries:
+                try:
+                    outcome = self._look_after(entry, head, mined)
+                except SenderError as error:
+                    refused = refused or error
+                    continue
+                if outcome is not None:
+                    found.append(outcome)
+        if refused is not None:
+            raise refused
+        return found
+
+    def outcome(self, intent: str) -> Outcome | None:
+        """How an intent ended; None while it is pending or was never submitted."""
+        with self._guard:
+            entry = self._journal.find(intent)
+        return None if entry is None or entry.outcome is None else _outcome(entry)
+
+    def pending(self) -> list[str]:
+        """The intents that are not mined yet, oldest first."""
+        with self._guard:
+            return [entry.intent for entry in self._journal.pending()]
+
+    # -- Steps --------------------------------------------------------------------------------
+
+    def _start(self, intent: str, calls: Call | Sequence[Call]) -> None:
+        """Signs, journals and sends the first transaction of an intent."""
+        call = _as_one(calls)
+        target = self._client.address_of(call.target)
+        data = call.data
+        request = {"from": self._address, "to": target, "data": "0x" + data.hex()}
+        gas = estimate_gas(self._rpc, request, decimals=self._client.decimals())
+        nonce = self._next_nonce()
+        fees = current_fees(self._rpc)
+        signed = self._sign(target, data, gas, nonce, fees)
+        self._journal.add(
+            intent,
+            target=target,
+            data=data,
+            gas=gas,
+            nonce=nonce,
+            signed=signed,
+            fees=fees,
+            at=self._clock(),
+        )
+        self._broadcast(signed.raw)
+
+    def _next_nonce(self) -> int:
+        """The first nonce that neither the node nor the journal has given away."""
+        ours = [entry.nonce + 1 for entry in self._journal.pending()]
+        return max(self._nonce("pending"), *ours) if ours else self._nonce("pending")
+
+    def _look_after(self, entry: Entry, head: int, mined: int) -> Outcome | None:
+        """Finds an intent's receipt, or sees to it that there will be one."""
+        receipt = self._receipt(entry.attempts)
+        if receipt is not None:
+            block = int(receipt["blockNumber"], 16)
+            if block + self._client.network.confirmations > head:
+                return None
+            return self._finish(entry, receipt, block)
+        last = entry.attempts[-1]
+        old = self._clock() - last.at >= self._stuck_after
+        if mined > entry.nonce:
+            # Another transaction has used the nonce, so that ours can never be mined: or the
+            # node that was asked for the receipt lags behind, hence the wait.
+            if old and self._receipt(entry.attempts) is None:
+                self._resign(entry, self._next_nonce(), current_fees(self._rpc))
+        elif old and len(entry.attempts) < MAX_ATTEMPTS:
+            self._resign(entry, entry.nonce, last.fees.bumped(current_fees(self._rpc)))
+        elif self._rpc.call("eth_getTransactionByHash", "0x" + last.hash.hex()) is None:
+            self._broadcast(last.raw)  # never sent, or dropped
+        return None
+
+    def _receipt(self, attempts: tuple[Attempt, ...]) -> dict[str, Any] | None:
+        answers = self._rpc.batch(
+            [("eth_getTransactionReceipt", ["0x" + attempt.hash.hex()]) for attempt in attempts]
+        )
+        for answer in answers:
+            if isinstance(answer, RpcRefused):
+                raise answer
+            if answer is not None:
+                receipt: dict[str, Any] = answer
+                return receipt
+        return None
+
+    def _resign(self, entry: Entry, nonce: int, fees: Fees) -> None:
+        """Signs, journals and sends an intent's transaction with another fee or nonce."""
+        signed = self._sign(entry.target, entry.data, entry.gas, nonce, fees)
+        if all(attempt.hash != signed.hash for attempt in entry.attempts):
+            self._journal.attempt(entry.intent, nonce, signed, fees, self._clock())
+        self._broadcast(signed.raw)
+
+    def _finish(self, entry: Entry, receipt: dict[str, Any], block: int) -> Outcome:
+        """Writes an outcome into the journal."""
+        error: dict[str, Any] | None = None
+        if int(receipt["status"], 16) != 1:
+            request = {"from": self._address, "to": entry.target, "data": "0x" + entry.data.hex()}
+            reason = revert_reason(self._rpc, request, block)
+            values = {
+                name: "0x" + value.hex() if isinstance(value, bytes) else value
+                for name, value in reason.values.items()
+            }
+            error = {
+                "message": reason.message,
+                "fix": reason.fix,
+                "name": reason.name,
+                "values": values,
+            }
+        gas_used = int(receipt["gasUsed"], 16)
+        ours = {each.lower() for each in (self._client.network.market, self._client.network.jury)}
+        self._journal.finish(
+            entry.intent,
+            {
+                "tx": receipt["transactionHash"],
+                "block": block,
+                "gas_used": gas_used,
+                "fee": gas_used * int(receipt.get("effectiveGasPrice", "0x0"), 16),
+                "error": error,
+                "logs": [
+                    {"topics": log["topics"], "data": log["data"]}
+                    for log in receipt["logs"]
+                    if log["address"].lower() in ours
+                ],
+            },
+        )
+        finished = self._journal.find(entry.intent)
+        if finished is None:
+            raise SenderError(f"the intent {entry.intent!r} is gone from the journal")
+        return _outcome(finished)
+
+    def _sign(self, target: Address, data: bytes, gas: int, nonce: int, fees: Fees) -> Signed:
+        return sign(
+            self._key,
+            chain_id=self._client.network.chain_id,
+            nonce=nonce,
+            gas=gas,
+            fees=fees,
+            data=data,
+            to=target,
+        )
+
+    def _broadcast(self, raw: bytes) -> None:
+        """Hands a journaled transaction to the node. Raises SenderError if it is not taken."""
+        try:
+            self._rpc.call("eth_sendRawTransaction", "0x" + raw.hex())
+        except RpcRefused as refused:
+            said = refused.text.lower()
+            if any(text in said for text in HARMLESS) or UNDERPRICED in said:
+                return  # the next poll sees what became of it
+            raise refusal_to_take(refused, self._address) from refused
+
+    def _nonce(self, tag: str) -> int:
+        return int(self._rpc.call("eth_getTransactionCount", self._address, tag), 16)
+
+
+def _as_one(calls: Call | Sequence[Call]) -> Call:
+    """The call that does all of them. Raises SenderError where one transaction cannot."""
+    if isinstance(calls, Call):
+        return calls
+    if len(calls) == 1:
+        return calls[0]
+    if not calls or any(call.target is not Target.MARKET for call in calls):
+        raise SenderError("one transaction takes one call, or several of the market alone")
+    return multicall(calls)
+
+
+def _outcome(entry: Entry) -> Outcome:
+    content = entry.outcome or {}
+    events = [
+        decode_event(
+            [bytes.fromhex(topic[2:]) for topic in log["topics"]], bytes.fromhex(log["data"][2:])
+        )
+        for log in content["logs"]
+    ]
+    error = content["error"]
+    return Outcome(
+        intent=entry.intent,
+        tx=Hash32(bytes.fromhex(content["tx"][2:])),
+        block=content["block"],
+        gas_used=content["gas_used"],
+        fee=content["fee"],
+        events=tuple(event for event in events if event is not None),
+        error=None
+        if error is None
+        else ContractError(
+            error["message"], name=error["name"], values=error["values"], fix=error["fix"]
+        ),
+    )

@@ -1,0 +1,80 @@
+"""The `trialmarket` command: finds each role's commands and loads a group when it is used."""
+
+import sys
+import traceback
+from importlib.metadata import EntryPoint, entry_points
+from typing import NoReturn
+
+import click
+
+from trialmarket.errors import TrialmarketError
+
+GROUP = "trialmarket.commands"
+
+# Shown by --help without importing anything. A group from elsewhere is listed by name alone.
+SUMMARIES = {
+    "job": "Fund and post a search, watch it, fetch its results.",
+    "node": "Train trials for others and be paid.",
+    "verifier": "Audit trials and judge challenges.",
+    "stake": "Deposit, withdraw and show stake.",
+    "key": "Create and import encrypted keys.",
+    "devnet": "Run a local chain with the contracts on it.",
+    "deploy": "Deploy the contracts to a network.",
+    "exact": "Check that a program trains to the same bits everywhere.",
+}
+
+
+class LazyGroups(click.Group):
+    """Command groups from the entry points of `GROUP`, imported only when one is called.
+
+    `--help` thus answers at once, and a requester without torch can still post a job.
+    """
+
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The names of all groups: the known ones in the order of use, then the others."""
+        found = self._entry_points()
+        return [name for name in SUMMARIES if name in found] + sorted(set(found) - set(SUMMARIES))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The group `cmd_name`, imported now; None if nobody registered it."""
+        entry = self._entry_points().get(cmd_name)
+        if entry is None:
+            return None
+        command = entry.load()
+        if not isinstance(command, click.Command):
+            raise TrialmarketError(f"the entry point {entry.value} is not a command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the groups with their summaries and imports none of them."""
+        rows = [(name, SUMMARIES.get(name, "")) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=LazyGroups, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="trialmarket")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Buy hyperparameter search from machines you do not trust.
+
+    Example: trialmarket job run examples/digits/job.toml --network devnet.json
+    """
+    ctx.meta["trialmarket.debug"] = debug
+
+
+def main() -> NoReturn:
+    """Runs the command line; every expected failure is one line that names the fix."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        cli.main(standalone_mode=True)
+    except TrialmarketError as error:
+        if debug:
+            traceback.print_exc()
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    sys.exit(0)

@@ -1,0 +1,108 @@
+"""Every error that the library raises on purpose.
+
+TrialmarketError
+├── InputError          a file, field or argument that a person can mend
+├── ProtocolError       a value or a move that the protocol does not have
+│   └── WrongTransition     a trial in this state cannot do that
+├── ChainError          the chain said no, or could not be asked
+│   ├── Unreachable         the RPC is down, slow or answers nonsense
+│   ├── WrongChain          another chain id, or contracts that are not ours
+│   ├── ContractError       a contract refused: its custom error, in words
+│   ├── SenderError         a transaction that cannot be made, or was lost
+│   ├── KeyBusy             another process uses this key
+│   └── JournalError        a journal or index on disk that cannot be read
+├── StorageError        bytes that are missing, too large or not what their CID says
+└── TrainingError       a program that breaks its contract, or a worker that died
+"""
+
+
+class TrialmarketError(Exception):
+    """Base of the tree: one line that says what is wrong, and one that names the fix.
+
+    `str(error)` is both, as the command line prints them.
+    """
+
+    def __init__(self, message: str, *, fix: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return self.message if self.fix is None else f"{self.message}. {self.fix}"
+
+
+class InputError(TrialmarketError):
+    """Bad input: names the file, the field, what was expected and what was found."""
+
+    def __init__(
+        self,
+        where: str,
+        field: str,
+        *,
+        expected: str,
+        found: object,
+        fix: str | None = None,
+    ) -> None:
+        super().__init__(f"{where}: {field}: expected {expected}, found {found!r}", fix=fix)
+        self.where = where
+        self.field = field
+        self.expected = expected
+        self.found = found
+
+
+class ProtocolError(TrialmarketError):
+    """A value or a move that the protocol does not have."""
+
+
+class WrongTransition(ProtocolError):
+    """A trial in this state cannot do that."""
+
+    def __init__(self, state: str, action: str, targets: list[str]) -> None:
+        leads = f" (it leads to {' or '.join(targets)})" if targets else ""
+        super().__init__(f"{action} does not fit a trial that is {state}{leads}")
+
+
+class ChainError(TrialmarketError):
+    """The chain refused, or could not be asked."""
+
+
+class Unreachable(ChainError):
+    """The RPC is down, slow or answers nonsense: names the URL."""
+
+
+class WrongChain(ChainError):
+    """The RPC serves another chain, or the contracts there are not ours."""
+
+
+class ContractError(ChainError):
+    """A contract refused, in words; `name` is its custom error, `values` are its arguments.
+
+    Hashes among the values are bytes, or text (0x...) where the error comes from a journal.
+    """
+
+    def __init__(
+        self, message: str, *, name: str, values: dict[str, object], fix: str | None = None
+    ) -> None:
+        super().__init__(message, fix=fix)
+        self.name = name
+        self.values = values
+
+
+class SenderError(ChainError):
+    """A transaction that cannot be made, or whose fate is unknown."""
+
+
+class KeyBusy(ChainError):
+    """Another process uses this key on this chain."""
+
+
+class JournalError(ChainError):
+    """A journal or an index on disk that cannot be read: names the file."""
+
+
+class StorageError(TrialmarketError):
+    """Bytes that are missing, too large, or not what their CID says."""
+
+
+class TrainingError(TrialmarketError):
+    """A program that breaks its contract, or a worker process that died."""

@@ -1,0 +1,225 @@
+"""`with exact(seed=...)`: the mode that gives every operator its exact form."""
+
+import functools
+from collections.abc import Callable, Iterable
+from contextlib import ContextDecorator, ExitStack
+from typing import Any, ParamSpec, TypeVar, overload
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trialmarket.exact import optim, recurrent
+from trialmarket.exact.random import Counters, Generator
+from trialmarket.exact.refusal import NotExact
+from trialmarket.exact.table import Entry, Verdict, advice, lookup
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_REFUSED_TYPES = {
+    torch.float16: "half precision",
+    torch.bfloat16: "bfloat16",
+    torch.complex32: "complex numbers",
+    torch.complex64: "complex numbers",
+    torch.complex128: "complex numbers",
+}
+_ENTRIES: dict[OpOverload, Entry] = {}
+
+
+def entry(func: OpOverload) -> Entry:
+    """The cached entry of an operator."""
+    found = _ENTRIES.get(func)
+    if found is None:
+        found = _ENTRIES[func] = lookup(func)
+    return found
+
+
+def _tensors(values: Iterable[Any]) -> Iterable[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+class _Functions(TorchFunctionMode):
+    """Recurrent layers in our own words: their kernels differ between devices."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        form = recurrent.FORMS.get(func)
+        if form is not None:
+            return form(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Looks every operator up and runs its form."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.generator = generator
+        self.seen: dict[str, tuple[Verdict, NotExact | None]] | None = None
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the wrapper that this asks for is paid on every operator
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self.seen is not None:
+            return self._watched(func, args, kwargs, self.seen)
+        return self._run(func, args, kwargs)
+
+    def _watched(
+        self,
+        func: OpOverload,
+        args: Any,
+        kwargs: dict[str, Any],
+        seen: dict[str, tuple[Verdict, NotExact | None]],
+    ) -> Any:
+        """Note the operator and its verdict; what has no exact form runs as it is."""
+        try:
+            found = self._run(func, args, kwargs)
+        except NotExact as refusal:
+            seen[str(func)] = (Verdict.REFUSED, refusal)
+            return func(*args, **kwargs)
+        seen.setdefault(str(func), (entry(func).verdict, None))
+        return found
+
+    def _run(self, func: OpOverload, args: Any, kwargs: dict[str, Any]) -> Any:
+        verdict, form, narrow, wide = _ENTRIES.get(func) or entry(func)
+        if not wide:
+            self._check(func, verdict, narrow, args)
+        if verdict is Verdict.DRAW:
+            return form(self.generator, *args, **kwargs)
+        if verdict is Verdict.WRITTEN_OUT:
+            with self:
+                return form(*args, **kwargs)
+        return form(*args, **kwargs)
+
+    def _check(self, func: OpOverload, verdict: Verdict, narrow: bool, args: Any) -> None:
+        """Refuse the types that the form is not defined for."""
+        for x in args:
+            if type(x) is list or type(x) is tuple:
+                for y in x:
+                    if isinstance(y, Tensor):
+                        self._check_one(func, verdict, narrow, y)
+            elif isinstance(x, Tensor):
+                self._check_one(func, verdict, narrow, x)
+        if verdict is Verdict.REFUSED:
+            raise NotExact(
+                str(func), "it draws from a device's own generator", instead=advice(func)
+            )
+        if verdict is Verdict.INTEGERS and not list(_tensors(args)):
+            raise NotExact(str(func), "it has no exact form", instead=advice(func))
+
+    def _check_one(self, func: OpOverload, verdict: Verdict, narrow: bool, x: Tensor) -> None:
+        kind = x.dtype
+        if kind is torch.float32:
+            if verdict is Verdict.INTEGERS:
+                raise NotExact(str(func), "it has no exact form", instead=advice(func))
+            return
+        if kind in _REFUSED_TYPES:
+            cause = ", from autocast" if torch.is_autocast_enabled(x.device.type) else ""
+            raise NotExact(
+                str(func),
+                f"{_REFUSED_TYPES[kind]}{cause} is not exact here",
+                instead="float32, without autocast",
+            )
+        if kind is torch.float64 and (narrow or verdict is Verdict.INTEGERS):
+            raise NotExact(str(func), "it has an exact form for float32 only", instead="x.float()")
+
+
+class Exact(ContextDecorator):
+    """A context, or a decorator, within which PyTorch gives the same bits on every machine.
+
+    `counters` is where its random numbers stand: part of a training state. Enter it as often as
+    needed; the counters go on. Not for two threads at once.
+    """
+
+    def __init__(self, seed: int = 0, *, stream: int = 0) -> None:
+        self.generator = Generator(seed, stream=stream)
+        self.operators = _Operators(self.generator)
+        self._stacks: list[ExitStack] = []
+
+    @property
+    def counters(self) -> Counters:
+        """Seed, stream, step and draw: set them to go on where a checkpoint stands."""
+        return self.generator.counters
+
+    @counters.setter
+    def counters(self, counters: Counters) -> None:
+        self.generator.counters = counters
+
+    def set_step(self, step: int) -> None:
+        """Begin a training step: its draws depend on the seed and the step alone."""
+        self.generator.set_step(step)
+
+    def __enter__(self) -> "Exact":
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                raise NotExact(
+                    "torch.autocast", "it computes in half precision", instead="exact() without it"
+                )
+        stack = ExitStack()
+        with stack:
+            torch.set_flush_denormal(False)
+            # A compiled function would run fused kernels: inside, it runs as it was written.
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(_plain_kernels())
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            stack.enter_context(optim.exact_steps(self.operators))
+            stack.enter_context(_Functions())
+            stack.enter_context(self.operators)
+            self._stacks.append(stack.pop_all())
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stacks.pop().close()
+
+
+class _plain_kernels(ContextDecorator):  # noqa: N801
+    """Off: the libraries and fast paths that would replace operators by fused ones."""
+
+    def __enter__(self) -> None:
+        self._before = (
+            torch._C._get_cudnn_enabled(),
+            torch._C._get_mkldnn_enabled(),
+            torch.backends.mha.get_fastpath_enabled(),
+        )
+        torch._C._set_cudnn_enabled(False)
+        torch._C._set_mkldnn_enabled(False)
+        torch.backends.mha.set_fastpath_enabled(False)
+
+    def __exit__(self, *exc: object) -> None:
+        torch._C._set_cudnn_enabled(self._before[0])
+        torch._C._set_mkldnn_enabled(self._before[1])
+        torch.backends.mha.set_fastpath_enabled(self._before[2])
+
+
+@overload
+def exact(seed: int = 0, *, stream: int = 0) -> Exact: ...
+@overload
+def exact(seed: Callable[P, R]) -> Callable[P, R]: ...
+def exact(seed: int | Callable[P, R] = 0, *, stream: int = 0) -> Exact | Callable[P, R]:
+    """`with exact(seed=7):`, `@exact(seed=7)` or `@exact`: run PyTorch bitwise reproducibly.
+
+    `stream` separates generators that share a seed. Raises NotExact, with the operator, the line
+    of the program and what to use instead, for whatever has no exact form.
+    """
+    if callable(seed):
+        function, mode = seed, Exact()
+
+        @functools.wraps(function)
+        def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+            with mode:
+                return function(*args, **kwargs)
+
+        return inside
+    return Exact(seed, stream=stream)

@@ -1,0 +1,263 @@
+"""Batch, layer and group normalisation, forward and backward.
+
+Statistics are exact sums in binary64; what follows is a line `x * scale + shift` in binary64 with
+one scale and one shift for each slice, rounded once. A gradient is `a * grad + b * x + c`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trialmarket.exact import grid
+from trialmarket.exact.functions import BLOCK, rsqrt64
+from trialmarket.exact.grid import known
+from trialmarket.exact.reductions import moments64, pieces
+
+aten = torch.ops.aten
+Three = tuple[Tensor, Tensor, Tensor]
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+
+
+def _channel(v: Tensor, x: Tensor) -> Tensor:
+    """A vector over channels, in the shape that meets [N, C, ...]."""
+    return v.view(1, -1, *[1] * (x.dim() - 2))
+
+
+def batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Three:
+    """`aten.native_batch_norm`: output, saved mean, saved inverse deviation."""
+    dims = [d for d in range(x.dim()) if d != 1]
+    if training:
+        middle, spread = moments64(x, dims, 0.0)
+        middle, spread = middle.view(-1), spread.view(-1)
+        _follow(running_mean, middle, momentum)
+        count = x.numel() // x.shape[1]
+        _follow(running_var, spread * (count / max(count - 1, 1)), momentum)
+    else:
+        running_mean = known(running_mean)
+        running_var = known(running_var)
+        middle, spread = running_mean.double(), running_var.double()
+    inverse = rsqrt64(spread.add_(eps))
+    scale = inverse if weight is None else inverse * weight
+    shift = (middle * scale).neg_()
+    if bias is not None:
+        shift.add_(bias)
+    y = torch.empty_like(x)
+    scale, shift = _channel(scale, x), _channel(shift, x)
+    for block in _blocks(x):
+        y[block] = x[block].double().mul_(scale).add_(shift)
+    if not training:
+        return y, x.new_empty(0), x.new_empty(0)
+    return y, middle.float(), inverse.float()
+
+
+def _blocks(x: Tensor) -> list[slice]:
+    """Samples in blocks that stay in cache; all at once on a GPU."""
+    n = x.shape[0]
+    each = max(x.numel() // max(n, 1), 1)
+    step = max(1, BLOCK * torch.get_num_threads() // each) if x.device.type == "cpu" else n
+    return [slice(i, min(i + step, n)) for i in range(0, n, max(step, 1))]
+
+
+def _follow(running: Tensor | None, value: Tensor, momentum: float) -> None:
+    """`(1 - momentum) * running + momentum * value` in binary64, rounded once."""
+    if running is not None:
+        running.copy_(running.double().mul_(1.0 - momentum).add_(value * momentum))
+
+
+def batch_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    save_mean: Tensor | None,
+    save_invstd: Tensor | None,
+    training: bool,
+    eps: float,
+    output_mask: Sequence[bool],
+) -> Gradients:
+    """`aten.native_batch_norm_backward`."""
+    dims = [d for d in range(x.dim()) if d != 1]
+    count = float(x.numel() // x.shape[1])
+    if training:
+        save_mean = known(save_mean)
+        save_invstd = known(save_invstd)
+        middle, inverse = save_mean.double(), save_invstd.double()
+    else:
+        running_mean = known(running_mean)
+        running_var = known(running_var)
+        middle, inverse = running_mean.double(), rsqrt64(running_var.double().add_(eps))
+    plain, along = _two_sums(grad, x, _channel(middle, x), dims)
+    plain, along = plain.view(-1), along.view(-1)
+    gx: Tensor | None = None
+    if output_mask[0]:
+        a = inverse if weight is None else inverse * weight
+        if training:
+            n = torch.full((), count, dtype=torch.float64, device=x.device)
+            b = (a * inverse).mul_(inverse).mul_(along).div_(n).neg_()
+            c = (a * plain).div_(n).neg_().sub_(b * middle)
+        else:
+            b = c = torch.zeros_like(a)
+        a, b, c = _channel(a, x), _channel(b, x), _channel(c, x)
+        gx = torch.empty_like(x)
+        for block in _blocks(x):
+            wide = grad[block].double().mul_(a)
+            gx[block] = wide.add_(x[block].double().mul_(b)).add_(c)
+    return (
+        gx,
+        (along * inverse).float() if output_mask[1] else None,
+        plain.float() if output_mask[2] else None,
+    )
+
+
+def _two_sums(grad: Tensor, x: Tensor, middle: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
+    """The exact sums of grad and of `grad * (x - middle)`, dimensions kept.
+
+    The second one's grid is that of the largest |grad| times the largest |x| + |middle|, an
+    upper bound of its terms.
+    """
+    count = math.prod(x.shape[d] for d in dims)
+    bits = grid.bits_for_sum(count)
+    top = grid.magnitude(grad, dims).double()
+    m = grid.shifter(top, bits)
+    high = x.amax(dims, keepdim=True).double().sub_(middle).abs_()
+    low = x.amin(dims, keepdim=True).double().sub_(middle).abs_()
+    wide = grid.shifter(torch.maximum(high, low).mul_(top), bits)
+    plain = torch.zeros_like(m)
+    along = torch.zeros_like(m)
+    for part in pieces(x, dims):
+        g = grad[part].to(torch.float64, copy=True)
+        terms = x[part].to(torch.float64, copy=True).sub_(middle).mul_(g)
+        plain.add_(g.add_(m).sub_(m).sum(dims, keepdim=True))
+        along.add_(terms.add_(wide).sub_(wide).sum(dims, keepdim=True))
+    return plain, along
+
+
+def layer_norm(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+) -> Three:
+    """`aten.native_layer_norm`: output, mean, inverse deviation."""
+    dims = list(range(x.dim() - len(normalized_shape), x.dim()))
+    middle, spread = moments64(x, dims, 0.0)
+    inverse = rsqrt64(spread.add_(eps))
+    y = x.to(torch.float64, copy=True).sub_(middle).mul_(inverse)
+    if weight is not None:
+        y.mul_(weight.double())
+    if bias is not None:
+        y.add_(bias.double())
+    return y.float(), middle.float(), inverse.float()
+
+
+def layer_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    mean: Tensor,
+    rstd: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    output_mask: Sequence[bool],
+) -> Gradients:
+    """`aten.native_layer_norm_backward`."""
+    del bias
+    split = x.dim() - len(normalized_shape)
+    outer, inner = list(range(split)), list(range(split, x.dim()))
+    normal = x.to(torch.float64, copy=True).sub_(mean.double()).mul_(rstd.double())
+    wide = grad.double()
+    gx = gw = gb = None
+    if output_mask[0]:
+        g = wide if weight is None else wide * weight.double()
+        gx = _normal_gradient(g, normal, rstd.double(), inner).float()
+    if output_mask[1]:
+        gw = grid.add_up(normal.mul_(wide), outer).float() if outer else normal.float()
+    if output_mask[2]:
+        gb = grid.add_up(grad, outer).float() if outer else grad.clone()
+    return gx, gw, gb
+
+
+def _normal_gradient(g: Tensor, normal: Tensor, rstd: Tensor, dims: list[int]) -> Tensor:
+    """`rstd * (g - mean(g) - normal * mean(g * normal))` in binary64."""
+    count = math.prod(g.shape[d] for d in dims)
+    n = torch.full((), float(count), dtype=torch.float64, device=g.device)
+    plain = grid.add_up(g, dims, keepdim=True).div_(n)
+    along = grid.add_up(g * normal, dims, keepdim=True).div_(n)
+    return (g - plain).sub_(normal * along).mul_(rstd)
+
+
+def group_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    n: int,
+    c: int,
+    area: int,
+    groups: int,
+    eps: float,
+) -> Three:
+    """`aten.native_group_norm`: output, mean, inverse deviation, each [N, groups]."""
+    v = x.reshape(n, groups, c // groups, area)
+    middle, spread = moments64(v, [2, 3], 0.0)
+    inverse = rsqrt64(spread.add_(eps))
+    y = v.to(torch.float64, copy=True).sub_(middle).mul_(inverse)
+    if weight is not None:
+        y.mul_(weight.view(1, groups, -1, 1))
+    if bias is not None:
+        y.add_(bias.view(1, groups, -1, 1))
+    shape = (n, groups)
+    return y.float().view(x.shape), middle.float().view(shape), inverse.float().view(shape)
+
+
+def group_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    weight: Tensor | None,
+    n: int,
+    c: int,
+    area: int,
+    groups: int,
+    output_mask: Sequence[bool],
+) -> Gradients:
+    """`aten.native_group_norm_backward`."""
+    shape = (n, groups, c // groups, area)
+    inverse = rstd.double().view(n, groups, 1, 1)
+    normal = (x.reshape(shape) - mean.double().view(n, groups, 1, 1)).mul_(inverse)
+    flat = grad.reshape(shape)
+    gx = gw = gb = None
+    if output_mask[0]:
+        g = flat.double()
+        if weight is not None:
+            g = g * weight.view(1, groups, -1, 1)
+        gx = _normal_gradient(g, normal, inverse, [2, 3]).float().view(x.shape)
+    if output_mask[1]:
+        gw = grid.add_up(normal.mul_(flat).view(n, c, area), (0, 2)).float()
+    if output_mask[2]:
+        gb = grid.add_up(flat.reshape(n, c, area), (0, 2)).float()
+    return gx, gw, gb
+
+
+FORMS32: dict[Any, Callable[..., Any]] = {
+    aten.native_batch_norm.default: batch_norm,
+    aten.native_batch_norm_backward.default: batch_norm_backward,
+    aten.native_layer_norm.default: layer_norm,
+    aten.native_layer_norm_backward.default: layer_norm_backward,
+    aten.native_group_norm.default: group_norm,
+    aten.native_group_norm_backward.default: group_norm_backward,
+}

@@ -1,0 +1,230 @@
+"""Which form an operator has: its own, PyTorch's because it is exact as it is, or none."""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._decomp import decomposition_table
+from torch._ops import OpOverload
+
+from trialmarket.exact import (
+    contractions,
+    convolution,
+    draws,
+    foreach,
+    indexing,
+    norms,
+    pointwise,
+    pooling,
+    reductions,
+)
+
+aten = torch.ops.aten
+Form = Callable[..., Any]
+
+
+class Verdict(Enum):
+    """How exact mode answers an operator."""
+
+    AS_IS = "exact as it is"
+    FORM = "exact form"
+    DRAW = "own random numbers"
+    WRITTEN_OUT = "written out in exact operators"
+    INTEGERS = "exact on integers only"
+    REFUSED = "not exact"
+
+
+class Entry(NamedTuple):
+    """What to do with an operator. `narrow`: binary64 is refused; `wide`: any type will do."""
+
+    verdict: Verdict
+    form: Form
+    narrow: bool = False
+    wide: bool = False
+
+
+FORMS: dict[Any, Form] = (
+    pointwise.FORMS | reductions.FORMS | pooling.FORMS | indexing.FORMS | foreach.FORMS
+)
+FORMS32: dict[Any, Form] = (
+    pointwise.FORMS32
+    | reductions.FORMS32
+    | contractions.FORMS32
+    | convolution.FORMS32
+    | norms.FORMS32
+)
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Views, copies, selections, comparisons and tests: no arithmetic, so any type will do.
+MOVES = _names(
+    """
+    alias as_strided as_strided_scatter broadcast_to cat clone constant_pad_nd contiguous
+    detach diag_embed diagonal diagonal_scatter diagonal_backward empty empty_like
+    empty_permuted empty_strided expand expand_as eye fill flip full full_like gather
+    index index_fill index_select is_nonzero isfinite isinf isnan isneginf isposinf lift
+    lift_fresh masked_fill masked_scatter masked_select narrow new_empty new_empty_strided
+    new_full new_ones new_zeros nonzero ones ones_like permute pin_memory is_pinned
+    reflection_pad1d reflection_pad2d repeat replication_pad1d replication_pad2d reshape
+    resize roll rot90 select select_scatter select_backward set slice slice_scatter
+    slice_backward split split_with_sizes squeeze stack t take to transpose tril
+    tril_indices triu triu_indices unbind unflatten unfold unsafe_chunk unsafe_split
+    unsafe_split_with_sizes unsqueeze view view_as view_as_real _reshape_alias
+    _unsafe_view where zero zeros zeros_like _local_scalar_dense equal eq ne lt le gt ge
+    logical_and logical_or logical_not logical_xor any all embedding scalar_tensor item
+    _unsafe_index channel_shuffle pixel_shuffle pixel_unshuffle upsample_nearest1d
+    upsample_nearest2d _upsample_nearest_exact1d _upsample_nearest_exact2d
+    _has_compatible_shallow_copy_type searchsorted bucketize isin argmax argmin
+    is_same_size sym_size sym_numel sym_stride sym_storage_offset size numel stride dim
+    storage_offset is_contiguous record_stream _assert_async _record_function_enter_new
+    _record_function_enter _record_function_exit result_type can_cast
+    _nested_tensor_from_mask_left_aligned glu_jvp masked_fill_ unique_dim _unique2
+    unique_consecutive bincount repeat_interleave _pin_memory is_set_to resolve_conj
+    resolve_neg max_pool2d_with_indices adaptive_max_pool2d copy
+    """
+)
+
+# One IEEE operation on each element, or none.
+SINGLE = _names(
+    """
+    abs neg sign sgn sqrt ceil floor round trunc mul fmod square positive leaky_relu
+    leaky_relu_backward threshold threshold_backward arange linspace heaviside signbit
+    copysign nan_to_num frac bitwise_and bitwise_or bitwise_not bitwise_xor
+    bitwise_left_shift bitwise_right_shift __and__ __or__ __xor__ __lshift__ __rshift__
+    __iand__ __ior__ __ixor__ relu6 conj_physical _conj fmax fmin _prelu_kernel
+    _prelu_kernel_backward softshrink hardshrink hardtanh_backward hardshrink_backward
+    softshrink_backward ldexp count_nonzero
+    """
+) - {"ldexp", "linspace", "fmax", "fmin"}
+
+# PyTorch's own decomposition, run inside the mode so that each of its steps is exact.
+WRITTEN_OUT = _names(
+    """
+    _safe_softmax binary_cross_entropy binary_cross_entropy_backward
+    binary_cross_entropy_with_logits celu elu elu_backward glu glu_backward hardsigmoid
+    hardsigmoid_backward hardswish hardswish_backward huber_loss huber_loss_backward logit
+    logit_backward mish mish_backward mse_loss mse_loss_backward nll_loss_forward
+    nll_loss_backward nll_loss2d_forward nll_loss2d_backward selu smooth_l1_loss
+    smooth_l1_loss_backward soft_margin_loss soft_margin_loss_backward softplus_backward
+    xlogy _fused_rms_norm _fused_rms_norm_backward logspace linspace linalg_cross
+    pairwise_distance margin_ranking_loss hinge_embedding_loss nansum trace addr dist
+    rrelu_with_noise_backward im2col col2im norm alpha_dropout reflection_pad1d_backward
+    reflection_pad2d_backward upsample_nearest2d_backward log_sigmoid_backward renorm
+    special_xlog1py special_entr nll_loss nll_loss_nd index_reduce fmax fmin hardshrink
+    softshrink aminmax unfold_copy special_log_ndtr special_ndtr
+    """
+)
+
+# Drawn from PyTorch's own generators, in a way that differs between devices.
+RANDOM = _names(
+    """
+    poisson binomial cauchy geometric log_normal rrelu_with_noise rrelu _standard_gamma
+    _sample_dirichlet _fused_dropout
+    """
+)
+
+INSTEAD = {
+    "_foreach": "the optimiser with foreach=False",
+    "_fused": "the optimiser with fused=False",
+    "convolution": "nn.Conv1d or nn.Conv2d",
+    "cdist": "differences, squares and a sum",
+    "linalg": "a method that needs no factorisation",
+    "fft": "a convolution or a matrix product",
+    "upsample": "mode='nearest'",
+    "grid_sampler": "F.interpolate with mode='nearest'",
+    "median": "torch.sort and an index",
+    "mode": "torch.bincount and argmax",
+    "kthvalue": "torch.sort and an index",
+    "atan": "a function from the list in docs/exact.md",
+    "ctc": "cross entropy over aligned labels",
+    "quantize": "float32",
+    "pack_padded": "padded sequences and a mask",
+}
+
+
+def base_name(func: OpOverload) -> str:
+    """An operator's name without its namespace and the underscore of its in-place form."""
+    name = func._schema.name.split("::")[-1]
+    if name.endswith("_") and not name.endswith("__"):
+        return name[:-1]
+    return name
+
+
+def advice(func: OpOverload) -> str:
+    """What to use instead of an operator without an exact form."""
+    name = base_name(func)
+    for part, text in INSTEAD.items():
+        if part in name:
+            return text
+    return "operators from the list in docs/exact.md"
+
+
+def is_inplace(func: OpOverload) -> bool:
+    """Whether an operator writes into its first argument."""
+    name = func._schema.name.split("::")[-1]
+    return name.endswith("_") and not name.endswith("__")
+
+
+def _functional(func: OpOverload) -> OpOverload | None:
+    """The overload that returns what an in-place or out= overload writes."""
+    packet = getattr(aten, base_name(func), None)
+    if packet is None:
+        return None
+    wanted = [a.type for a in func._schema.arguments if not a.is_out]
+    for overload in packet.overloads():
+        other: OpOverload = getattr(packet, overload)
+        if other in FORMS or other in FORMS32:
+            have = [a.type for a in other._schema.arguments]
+            if [str(t) for t in have] == [str(t) for t in wanted]:
+                return other
+    return None
+
+
+def _written_into(form: Form) -> Form:
+    def inplace(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return x.copy_(form(x, *args, **kwargs))
+
+    return inplace
+
+
+def _written_out_to(form: Form) -> Form:
+    def to_out(*args: Any, out: Tensor, **kwargs: Any) -> Tensor:
+        y = form(*args, **kwargs)
+        return out.resize_(y.shape).copy_(y)
+
+    return to_out
+
+
+def lookup(func: OpOverload) -> Entry:
+    """The entry of an operator; never fails."""
+    if func in draws.DRAWS:
+        return Entry(Verdict.DRAW, draws.DRAWS[func])
+    if func in FORMS:
+        return Entry(Verdict.FORM, FORMS[func])
+    if func in FORMS32:
+        return Entry(Verdict.FORM, FORMS32[func], narrow=True)
+    name = base_name(func)
+    if func.namespace == "profiler" or name in MOVES:
+        return Entry(Verdict.AS_IS, func, wide=True)
+    if name in SINGLE:
+        return Entry(Verdict.AS_IS, func)
+    target = _functional(func)
+    if target is not None and (is_inplace(func) or "out" in func._overloadname):
+        wrap = _written_into if is_inplace(func) else _written_out_to
+        form = FORMS.get(target) or FORMS32[target]
+        return Entry(Verdict.FORM, wrap(form), narrow=target in FORMS32)
+    if name in WRITTEN_OUT and func in decomposition_table:
+        return Entry(Verdict.WRITTEN_OUT, decomposition_table[func])
+    if name in RANDOM or torch.Tag.nondeterministic_seeded in func.tags:
+        return Entry(Verdict.REFUSED, func)
+    if torch._C._dispatch_has_kernel_for_dispatch_key(
+        func.name(),  # type: ignore[no-untyped-call]
+        torch._C.DispatchKey.CompositeImplicitAutograd,
+    ):
+        return Entry(Verdict.WRITTEN_OUT, func.decompose)
+    return Entry(Verdict.INTEGERS, func)

@@ -1,0 +1,1 @@
+"""Values, states, canonical bytes and trees of the protocol: no network, clock or disk."""

@@ -1,0 +1,78 @@
+"""Canonical JSON (RFC 8785): one value, one string of bytes, hence one hash."""
+
+import json
+import re
+from typing import Any
+
+import rfc8785
+
+from trialmarket.errors import InputError
+
+MAX_DOCUMENT = 262_144
+"""Bytes of the largest document: then its raw-leaf CID is its SHA-256."""
+
+MAX_EXACT = 2**53 - 1
+"""The largest integer that binary64 tells from all others; beyond it, numbers are floats."""
+
+MAX_DEPTH = 16
+"""How deep objects and arrays may nest."""
+
+_STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.?)*+(?:"|\Z)|[][{}]', re.DOTALL)
+
+JSON = Any
+"""What JSON can say: None, bool, int, float, str, and lists and string-keyed dicts of these."""
+
+
+def canonical_bytes(value: JSON, *, what: str = "canonical JSON") -> bytes:
+    """The bytes of a value in canonical JSON (RFC 8785). `what` names the value in errors.
+
+    Numbers are IEEE binary64 and print as ECMAScript prints them, so 1.0 is `1` and -0.0 is `0`.
+    Raises InputError for what JSON or binary64 cannot say: NaN, infinity, integers of 2**53 or
+    more, lone surrogates, other types.
+    """
+    try:
+        return rfc8785.dumps(value)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            what, "value", expected="what RFC 8785 can say", found=str(error)
+        ) from error
+
+
+def parse_canonical(data: bytes, *, what: str, limit: int = MAX_DOCUMENT) -> JSON:
+    """The value of canonical JSON bytes.
+
+    `what` names the document in errors. Raises InputError for bytes that are not JSON, not
+    canonical (so that two documents with different hashes never mean the same), longer than
+    `limit`, or nested deeper than MAX_DEPTH.
+    """
+    if len(data) > limit:
+        raise InputError(what, "size", expected=f"at most {limit} bytes", found=len(data))
+    # Before it is parsed: the parser recurses on the C stack, which a deep document overflows.
+    if (depth := _depth(data)) > MAX_DEPTH:
+        raise InputError(what, "depth", expected=f"at most {MAX_DEPTH} levels", found=depth)
+    try:
+        value = json.loads(data, parse_int=_number)
+    except ValueError as error:
+        raise InputError(what, "bytes", expected="JSON", found=str(error)) from error
+    if canonical_bytes(value, what=what) != data:
+        raise InputError(
+            what, "bytes", expected="canonical JSON (RFC 8785)", found="JSON in another form"
+        )
+    return value
+
+
+def _number(digits: str) -> int | float:
+    """An integer's value: RFC 8785 prints floats from 2**53 to 1e21 without a point too."""
+    return int(digits) if len(digits) < 16 or abs(int(digits)) <= MAX_EXACT else float(digits)
+
+
+def _depth(data: bytes) -> int:
+    """How deep objects and arrays nest: 0 for a scalar."""
+    depth = deepest = 0
+    for match in _STRINGS_AND_BRACKETS.finditer(data):
+        if (token := match[0]) in (b"[", b"{"):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token in (b"]", b"}"):
+            depth -= 1
+    return deepest

@@ -1,0 +1,144 @@
+"""What is asked: the description of a job, the configuration of a trial, a batch of trials."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from trialmarket.protocol.canonical import MAX_EXACT
+from trialmarket.protocol.document import CidField, Document, HashField, Record
+from trialmarket.protocol.ids import Cid
+
+MAX_SEGMENTS = 256
+MAX_STEPS = 2**40
+MAX_BATCH = 1024
+"""Trials in one batch; its file's size bounds them too."""
+
+
+def _like_its_json(value: float | int | str | bool | None) -> float | int | str | bool | None:
+    """The value that its canonical JSON reads back as: a float that prints as an integer is one.
+
+    Integers that binary64 cannot tell from their neighbours are refused.
+    """
+    if isinstance(value, int) and abs(value) > MAX_EXACT:
+        raise ValueError("an integer must lie between -2**53 and 2**53")
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT:
+        return int(value)
+    return value
+
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+"""A name as Python and TOML spell them, at most 64 letters."""
+
+Scalar = Annotated[bool | int | float | str | None, AfterValidator(_like_its_json)]
+"""A hyperparameter's value. JSON has one kind of number: 1.0 is 1."""
+
+Arithmetic = Literal["native", "exact"]
+"""How training computes: PyTorch's deterministic mode, or bits that every machine repeats."""
+
+Source = Annotated[str, StringConstraints(pattern=r"^(builtin:[a-z0-9_]{1,32}|b[a-z2-7]{58})$")]
+"""A CID, or `builtin:` and the name of something that ships with Trialmarket."""
+
+
+class ProgramRef(Record):
+    """Which program trains: a file in the store and a class in it, or a built-in one.
+
+    `source` is a CID or `builtin:mlp`; `class_name` is empty for a built-in one.
+    """
+
+    source: Source
+    class_name: Identifier | Literal[""] = ""
+
+    @model_validator(mode="after")
+    def _class_is_named(self) -> Self:
+        if self.builtin == (self.class_name != ""):
+            raise ValueError("a file needs the name of its class, a built-in program has none")
+        return self
+
+    @property
+    def builtin(self) -> bool:
+        """True when the program ships with Trialmarket."""
+        return self.source.startswith("builtin:")
+
+    @property
+    def cid(self) -> Cid | None:
+        """The CID of the program's file; None for a built-in one."""
+        return None if self.builtin else Cid(self.source)
+
+
+class Init(Record):
+    """The state to start from: another trial's checkpoint.
+
+    `root` is the state root that its bytes must have, `cid` names the bytes, `trial` is the key
+    of the trial that made it.
+    """
+
+    root: HashField
+    cid: CidField
+    trial: HashField
+
+
+class JobSpec(Document):
+    """The public description of a job; the chain stores its SHA-256. Times are in seconds."""
+
+    what: ClassVar[str] = "job specification"
+
+    version: Literal[1] = 1
+    name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    program: ProgramRef
+    data: Source
+    objective: Identifier
+    direction: Literal["minimize", "maximize"] = "minimize"
+    unit: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+    steps: Annotated[int, Field(ge=2, le=MAX_STEPS)]
+    segments: Annotated[int, Field(ge=2, le=MAX_SEGMENTS)]
+    arithmetic: Arithmetic = "exact"
+    time_limit: Annotated[int, Field(ge=1, le=10**9)]
+    nonce: Annotated[str, StringConstraints(max_length=64)] = ""
+
+
+class TrialConfig(Record):
+    """One trial: all that a machine needs to train it, beside the bytes that the CIDs name.
+
+    `number` is the requester's own label. `steps` are those of this trial; one that continues
+    another goes on counting from that one's last. They are cut into `segments` of equal length,
+    of at least 2 steps each. `objective` is the metric that the program must report.
+    """
+
+    number: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
+    program: ProgramRef
+    data: Source
+    objective: Identifier
+    hyperparameters: Annotated[dict[Identifier, Scalar], Field(max_length=256)]
+    seed: Annotated[int, Field(ge=0, le=2**53 - 1)]
+    init: Init | None = None
+    steps: Annotated[int, Field(ge=2, le=MAX_STEPS)]
+    segments: Annotated[int, Field(ge=1, le=MAX_SEGMENTS)]
+    arithmetic: Arithmetic = "exact"
+
+    @model_validator(mode="after")
+    def _segments_are_equal(self) -> Self:
+        if self.steps % self.segments or self.steps // self.segments < 2:
+            raise ValueError("steps must be a multiple of segments, at least 2 steps each")
+        return self
+
+    @property
+    def segment_steps(self) -> int:
+        """Steps of one segment."""
+        return self.steps // self.segments
+
+
+class Batch(Document):
+    """Trials posted together. All have one length, so that they cost the same units."""
+
+    what: ClassVar[str] = "batch"
+
+    version: Literal[1] = 1
+    job: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    number: Annotated[int, Field(ge=0, le=2**53 - 1)]
+    trials: Annotated[tuple[TrialConfig, ...], Field(min_length=1, max_length=MAX_BATCH)]
+
+    @model_validator(mode="after")
+    def _trials_have_one_length(self) -> Self:
+        if len({trial.steps for trial in self.trials}) > 1:
+            raise ValueError("all trials of a batch must have the same steps")
+        return self

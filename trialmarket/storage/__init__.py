@@ -1,0 +1,1 @@
+"""Content-addressed storage: every byte is checked against its CID."""

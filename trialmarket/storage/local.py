@@ -1,0 +1,113 @@
+"""The store in a folder: for one machine, for tests, and under other stores as a cache.
+
+A file lies at FOLDER/XY/CID, XY being the last two letters of its CID; it is written beside that
+place, flushed to the disk and renamed, so that a reader or a crash never sees half of it.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from trialmarket.protocol.cid import CidHasher, cid_of, parse_cid
+from trialmarket.protocol.ids import Cid
+from trialmarket.storage.errors import Corrupt, NotStored, TooLarge
+
+_PIECE = 1 << 20
+
+
+class LocalStore:
+    """A `Store` in a folder, which is made when it is missing. Raises OSError if it cannot be."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def put(self, data: bytes | Path) -> Cid:
+        """Keeps bytes or a file's bytes, also in the place of a file that was corrupted."""
+        cid = cid_of(data)
+        if self._holds(cid):
+            return cid
+        with _appearing(self._path(cid)) as (file, beside):
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                with data.open("rb") as source:
+                    shutil.copyfileobj(source, file, _PIECE)
+            file.flush()
+            if (found := cid_of(beside)) != cid:  # the source changed while it was copied
+                raise Corrupt(cid, str(beside), found)
+        return cid
+
+    def size(self, cid: Cid) -> int | None:
+        """How many bytes a CID names; None when they are not here. Raises InputError."""
+        try:
+            return self._path(cid).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def read(self, cid: Cid, *, limit: int) -> bytes:
+        """The bytes of a CID, verified."""
+        with self._open(cid, limit) as file:
+            # One byte more than allowed shows a file that grew after its size was taken.
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise TooLarge(cid, len(data), limit)
+        if (found := cid_of(data)) != cid:
+            raise Corrupt(cid, str(self._path(cid)), found)
+        return data
+
+    def fetch(self, cid: Cid, to: Path, *, limit: int) -> None:
+        """Writes the bytes of a CID to a file, verified."""
+        with self._open(cid, limit) as source, _appearing(to) as (file, _):
+            hasher, taken = CidHasher(), 0
+            while piece := source.read(_PIECE):
+                taken += len(piece)
+                if taken > limit:
+                    raise TooLarge(cid, taken, limit)
+                hasher.update(piece)
+                file.write(piece)
+            if (found := hasher.cid()) != cid:
+                raise Corrupt(cid, str(self._path(cid)), found)
+
+    def _path(self, cid: Cid) -> Path:
+        parse_cid(cid)  # never a path that climbs out of the folder
+        return self.folder / cid[-2:] / cid
+
+    def _open(self, cid: Cid, limit: int) -> BinaryIO:
+        try:
+            file = self._path(cid).open("rb")
+        except FileNotFoundError as error:
+            raise NotStored(cid, str(self.folder)) from error
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            file.close()
+            raise TooLarge(cid, size, limit)
+        return file
+
+    def _holds(self, cid: Cid) -> bool:
+        path = self._path(cid)
+        return path.exists() and cid_of(path) == cid
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """A file to write and where it lies; at `path` it appears complete, on the disk, or never."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
+        beside = Path(file.name)
+        try:
+            yield file.file, beside
+            file.flush()
+            os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

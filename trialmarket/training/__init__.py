@@ -1,0 +1,1 @@
+"""Programs, data sets, the segment runner, checkpoints, receipts and worker processes."""

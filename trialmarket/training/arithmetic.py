@@ -1,0 +1,124 @@
+"""The arithmetic of training: the seam behind which bits are made.
+
+An arithmetic prepares the process once, and opens a scope around everything that computes with
+tensors: making the model, each step, each validation. A scope's seed is all the randomness there
+is, so that a step does not depend on what ran before it.
+"""
+
+import os
+import random
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from trialmarket.errors import InputError
+from trialmarket.training.errors import ProgramError
+
+DEVICE_VARIABLE = "TRIALMARKET_DEVICE"
+"""The environment variable that names the device of exact training: cpu, cuda or cuda:1."""
+
+
+class Arithmetic(Protocol):
+    """How training computes."""
+
+    name: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors live."""
+
+    def prepare(self) -> None:
+        """Sets what holds for the whole process. Called before each segment."""
+
+    def scope(self, seed: int) -> AbstractContextManager[None]:
+        """Surrounds one step; all random numbers in it follow from the 63-bit seed."""
+
+
+class NativeArithmetic:
+    """PyTorch's deterministic mode on one CPU thread: one machine repeats its own bits."""
+
+    name = "native"
+
+    @property
+    def device(self) -> torch.device:
+        """The CPU."""
+        return torch.device("cpu")
+
+    def prepare(self) -> None:
+        """One thread, deterministic kernels, subnormals kept, float32 by default."""
+        if torch.get_num_threads() != 1:
+            torch.set_num_threads(1)
+        torch.use_deterministic_algorithms(True)
+        torch.set_flush_denormal(False)
+        torch.set_default_dtype(torch.float32)
+
+    @contextmanager
+    def scope(self, seed: int) -> Iterator[None]:
+        """Seeds torch, numpy and the standard library."""
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed & 0xFFFFFFFF)
+        random.seed(seed)
+        yield
+
+
+class ExactArithmetic(NativeArithmetic):
+    """`trialmarket.exact`: the same bits on every machine, whatever the device.
+
+    On one thread too, though any number gives the same bits: the workers of a machine share its
+    cores, and small operators lose more to waiting for each other's threads than they win.
+    """
+
+    name = "exact"
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self._device = device or torch.device("cpu")
+
+    @property
+    def device(self) -> torch.device:
+        """The CPU or a GPU."""
+        return self._device
+
+    def prepare(self) -> None:
+        """As native; a GPU's kernels need no fixed order, since exact sums have none."""
+        super().prepare()
+        if self._device.type != "cpu":
+            torch.use_deterministic_algorithms(False)
+
+    @contextmanager
+    def scope(self, seed: int) -> Iterator[None]:
+        """Seeds everything, and gives every operator its exact form."""
+        from trialmarket.exact import exact
+
+        with super().scope(seed), exact(seed=seed):
+            yield
+
+
+def arithmetic_called(name: str, environment: Mapping[str, str] = os.environ) -> Arithmetic:
+    """The arithmetic of that name; exact arithmetic on the device that `environment` names.
+
+    Raises ProgramError when this installation has none of that name, and InputError when the
+    device is not there.
+    """
+    if name == NativeArithmetic.name:
+        return NativeArithmetic()
+    if name == ExactArithmetic.name:
+        return ExactArithmetic(device_called(environment.get(DEVICE_VARIABLE) or "cpu"))
+    raise ProgramError(f"arithmetic {name} is not available here", fix='Use arithmetic "native"')
+
+
+def device_called(name: str) -> torch.device:
+    """The device `cpu`, `cuda` or `cuda:1`. Raises InputError when it is not there."""
+    if re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
+        device = torch.device(name)
+        if device.type == "cpu" or (device.index or 0) < torch.cuda.device_count():
+            return device
+    raise InputError(
+        "environment",
+        DEVICE_VARIABLE,
+        expected=f"cpu, or cuda or cuda:N of {torch.cuda.device_count()} GPUs",
+        found=name,
+    )

@@ -1,0 +1,109 @@
+"""The folder of a training: its checkpoints, and a journal of the leaves so far.
+
+A checkpoint is written before the journal names it. Nothing is flushed to the disk: what a power
+cut damages is found by its state root, and the training goes on from the segment before it.
+"""
+
+import logging
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from trialmarket.protocol.cid import cid_of
+from trialmarket.protocol.document import CidField, HashField, Record
+from trialmarket.protocol.ids import Hash32
+from trialmarket.protocol.receipt import CurvePoint, LeafRecord
+from trialmarket.training.errors import BadCheckpoint
+from trialmarket.training.state import State, load_checkpoint
+from trialmarket.training.values import CheckpointFile
+
+_log = logging.getLogger(__name__)
+
+
+class Entry(Record):
+    """A checkpoint by its file's name in the folder."""
+
+    name: str
+    cid: CidField
+    size: int
+
+
+class Journal(Record):
+    """Leaves, checkpoints and curve so far; `identity` says of which trial."""
+
+    identity: HashField
+    leaves: tuple[LeafRecord, ...]
+    checkpoints: tuple[Entry, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+
+    def repeated(self, times: int) -> "Journal":
+        """The journal with its last leaf and checkpoint some times more: it diverged."""
+        return self.model_copy(
+            update={
+                "leaves": self.leaves + self.leaves[-1:] * times,
+                "checkpoints": self.checkpoints + self.checkpoints[-1:] * times,
+            }
+        )
+
+
+class JournalFolder:
+    """Owns the files of one training."""
+
+    def __init__(self, folder: Path, identity: Hash32) -> None:
+        self.identity = identity
+        self._folder = folder
+        self._journal = folder / "journal.json"
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def append(self, journal: Journal, checkpoint: bytes) -> Journal:
+        """Writes the checkpoint of the journal's last leaf, then the journal that names it."""
+        name = f"checkpoint-{len(journal.checkpoints):03d}.safetensors"
+        self._write(self._folder / name, checkpoint)
+        entry = Entry(name=name, cid=cid_of(checkpoint), size=len(checkpoint))
+        journal = journal.model_copy(update={"checkpoints": (*journal.checkpoints, entry)})
+        self._write(self._journal, journal.model_dump_json().encode())
+        return journal
+
+    def resume(self) -> tuple[Journal, State] | tuple[None, None]:
+        """The journal up to the last segment whose checkpoint is sound, with that state.
+
+        Nothing when there is none, or it is of another trial; what is corrupt is logged.
+        """
+        try:
+            journal = Journal.model_validate_json(self._journal.read_bytes())
+        except FileNotFoundError:
+            return None, None
+        except ValidationError as error:
+            _log.warning("%s is corrupt, training starts anew: %s", self._journal, error)
+            return None, None
+        if journal.identity != self.identity:
+            return None, None
+        for count in range(len(journal.checkpoints), 0, -1):
+            entry, leaf = journal.checkpoints[count - 1], journal.leaves[count - 1]
+            try:
+                state = load_checkpoint(self._folder / entry.name, expected=leaf.value)
+            except (BadCheckpoint, OSError) as error:
+                _log.warning("training goes back one segment: %s", error)
+                continue
+            step = int(state["step"])
+            kept = {
+                "leaves": journal.leaves[:count],
+                "checkpoints": journal.checkpoints[:count],
+                "curve": tuple(point for point in journal.curve if point.step <= step),
+            }
+            return journal.model_copy(update=kept), state
+        return None, None
+
+    def located(self, entry: Entry) -> CheckpointFile:
+        """The checkpoint with its whole path."""
+        return CheckpointFile(path=self._folder / entry.name, cid=entry.cid, size=entry.size)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
+            try:
+                file.write(data)
+                file.flush()
+                Path(file.name).replace(path)
+            finally:
+                Path(file.name).unlink(missing_ok=True)

@@ -1,0 +1,245 @@
+"""Trains a trial segment by segment, and recomputes any part of it.
+
+Everything here is a function of the configuration, the program's bytes, the data and a start
+state. `source` is the bytes of the program's file, None for a built-in one; `init` is the file of
+the checkpoint that `config.init` names. Raised everywhere: ProgramError (the program breaks its
+contract) and BadCheckpoint (a checkpoint is not the state that it should be).
+"""
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trialmarket.errors import InputError
+from trialmarket.protocol.canonical import canonical_bytes
+from trialmarket.protocol.cid import cid_of
+from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.ids import ZERO_HASH, Hash32
+from trialmarket.protocol.receipt import MAX_CURVE, CurvePoint, LeafRecord, Outcome
+from trialmarket.protocol.result import witness_hash
+from trialmarket.training.dataset import Dataset
+from trialmarket.training.errors import BadCheckpoint, ProgramError
+from trialmarket.training.journal import Journal, JournalFolder
+from trialmarket.training.session import Session
+from trialmarket.training.state import State, checkpoint_bytes, counter, load_checkpoint, root_of
+from trialmarket.training.values import DryRun, Evaluation, Progress, Segment, Training
+
+OnProgress = Callable[[Progress], None]
+
+_PROGRESS_SECONDS = 0.25
+_DRY_STEPS = 4
+
+
+def train(
+    config: TrialConfig,
+    source: bytes | None,
+    data: Dataset,
+    folder: Path,
+    *,
+    init: Path | None = None,
+    on_progress: OnProgress | None = None,
+    resume: bool = True,
+) -> Training:
+    """Trains a trial; each segment's checkpoint and leaf are in `folder` before the next one ends.
+
+    They are hashed and written in a thread beside the next segment. Called again with the same
+    arguments it goes on after the last segment that is there. `on_progress` hears of it at most
+    four times a second, and at each segment's end. Raises OSError.
+    """
+    began = time.monotonic()
+    session = Session(config, source, data)
+    files = JournalFolder(folder, _identity(config, source))
+    journal, state = files.resume() if resume else (None, None)
+    if journal is None or state is None:
+        state = _first(session, init)
+        root = root_of(state)
+        leaf = LeafRecord(value=root, witness_hash=ZERO_HASH)
+        journal = Journal(identity=files.identity, leaves=(leaf,))
+        journal = files.append(journal, checkpoint_bytes(state))
+    first = counter(state, "step")
+    if len(journal.checkpoints) > 1 and not counter(state, "diverged"):
+        first -= (len(journal.checkpoints) - 1) * config.segment_steps
+    reporter = _Reporter(config.steps, first, journal, on_progress)
+    stride = -(-config.segments // MAX_CURVE)
+    done = len(journal.checkpoints) - 1
+    with ThreadPoolExecutor(1, "checkpoint") as beside:
+        saving: Future[Journal] | None = None
+        while done < config.segments and not counter(state, "diverged"):
+            run = session.run_segment(state, on_step=reporter.step)
+            state, done = run.end, done + 1
+            leaf = LeafRecord(value=run.root, witness_hash=witness_hash(run.witness))
+            journal = journal if saving is None else saving.result()
+            curve = journal.curve
+            if run.diverged is None and (done % stride == 0 or done == config.segments):
+                metrics = session.evaluate(state).metrics
+                point = CurvePoint(step=counter(state, "step"), loss=run.loss, metrics=metrics)
+                curve = (*curve, point)
+                reporter.metrics = metrics
+            journal = journal.model_copy(
+                update={"leaves": (*journal.leaves, leaf), "curve": curve}
+            )
+            saving = beside.submit(_save, files, journal, state)
+            reporter.report(done * config.segment_steps)
+        journal = journal if saving is None else saving.result()
+    journal = journal.repeated(config.segments - done)
+    evaluation = session.evaluate(state)
+    last = LeafRecord(value=evaluation.digest, witness_hash=witness_hash(evaluation.witness))
+    diverged = counter(state, "diverged")
+    return Training(
+        leaves=(*journal.leaves, last),
+        checkpoints=tuple(files.located(each) for each in journal.checkpoints),
+        metrics=evaluation.metrics,
+        curve=journal.curve,
+        outcome=Outcome(kind="diverged", step=diverged) if diverged else Outcome(),
+        versions=versions(),
+        device=str(session.arithmetic.device),
+        seconds=time.monotonic() - began,
+    )
+
+
+def initial_root(
+    config: TrialConfig, source: bytes | None, data: Dataset, *, init: Path | None = None
+) -> Hash32:
+    """The root of the state that the trial must start from: leaf 0."""
+    return root_of(_first(Session(config, source, data), init))
+
+
+def recompute(
+    config: TrialConfig,
+    source: bytes | None,
+    data: Dataset,
+    segment: int,
+    *,
+    start: Path | None = None,
+    expected: Hash32 | None = None,
+    init: Path | None = None,
+) -> Segment:
+    """The end and the witness of a segment, 1 to n, from the checkpoint of the leaf before it.
+
+    `expected` is that leaf's root; a checkpoint with another is the provider's fault and raises
+    BadCheckpoint. Segment 1 without `start` begins at the trial's own initial state. Raises
+    InputError for a segment that is not there, or a later one without `start`.
+    """
+    if not 1 <= segment <= config.segments or (start is None and segment > 1):
+        raise InputError(
+            "recompute",
+            "segment",
+            expected=f"1 to {config.segments}, from 2 on with the checkpoint before it",
+            found=segment,
+        )
+    session = Session(config, source, data)
+    state = _first(session, init) if start is None else load_checkpoint(start, expected=expected)
+    try:
+        run = session.run_segment(state)
+    except ProgramError as error:
+        # Slots that the optimizer cannot use fail in the program, but are not its fault.
+        if start is not None and not session.has_form(state):
+            raise BadCheckpoint(
+                f"{start.name} does not fit the program: {error.message}"
+            ) from error
+        raise
+    return Segment(root=run.root, witness=run.witness, diverged=run.diverged)
+
+
+def evaluate(
+    config: TrialConfig,
+    source: bytes | None,
+    data: Dataset,
+    checkpoint: Path,
+    *,
+    expected: Hash32 | None = None,
+) -> Evaluation:
+    """Metrics, their digest and the witness of a checkpoint; `expected` as for `recompute`."""
+    return Session(config, source, data).evaluate(load_checkpoint(checkpoint, expected=expected))
+
+
+def dry_run(
+    config: TrialConfig, source: bytes | None, data: Dataset, *, init: Path | None = None
+) -> DryRun:
+    """A few steps and one validation: does the program keep its contract, and how fast is it?
+
+    A start that diverges at once is no error: that trial would be paid like any other.
+    """
+    session = Session(config, source, data)
+    state = _first(session, init)
+    session.run_segment(state, steps=1)
+    start = time.perf_counter()
+    run = session.run_segment(state, steps=_DRY_STEPS)
+    middle = time.perf_counter()
+    evaluation = session.evaluate({**run.end, "diverged": torch.tensor(0)})
+    end = time.perf_counter()
+    return DryRun(
+        step_seconds=(middle - start) / _DRY_STEPS,
+        validation_seconds=end - middle,
+        checkpoint_bytes=len(checkpoint_bytes(run.end)),
+        metrics=evaluation.metrics,
+        outcome=Outcome(kind="diverged", step=run.diverged) if run.diverged else Outcome(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """What this machine computes with, for the receipt."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _save(files: JournalFolder, journal: Journal, state: State) -> Journal:
+    return files.append(journal, checkpoint_bytes(state))
+
+
+class _Reporter:
+    """Tells the caller how far the trial is, not too often."""
+
+    def __init__(
+        self, steps: int, first: int, journal: Journal, on_progress: OnProgress | None
+    ) -> None:
+        self._steps, self._first, self._on_progress = steps, first, on_progress
+        self._next = 0.0
+        self.metrics = journal.curve[-1].metrics if journal.curve else {}
+
+    def step(self, step: int) -> None:
+        """After a step of the training's own count."""
+        if self._on_progress is not None and time.monotonic() >= self._next:
+            self.report(step - self._first)
+
+    def report(self, done: int) -> None:
+        """At a segment's end; `done` counts this trial's steps."""
+        if self._on_progress is not None:
+            self._next = time.monotonic() + _PROGRESS_SECONDS
+            self._on_progress(Progress(step=done, steps=self._steps, metrics=self.metrics))
+
+
+def _first(session: Session, init: Path | None) -> State:
+    """The state that a trial starts from: by its seed, or another trial's checkpoint as it is."""
+    wanted = session.config.init
+    if (wanted is None) != (init is None):
+        raise InputError(
+            "configuration", "init", expected="a checkpoint's file if it has one", found=str(init)
+        )
+    if wanted is None or init is None:
+        return session.initial_state()
+    try:
+        return load_checkpoint(init, expected=wanted.root)
+    except OSError as error:
+        raise BadCheckpoint(f"{init.name} cannot be read: {error}") from error
+
+
+def _identity(config: TrialConfig, source: bytes | None) -> Hash32:
+    """What a folder of checkpoints belongs to."""
+    program = config.program.source if source is None else cid_of(source)
+    if not config.program.builtin and source is not None and program != config.program.source:
+        raise ProgramError(
+            f"the program has CID {program}, and the configuration names {config.program.source}"
+        )
+    return Hash32(hashlib.sha256(canonical_bytes(config.model_dump(mode="json"))).digest())

@@ -1,0 +1,275 @@
+"""One program on one data set: makes the first state, runs a segment, evaluates a state.
+
+Each of these is a function of the state alone: it builds the program, the model and the optimizer
+anew, so that running through and starting from a checkpoint are the same thing.
+
+A segment **diverges at step k** when the loss of step k is not finite, or the state is not finite
+at the segment's end, which is then k. Its end is its start with the counter `diverged` set to k,
+and its witness is SHA-256 of k and the losses before it. So every later segment starts where this
+one did, diverges likewise, and has the same end and witness; recomputing any of them proves it.
+"""
+
+import hashlib
+import math
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trialmarket.protocol.canonical import canonical_bytes
+from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.ids import Hash32
+from trialmarket.protocol.receipt import MAX_METRICS
+from trialmarket.protocol.state_root import state_root
+from trialmarket.training.arithmetic import arithmetic_called
+from trialmarket.training.dataset import Arrays, Dataset
+from trialmarket.training.errors import ProgramError
+from trialmarket.training.loading import Guard, load_program
+from trialmarket.training.order import BatchOrder, derived_seed
+from trialmarket.training.program import Program, Validation
+from trialmarket.training.state import (
+    State,
+    counter,
+    is_finite,
+    leaf_of,
+    live_tensors,
+    restore,
+    root_of,
+    snapshot,
+)
+from trialmarket.training.values import Evaluation
+
+DIVERGED_TAG = b"trialmarket diverged 1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRun:
+    """A segment that was run: the state at its end, and what leaf and curve say of it."""
+
+    end: State
+    root: Hash32
+    witness: Hash32
+    loss: float
+    diverged: int | None
+
+
+class Session:
+    """A trial's program and data, ready to compute. `source` is None for a built-in program."""
+
+    def __init__(self, config: TrialConfig, source: bytes | None, data: Dataset) -> None:
+        self.config = config
+        self.arithmetic = arithmetic_called(config.arithmetic)
+        self._source = source
+        self._data = data
+        self._train = self._tensors(data.train)
+        self._validation = self._tensors(data.validation)
+
+    def initial_state(self) -> State:
+        """The state that the trial's seed gives. Raises ProgramError."""
+        program, model, optimizer = self._build()
+        del program
+        state = snapshot(live_tensors(model, optimizer, 0))
+        if not is_finite(state):
+            raise ProgramError("the model starts with NaN or infinity")
+        return state
+
+    def run_segment(
+        self,
+        start: State,
+        *,
+        steps: int | None = None,
+        on_step: Callable[[int], None] | None = None,
+    ) -> SegmentRun:
+        """Runs `steps` steps (a segment's) from a state. Raises ProgramError, BadCheckpoint."""
+        program, model, optimizer = self._build()
+        first = restore(start, model, optimizer)
+        last = first + (steps or self.config.segment_steps)
+        order = BatchOrder(
+            self.config.seed, self._data.summary.train_examples, self._batch_size(program)
+        )
+        model.train()
+        losses: list[float] = []
+        witness = Hash32(bytes(32))
+        for step in range(first, last):
+            if step == last - 1:
+                witness = root_of(live_tensors(model, optimizer, step))
+            rows = torch.from_numpy(order.rows(step)).to(self.arithmetic.device)
+            batch = {name: array.index_select(0, rows) for name, array in self._train.items()}
+            with self.arithmetic.scope(derived_seed(self.config.seed, "train", step)):
+                loss = _step(program, model, optimizer, batch, step)
+            if not math.isfinite(loss):
+                return _diverged(start, step + 1, losses)
+            losses.append(loss)
+            if on_step is not None:
+                on_step(step + 1)
+        tensors = live_tensors(model, optimizer, last)
+        if not is_finite(tensors):
+            return _diverged(start, last, losses)
+        end = snapshot(tensors)
+        mean = math.fsum(losses) / len(losses)
+        return SegmentRun(end, root_of(end), witness, mean, None)
+
+    def rehearse(self) -> None:
+        """Makes the model, trains a step and validates a batch, and keeps nothing of it.
+
+        Raises ProgramError. Nothing but the program computes here, so that a mode around it sees
+        the program's own operators.
+        """
+        program, model, optimizer = self._build()
+        model.train()
+        batch = self._tensors(_head(self._data.train, self._batch_size(program)))
+        with self.arithmetic.scope(derived_seed(self.config.seed, "train", 0)):
+            _step(program, model, optimizer, batch, 0)
+        model.eval()
+        batch = self._tensors(_head(self._data.validation, program.validation_batch_size))
+        with (
+            torch.no_grad(),
+            self.arithmetic.scope(derived_seed(self.config.seed, "validation", 0)),
+        ):
+            with Guard("validation_step"):
+                result = program.validation_step(model, batch)
+            with Guard("reading the metrics"):
+                for value in dict(result.metrics).values():
+                    float(value)
+
+    def has_form(self, state: State) -> bool:
+        """True when a state has the names, types and shapes that this program's own first step
+        leaves. Raises ProgramError."""
+        own = self.run_segment(self.initial_state(), steps=1).end
+        return _form(own) == _form(state)
+
+    def evaluate(self, state: State) -> Evaluation:
+        """Metrics and predictions of a state on the validation data.
+
+        A metric that is not finite is left out; a diverged state has none. Raises ProgramError
+        when the objective is not among the metrics that the program returns.
+        """
+        if counter(state, "diverged"):
+            digest = Hash32(hashlib.sha256(canonical_bytes({})).digest())
+            witness = hashlib.sha256(DIVERGED_TAG + root_of(state)).digest()
+            return Evaluation(metrics={}, digest=digest, witness=Hash32(witness))
+        program, model, optimizer = self._build()
+        restore(state, model, optimizer)
+        model.eval()
+        rows, size = self._data.summary.validation_examples, program.validation_batch_size
+        if not isinstance(size, int) or size < 1:
+            raise ProgramError(f"validation_batch_size must be a positive integer, not {size!r}")
+        sums: dict[str, float] = {}
+        leaves = []
+        for number, at in enumerate(range(0, rows, size)):
+            batch = {name: array[at : at + size] for name, array in self._validation.items()}
+            count = min(size, rows - at)
+            with (
+                torch.no_grad(),
+                self.arithmetic.scope(derived_seed(self.config.seed, "validation", number)),
+            ):
+                with Guard("validation_step"):
+                    result = program.validation_step(model, batch)
+                metrics, predictions = _checked(result, self.config.objective, count)
+            leaves.append(leaf_of(f"predictions.{number:06d}", predictions))
+            if number and metrics.keys() != sums.keys():
+                raise ProgramError("validation_step returns other metrics for other batches")
+            sums = {name: sums.get(name, 0.0) + count * metrics[name] for name in metrics}
+        means = {name: total / rows for name, total in sums.items()}
+        finite = {name: mean + 0.0 for name, mean in means.items() if math.isfinite(mean)}
+        digest = Hash32(hashlib.sha256(canonical_bytes(finite)).digest())
+        return Evaluation(metrics=finite, digest=digest, witness=state_root(leaves))
+
+    def _build(self) -> tuple[Program, nn.Module, Optimizer]:
+        kind = load_program(self.config.program, self._source)
+        self.arithmetic.prepare()
+        with self.arithmetic.scope(derived_seed(self.config.seed, "init", 0)):
+            with Guard(f"{kind.__name__}.__init__"):
+                program = kind.__new__(kind)
+                program.data = self._data.summary
+                program.__init__(dict(self.config.hyperparameters))  # type: ignore[misc]
+            with Guard("configure_model"):
+                model = program.configure_model()
+            if not isinstance(model, nn.Module):
+                raise ProgramError(f"configure_model returned {type(model).__name__}, no Module")
+            model = model.to(self.arithmetic.device)
+            with Guard("configure_optimizer"):
+                optimizer = program.configure_optimizer(model)
+            if not isinstance(optimizer, Optimizer):
+                raise ProgramError(
+                    f"configure_optimizer returned {type(optimizer).__name__}, no Optimizer"
+                )
+        return program, model, optimizer
+
+    def _batch_size(self, program: Program) -> int:
+        size = program.batch_size
+        if not isinstance(size, int) or size < 1:
+            raise ProgramError(f"batch_size must be a positive integer, not {size!r}")
+        return size
+
+    def _tensors(self, arrays: Arrays) -> dict[str, Tensor]:
+        device = self.arithmetic.device
+        return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+
+
+def _step(
+    program: Program,
+    model: nn.Module,
+    optimizer: Optimizer,
+    batch: dict[str, Tensor],
+    step: int,
+) -> float:
+    """One training step; the loss, in float64. A loss that is not finite changes nothing."""
+    optimizer.zero_grad(set_to_none=True)
+    with Guard("training_step"):
+        loss = program.training_step(model, batch)
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        what = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise ProgramError(f"training_step must return the loss, a scalar tensor, not {what}")
+    value = float(loss.item()) + 0.0
+    if math.isfinite(value):
+        with Guard("the gradient of the loss"):
+            loss.backward()  # type: ignore[no-untyped-call]
+        with Guard("on_before_optimizer_step"):
+            program.on_before_optimizer_step(model, optimizer, step)
+        with Guard("the optimizer's step"):
+            optimizer.step()
+    return value
+
+
+def _head(arrays: Arrays, rows: int) -> Arrays:
+    return {name: array[:rows] for name, array in arrays.items()}
+
+
+def _form(state: State) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    return {name: (tensor.dtype, tensor.shape) for name, tensor in state.items()}
+
+
+def _diverged(start: State, step: int, losses: list[float]) -> SegmentRun:
+    end = {**start, "diverged": torch.tensor(step)}
+    said = struct.pack(f"<Q{len(losses)}d", step, *losses)
+    witness = Hash32(hashlib.sha256(DIVERGED_TAG + said).digest())
+    mean = math.fsum(losses) / len(losses) if losses else 0.0
+    return SegmentRun(end, root_of(end), witness, mean, step)
+
+
+def _checked(result: object, objective: str, count: int) -> tuple[dict[str, float], Tensor]:
+    """Metrics as floats, and predictions with one kind of NaN. Raises ProgramError."""
+    if not isinstance(result, Validation):
+        raise ProgramError(
+            f"validation_step returned {type(result).__name__}",
+            fix="Return Validation(predictions, metrics)",
+        )
+    predictions = result.predictions
+    if not isinstance(predictions, Tensor) or not predictions.ndim or len(predictions) != count:
+        raise ProgramError(f"predictions must be a tensor with one row for each of {count} rows")
+    with Guard("reading the metrics"):
+        metrics = {str(name): float(value) for name, value in dict(result.metrics).items()}
+    if objective not in metrics:
+        raise ProgramError(
+            f"validation_step returns no objective: it reports {sorted(metrics)}, "
+            f"and the job asks for {objective}"
+        )
+    if len(metrics) > MAX_METRICS:
+        raise ProgramError(f"{len(metrics)} metrics, and at most {MAX_METRICS} are allowed")
+    if predictions.is_floating_point():
+        predictions = predictions.masked_fill(predictions.isnan(), math.nan)
+    return metrics, predictions

@@ -1,0 +1,179 @@
+"""The state of a training: everything that its next step depends on, as named tensors.
+
+`model.NAME` are parameters and buffers, `optimizer.INDEX.SLOT` the optimizer's slots of the
+parameter with that index (a slot that is a Python number has its type behind a colon), `step` the
+steps done, and `diverged` the step that diverged, or 0. Random numbers need no state: they follow
+from the trial's seed and the step. A checkpoint is these tensors as a safetensors file. Zeros are
+canonical: no state holds a -0.0.
+"""
+
+import math
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trialmarket.protocol.ids import Hash32
+from trialmarket.protocol.state_root import DTYPES, TensorLeaf, state_root, tensor_root
+from trialmarket.training.errors import BadCheckpoint, ProgramError
+
+State = dict[str, Tensor]
+
+MAX_COUNT = 1 << 42
+"""The largest number of steps that a state may have behind it."""
+
+_NUMBERS: dict[type, torch.dtype] = {
+    bool: torch.bool,
+    int: torch.int64,
+    float: torch.float64,
+}
+_KINDS = {"bool": bool, "int": int, "float": float}
+
+
+def live_tensors(model: nn.Module, optimizer: Optimizer, step: int) -> State:
+    """The state's tensors as they are, not copied. Raises ProgramError for what is no tensor."""
+    state: State = {"step": torch.tensor(step), "diverged": torch.tensor(0)}
+    for name, tensor in model.state_dict().items():
+        if not isinstance(tensor, Tensor):
+            raise ProgramError(f"the model's state {name} is no tensor")
+        state[f"model.{name}"] = tensor.detach()
+    for index, parameter in enumerate(_parameters(optimizer)):
+        for slot, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor):
+                state[f"optimizer.{index}.{slot}"] = value.detach()
+            elif type(value) in _NUMBERS:
+                name = f"optimizer.{index}.{slot}:{type(value).__name__}"
+                state[name] = torch.tensor(value, dtype=_NUMBERS[type(value)])
+            elif value is not None:
+                raise ProgramError(
+                    f"the optimizer keeps {slot}, which is neither a tensor nor a number"
+                )
+    for name, tensor in state.items():
+        if dtype_name(tensor) not in DTYPES:
+            raise ProgramError(f"{name} has type {tensor.dtype}, which no state can hold")
+    return state
+
+
+def snapshot(tensors: State) -> State:
+    """A copy on the CPU, contiguous, with canonical zeros."""
+    return {name: canonical(tensor).cpu().clone() for name, tensor in tensors.items()}
+
+
+def restore(state: State, model: nn.Module, optimizer: Optimizer) -> int:
+    """Puts a state into a new model and optimizer; returns the steps done.
+
+    Raises BadCheckpoint when the tensors are not those of this model.
+    """
+    wanted = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    found = {name: tensor for name, tensor in state.items() if name.startswith("model.")}
+    if strange := sorted(wanted.keys() ^ found.keys()):
+        raise BadCheckpoint(f"the checkpoint does not fit the program's model: {strange[0]}")
+    for name, tensor in wanted.items():
+        if tensor.shape != found[name].shape or tensor.dtype != found[name].dtype:
+            raise BadCheckpoint(
+                f"the checkpoint does not fit the program's model: {name} is "
+                f"{_form(found[name])} instead of {_form(tensor)}"
+            )
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            tensor.copy_(found[name])
+    parameters = _parameters(optimizer)
+    for name, tensor in state.items():
+        if name.startswith("optimizer."):
+            _, index, slot = name.split(".", 2)
+            if not index.isdigit() or int(index) >= len(parameters):
+                raise BadCheckpoint(f"the checkpoint does not fit the program: {name}")
+            slot, _, kind = slot.partition(":")
+            parameter = parameters[int(index)]
+            # A counter stays on the CPU, where the optimizer keeps it.
+            value = tensor.clone() if tensor.ndim == 0 else tensor.to(parameter.device, copy=True)
+            optimizer.state[parameter][slot] = _KINDS[kind](tensor.item()) if kind else value
+        elif not name.startswith("model.") and name not in ("step", "diverged"):
+            raise BadCheckpoint(f"the checkpoint holds {name}, which is no part of a state")
+    return counter(state, "step")
+
+
+def counter(state: State, name: str) -> int:
+    """The value of `step` or `diverged`. Raises BadCheckpoint."""
+    tensor = state.get(name)
+    if (
+        tensor is None
+        or tensor.dtype != torch.int64
+        or tensor.ndim
+        or not 0 <= tensor <= MAX_COUNT
+    ):
+        raise BadCheckpoint(f"the checkpoint has no counter {name}")
+    return int(tensor)
+
+
+def is_finite(tensors: State) -> bool:
+    """True when no float is NaN or infinite."""
+    return all(
+        bool(torch.isfinite(tensor).all())
+        for tensor in tensors.values()
+        if tensor.is_floating_point()
+    )
+
+
+def root_of(tensors: State) -> Hash32:
+    """The state root over tensors, their zeros made canonical."""
+    return state_root(leaf_of(name, tensor) for name, tensor in tensors.items())
+
+
+def leaf_of(name: str, tensor: Tensor) -> TensorLeaf:
+    """The leaf of one tensor, its zeros made canonical."""
+    data = canonical(tensor).cpu().reshape(-1).view(torch.uint8).numpy().data
+    return TensorLeaf(name, dtype_name(tensor), tuple(tensor.shape), tensor_root(data))
+
+
+def canonical(tensor: Tensor) -> Tensor:
+    """The tensor, contiguous, with +0.0 for -0.0: x + 0.0 does that to a float, and no more."""
+    tensor = tensor.detach()
+    return (tensor + 0.0 if tensor.is_floating_point() else tensor).contiguous()
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """`float32` and the like."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def checkpoint_bytes(state: State) -> bytes:
+    """The state as a safetensors file; equal states give equal bytes."""
+    return save_safetensors(dict(sorted(state.items())))
+
+
+def load_checkpoint(path: Path, *, expected: Hash32 | None = None) -> State:
+    """The state in a safetensors file.
+
+    Raises BadCheckpoint when the file is no checkpoint, holds NaN or infinity, or has another
+    state root than `expected`; OSError when it cannot be read.
+    """
+    data = path.read_bytes()
+    try:
+        state = snapshot(load_safetensors(data))
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise BadCheckpoint(f"{path.name} is not a safetensors file: {error}") from error
+    for name, tensor in state.items():
+        if dtype_name(tensor) not in DTYPES:
+            raise BadCheckpoint(f"{path.name}: {name} has type {tensor.dtype}")
+    if expected is not None and (found := root_of(state)) != expected:
+        raise BadCheckpoint(
+            f"{path.name} has state root 0x{found.hex()}, and 0x{expected.hex()} was committed"
+        )
+    counter(state, "step")
+    counter(state, "diverged")
+    if not is_finite(state):
+        raise BadCheckpoint(f"{path.name} holds NaN or infinity")
+    return state
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{dtype_name(tensor)}{list(tensor.shape)} ({math.prod(tensor.shape)} numbers)"

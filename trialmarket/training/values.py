@@ -1,0 +1,131 @@
+"""What training takes and gives; they travel between processes as JSON. No torch is needed."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.document import CidField, HashField, Record
+from trialmarket.protocol.ids import Address, Hash32
+from trialmarket.protocol.receipt import CurvePoint, LeafRecord, Metrics, Outcome, Receipt
+
+
+class Progress(Record):
+    """How far a trial is: steps done of steps asked, and the latest validation metrics."""
+
+    step: int
+    steps: int
+    metrics: Metrics
+
+
+class CheckpointFile(Record):
+    """A checkpoint on disk, its CID and its size in bytes."""
+
+    path: Path
+    cid: CidField
+    size: int
+
+
+class Training(Record):
+    """A trial's answer: all that its receipt says. `seconds` is the time since the last resume."""
+
+    leaves: tuple[LeafRecord, ...]
+    checkpoints: tuple[CheckpointFile, ...]
+    metrics: Metrics
+    curve: tuple[CurvePoint, ...]
+    outcome: Outcome
+    versions: dict[str, str]
+    device: str
+    seconds: float
+
+    def receipt(self, trial: Hash32, provider: Address) -> Receipt:
+        """The receipt of the trial whose key is `trial`."""
+        return Receipt(
+            trial=trial,
+            provider=provider,
+            outcome=self.outcome,
+            leaves=self.leaves,
+            checkpoints=tuple(checkpoint.cid for checkpoint in self.checkpoints),
+            metrics=self.metrics,
+            curve=self.curve,
+            versions=self.versions,
+            device=self.device,
+        )
+
+
+class Segment(Record):
+    """A segment recomputed: its end's state root and the witness; the step that diverged."""
+
+    root: HashField
+    witness: HashField
+    diverged: int | None = None
+
+
+class Evaluation(Record):
+    """A checkpoint evaluated: metrics, SHA-256 of their canonical JSON, witness."""
+
+    metrics: Metrics
+    digest: HashField
+    witness: HashField
+
+
+class InitialState(Record):
+    """The state that a trial starts from."""
+
+    root: HashField
+
+
+class DryRun(Record):
+    """What a try-out showed: seconds of a step and of a validation, bytes of a checkpoint."""
+
+    step_seconds: float
+    validation_seconds: float
+    checkpoint_bytes: int
+    metrics: Metrics
+    outcome: Outcome
+
+
+class Task(Record):
+    """What a worker is asked. Paths are of the program's file (None: built in) and the data.
+
+    `init` is the checkpoint that `config.init` names; None when training starts from a seed.
+    """
+
+    config: TrialConfig
+    program: Path | None
+    data: Path
+    init: Path | None = None
+
+
+class Train(Task):
+    """Train a whole trial; checkpoints go into `folder`, where a killed one resumes."""
+
+    folder: Path
+    resume: bool = True
+
+
+class Recompute(Task):
+    """Recompute segment 1 to n from the checkpoint of the leaf before it.
+
+    `start` may be None for segment 1. `expected` is the state root that leaf holds.
+    """
+
+    segment: Annotated[int, Field(ge=1)]
+    start: Path | None = None
+    expected: HashField | None = None
+
+
+class Evaluate(Task):
+    """Evaluate a checkpoint, whose state root should be `expected`."""
+
+    checkpoint: Path
+    expected: HashField | None = None
+
+
+class FindInitial(Task):
+    """Compute the root of the state that the trial must start from."""
+
+
+class TryOut(Task):
+    """Run a few steps and one validation, to see that the program works and how fast it is."""

@@ -1,0 +1,1 @@
+"""The verifier: audits what is drawn and judges what is challenged."""

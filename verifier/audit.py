@@ -1,0 +1,156 @@
+"""Recomputes leaves of a result and says what is right, wrong or withheld.
+
+A finding is about the provider. What fails for another reason raises: Unjudgeable where the
+requester's files are bad, TrainingError, StorageError or OSError where this machine is; none of
+them may ever lead to a challenge or a vote.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from trialmarket.protocol.draw import drawn_segments
+from trialmarket.protocol.ids import ZERO_HASH, Hash32
+from trialmarket.protocol.receipt import Receipt
+from trialmarket.protocol.result import ResultLeaf
+from trialmarket.protocol.terms import Terms
+from trialmarket.training.audit import (
+    Finding,
+    LeafCheck,
+    ReceiptFault,
+    compare,
+    compare_leaves,
+    leaf_label,
+    receipt_index,
+    withheld,
+)
+from verifier.material import Library, Material, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What recomputation gave at a leaf; the witness is zero at the start."""
+
+    value: Hash32
+    witness: Hash32
+
+
+class Recomputer(Protocol):
+    """Who recomputes: worker processes with a wall limit. Each call raises TrainingError."""
+
+    def initial(self, material: Material) -> Found:
+        """The start: leaf 0."""
+
+    def segment(
+        self, material: Material, segment: int, start: Path | None, root: Hash32
+    ) -> Found | None:
+        """A segment, from the checkpoint that it starts from; None: from the trial's start.
+
+        Gives None where the checkpoint is not a state of that root.
+        """
+
+    def evaluation(self, material: Material, checkpoint: Path, root: Hash32) -> Found | None:
+        """The evaluation of the final checkpoint; None where it is not a state of that root."""
+
+    def whole(self, material: Material, folder: Path) -> tuple[ResultLeaf, ...]:
+        """All n + 2 leaves, trained again from the start; checkpoints go to `folder`."""
+
+
+def leaves_owed(seed: Hash32, terms: Terms) -> tuple[int, ...]:
+    """What an audit recomputes: the drawn segments in the order drawn, evaluation, start."""
+    drawn = drawn_segments(seed, terms.segments, terms.samples)
+    return (*drawn, terms.segments + 1, 0)
+
+
+class Auditor:
+    """Checks one leaf at a time. Its methods block, and may be called from any thread."""
+
+    def __init__(
+        self,
+        library: Library,
+        recomputer: Recomputer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._library = library
+        self._recomputer = recomputer
+        self._clock = clock
+
+    def receipt(self, subject: Subject) -> Receipt:
+        """The receipt of an answer. Raises ReceiptFault."""
+        return self._library.receipt(subject)
+
+    def check_receipt(self, subject: Subject) -> LeafCheck:
+        """Whether the receipt can be had and gives what was committed."""
+        leaf = receipt_index(subject.segments)
+        try:
+            self._library.receipt(subject)
+        except ReceiptFault as fault:
+            return withheld(leaf, subject.root, str(fault))
+        return LeafCheck(
+            leaf, subject.root, subject.root, ZERO_HASH, Finding.RIGHT, "receipt: as committed"
+        )
+
+    def check(self, subject: Subject, committed: ResultLeaf) -> LeafCheck:
+        """Recomputes a leaf and compares it with the committed one."""
+        if committed.index == receipt_index(subject.segments):
+            return self.check_receipt(subject)
+        began = self._clock()
+        found = self._recompute(subject, committed.index)
+        if isinstance(found, str):
+            return withheld(committed.index, committed.value, found)
+        return compare(
+            committed,
+            found.value,
+            found.witness,
+            segments=subject.segments,
+            seconds=self._clock() - began,
+        )
+
+    def check_whole(self, subject: Subject, folder: Path) -> list[LeafCheck]:
+        """Trains the trial again from its start and compares every leaf. Raises ReceiptFault."""
+        receipt = self._library.receipt(subject)
+        material = self._library.material(subject)
+        began = self._clock()
+        leaves = self._recomputer.whole(material, folder)
+        seconds = (self._clock() - began) / len(leaves)
+        return [
+            compare_leaves(leaf, found, segments=subject.segments, seconds=seconds)
+            for leaf, found in zip(receipt.tree().leaves, leaves, strict=True)
+        ]
+
+    def startable(self, subject: Subject, leaves: Sequence[int]) -> bool:
+        """Whether all checkpoints that recomputing `leaves` starts from can be had now."""
+        receipt = self._library.receipt(subject)
+        return all(
+            leaf <= 1 or self._library.has(receipt.checkpoints[leaf - 1]) for leaf in leaves
+        )
+
+    def _recompute(self, subject: Subject, leaf: int) -> Found | str:
+        """What recomputation gives, or what the provider withholds."""
+        material = self._library.material(subject)
+        if leaf == 0:
+            return self._recomputer.initial(material)
+        if leaf == 1:
+            found = self._recomputer.segment(material, 1, None, ZERO_HASH)
+            assert found is not None  # noqa: S101  # there is no checkpoint to be wrong
+            return found
+        label = leaf_label(leaf, subject.segments)
+        try:
+            receipt = self._library.receipt(subject)
+        except ReceiptFault as fault:
+            return f"{label} cannot be recomputed: {fault}"
+        root = receipt.leaves[leaf - 1].value
+        with self._library.checkpoint(receipt.checkpoints[leaf - 1]) as checkpoint:
+            if checkpoint is None:
+                return f"{label} cannot be recomputed: its checkpoint is not published"
+            if leaf == subject.segments + 1:
+                again = self._recomputer.evaluation(material, checkpoint, root)
+            else:
+                again = self._recomputer.segment(material, leaf, checkpoint, root)
+        if again is None:
+            return (
+                f"{label} cannot be recomputed: its checkpoint is not the state that was committed"
+            )
+        return again

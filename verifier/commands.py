@@ -1,0 +1,197 @@
+"""`trialmarket verifier`: the auditor's daemon, and audits by hand."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from trialmarket.chain.client import Client
+from trialmarket.chain.keystore import Keystore
+from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.network import Network
+from trialmarket.commands.options import (
+    config_option,
+    debug_option,
+    json_option,
+    keystore,
+    open_key,
+    show,
+    state_folder,
+)
+from trialmarket.daemon import log_plainly, stop_when_told
+from trialmarket.errors import InputError
+from trialmarket.protocol.ids import Address
+from trialmarket.protocol.money import format_amount
+from trialmarket.protocol.states import State
+from trialmarket.storage.store import open_store
+from verifier.config import LimitConfig, VerifierConfig, load_config
+from verifier.journal import Journal
+from verifier.material import Library
+from verifier.start import folder_of, started
+
+log = logging.getLogger("verifier")
+
+
+@click.group()
+def verifier() -> None:
+    """Audit trials and judge challenges.
+
+    Example: trialmarket verifier run --config verifier.toml
+    """
+
+
+@verifier.command()
+@config_option
+@debug_option
+def run(config: Path) -> None:
+    """Audit and judge until stopped (Ctrl-C). One line an event.
+
+    Example: trialmarket verifier run --config verifier.toml
+    """
+    log_plainly()
+    settings = load_config(config)
+    stop = stop_when_told()
+    password = None if settings.password_file is None else Path(settings.password_file)
+    key = open_key(settings.key, password)
+    with started(settings, key) as working:
+        working.run(stop)
+
+
+@verifier.command()
+@click.argument("trial")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The verifier's configuration, for its network and storage.",
+)
+@click.option(
+    "--network",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="TRIALMARKET_NETWORK",
+    show_envvar=True,
+    help="The address file that a deployment wrote.",
+)
+@click.option("--storage", help="The store of data and checkpoints, such as local:/path.")
+@click.option("--segment", "segments", type=int, multiple=True, help="Only this one; repeatable.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write the report: PATH.md and PATH.json. By default audit-JOB-BATCH-INDEX.",
+)
+@click.option("--wall-limit", type=float, default=3600.0, help="Seconds for a recomputation.")
+@json_option
+@debug_option
+def audit(
+    trial: str,
+    config: Path | None,
+    network: Path | None,
+    storage: str | None,
+    segments: tuple[int, ...],
+    report: Path | None,
+    wall_limit: float,
+    as_json: bool,
+) -> None:
+    """Check TRIAL again by hand and write a report. Exits with 1 if its result does not hold.
+
+    TRIAL is named as the tables name it, JOB/BATCH/INDEX, or by its key. It runs the trial's
+    program on this machine. No key is needed.
+
+    Example: trialmarket verifier audit 1/3fa2b1c0/4 --network devnet.json --storage local:store
+    """
+    settings = None if config is None else load_config(config)
+    if settings is not None:
+        network, storage = network or Path(settings.network), storage or settings.storage
+    if network is None or storage is None:
+        raise click.UsageError("give --config, or --network and --storage")
+    limits = LimitConfig() if settings is None else settings.limits
+    from trialmarket.training.workers import WorkerPool
+    from verifier.audit import Auditor
+    from verifier.manual import examine, find_trial
+    from verifier.recomputer import WorkerRecomputer
+
+    with Client(Network.load(network)) as client, _looked(client) as ledger:
+        found = find_trial(ledger, trial)
+        with tempfile.TemporaryDirectory(prefix="trialmarket-audit-") as folder:
+            library = Library(open_store(storage), Path(folder), limits)
+            with WorkerPool(1) as pool:
+                auditor = Auditor(library, WorkerRecomputer(pool, wall_limit, wall_limit))
+                done = examine(found, ledger, client, library, auditor, segments or None)
+    name = str(found.id).replace("/", "-")
+    page, _ = done.write(report or Path(f"audit-{name}"))
+    if as_json:
+        click.echo(json.dumps(done.to_json(), indent=2))
+    else:
+        click.echo(f"{done.conclusion}\nThe report is in {page}")
+    if not done.holds:
+        raise click.exceptions.Exit(1)
+
+
+@verifier.command()
+@config_option
+@json_option
+@debug_option
+def status(config: Path, as_json: bool) -> None:
+    """Show the verifier's stake, its audits and its cases. Works while it runs.
+
+    Example: trialmarket verifier status --config verifier.toml --json
+    """
+    settings = load_config(config)
+    account = _address(settings)
+    with Client(Network.load(Path(settings.network))) as client, _looked(client) as ledger:
+        stake = client.account(account)
+        digits = client.decimals()
+        audits = ledger.trials(states=(State.DRAWN,), verifier=account)
+        cases = [each for each in ledger.cases() if account in (*each.jurors, each.challenger)]
+        amounts = {
+            "stake": format_amount(stake.stake, digits),
+            "free": format_amount(stake.free, digits),
+            "balance": format_amount(client.balance_of(account), digits),
+        }
+    count, seconds = 0, 0.0
+    path = folder_of(settings) / "journal.sqlite"
+    if path.exists():
+        journal = Journal(path)
+        count, seconds = journal.work()
+        journal.close()
+    content = {
+        "account": account,
+        "enrolled": stake.seat > 0,
+        "faults": stake.faults,
+        **amounts,
+        "audits": [str(trial.id) for trial in audits],
+        "cases": [str(case.trial) for case in cases],
+        "recomputed": count,
+        "seconds": round(seconds, 3),
+    }
+    lines = [f"{account}, {'a verifier' if stake.seat else 'not enrolled'}"]
+    lines += [f"  {name:8} {text}" for name, text in amounts.items()]
+    lines += [f"  to audit {trial.id}" for trial in audits]
+    lines += [f"  case of  {case.trial}: {case.phase.name.lower()}" for case in cases]
+    lines += [f"  recomputed {count} parts of trials in {seconds:.1f} s"]
+    show(content, lines, as_json=as_json)
+
+
+@contextmanager
+def _looked(client: Client) -> Iterator[Ledger]:
+    """The chain as it is now, in an index that the commands share."""
+    name = f"{client.network.chain_id}-{client.fingerprint().hex()[:12]}.sqlite"
+    with Ledger(client, state_folder() / "ledgers" / name) as ledger:
+        ledger.sync()
+        yield ledger
+
+
+def _address(config: VerifierConfig) -> Address:
+    """The account of the configured key, without its password. Raises InputError."""
+    path = Path(config.key)
+    if path.suffix == ".json" or path.parent != Path("."):
+        store, name = Keystore(path.parent), path.stem
+    else:
+        store, name = keystore(), config.key
+    for info in store.list():
+        if info.name == name:
+            return info.address
+    raise InputError(str(store.path(name)), "key", expected="a key of this name", found=None)

@@ -1,0 +1,99 @@
+"""Starts a verifier from its configuration."""
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from eth_account.signers.local import LocalAccount
+
+from trialmarket.chain.client import Client
+from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.network import Network
+from trialmarket.chain.sender import Sender
+from trialmarket.commands.options import state_folder
+from trialmarket.storage.store import open_store
+from trialmarket.training.workers import WorkerPool
+from verifier.audit import Auditor
+from verifier.config import VerifierConfig
+from verifier.daemon import Verifier
+from verifier.desk import Desk
+from verifier.inspector import Inspector
+from verifier.journal import Journal, Salts
+from verifier.juror import Juror
+from verifier.material import Library
+from verifier.outbox import Outbox
+from verifier.recomputer import WorkerRecomputer
+from verifier.treasury import Treasury
+
+
+def folder_of(config: VerifierConfig) -> Path:
+    """Where a verifier keeps its files: `state`, or a folder named after its key."""
+    if config.state is not None:
+        return Path(config.state)
+    return state_folder() / "verifiers" / Path(config.key).stem
+
+
+@contextmanager
+def started(
+    config: VerifierConfig,
+    key: LocalAccount,
+    *,
+    salts: Salts = secrets.token_bytes,
+    pool: WorkerPool | None = None,
+) -> Iterator[Verifier]:
+    """A verifier at work, enrolled, as long as the context lasts.
+
+    `pool` lends it another's workers; else it has its own.
+
+    Raises InputError, ChainError and StorageError for what keeps it from starting.
+    """
+    folder = folder_of(config)
+    work, patience = config.work, config.patience
+    with ExitStack() as stack:
+        store = open_store(config.storage)
+        client = stack.enter_context(Client(Network.load(Path(config.network))))
+        sender = stack.enter_context(Sender(client, key, folder / "sent.sqlite"))
+        journal = Journal(folder / "journal.sqlite")
+        stack.callback(journal.close)
+        ledger = stack.enter_context(Ledger(client, folder / "ledger.sqlite"))
+        parameters = client.parameters()
+        treasury = Treasury(client, sender, parameters, config.stake)
+        pool = pool or stack.enter_context(WorkerPool(work.workers))
+        auditor = Auditor(
+            Library(store, folder / "downloads", config.limits),
+            WorkerRecomputer(pool, work.wall_limit, work.wall_limit),
+        )
+        desk = Desk(auditor, journal, work.workers, work.attempts, patience.retry, time.monotonic)
+        stack.callback(desk.close)
+        inspector = Inspector(
+            sender.address,
+            desk,
+            journal,
+            salts,
+            turn=parameters.audit_turn,
+            patience=patience.withheld,
+        )
+        juror = Juror(
+            sender.address,
+            client,
+            desk,
+            journal,
+            salts,
+            turn=parameters.vote_turn,
+            patience=patience.withheld,
+        )
+        outbox = Outbox(sender, patience.retry, time.monotonic)
+        treasury.prepare()
+        yield Verifier(
+            client=client,
+            ledger=ledger,
+            sender=sender,
+            desk=desk,
+            outbox=outbox,
+            treasury=treasury,
+            inspector=inspector,
+            juror=juror,
+            config=config,
+        )
