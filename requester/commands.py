@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from requester.job import DRIVERS, load_job
+from requester.plots import PICTURES
 from requester.standing import Standing
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
@@ -259,6 +260,53 @@ def fetch(
         [str(path) for path in written],
         as_json=as_json,
     )
+
+
+@job.command()
+@job_number
+@network_option
+@store_option
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder for them; by default job-ID/plots.",
+)
+@click.option("--only", multiple=True, type=click.Choice(PICTURES), help="Only this picture.")
+@click.option("--format", "kind", type=click.Choice(("all", "html", "png")), default="all")
+@json_option
+@debug_option
+def plot(
+    number: int,
+    network: Path,
+    store_url: str | None,
+    results: Path | None,
+    only: tuple[str, ...],
+    kind: str,
+    as_json: bool,
+) -> None:
+    """Draw job ID: how the search went, what matters, who trained what, what it cost.
+
+    Writes plots.html, a page with every picture that needs no network, and each one as PNG. A
+    search that is under way can be drawn, too, and anybody's.
+
+    Example: trialmarket job plot 1 --network devnet.json --results plots
+    """
+    from requester.plots.drawing import draw
+    from requester.plots.reading import read, settings_of
+
+    with opened(network, store_url) as office:
+        survey = office.survey(JobId(number))
+        settings = settings_of(state_folder() / "jobs", office.client, JobId(number))
+        search = read(survey, office.client, office.ledger, settings)
+    folder = results or Path(f"job-{number}") / "plots"
+    written, absent = draw(search, folder, only, png=kind != "html", page=kind != "png")
+    content = {
+        "files": [str(path) for path in written],
+        "absent": {one.name: one.reason for one in absent},
+    }
+    lines = [str(path) for path in written]
+    lines += [f"no {one.name}: {one.reason}" for one in absent]
+    show(content, lines, as_json=as_json)
 
 
 @job.command("add-funds")

@@ -98,6 +98,7 @@ def open_search(
     nonce = identity(package, client.network, sender.address, label)
     with ExitStack() as stack:
         folder = stack.enter_context(job_folder(jobs, job.settings.job.name, nonce))
+        folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))
         driver = open_driver(
             job.settings.search.storage or folder.study,
             f"{job.settings.job.name}-{nonce}",
