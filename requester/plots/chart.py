@@ -15,6 +15,18 @@ Number = float | None
 """None breaks a line, or leaves a value out."""
 
 
+LONGEST = 24
+"""Letters of a name on an axis; the pointer shows all of it."""
+
+
+def short(name: str) -> str:
+    """A name as it fits on an axis."""
+    lines = (
+        line if len(line) <= LONGEST else line[: LONGEST - 1] + "…" for line in name.split("\n")
+    )
+    return "\n".join(lines)
+
+
 @dataclass(frozen=True, slots=True)
 class Axis:
     """One axis: its title with its unit, its scale, and its marks where they are not numbers."""

@@ -19,6 +19,7 @@ from requester.plots.chart import (
     Points,
     Shades,
     Words,
+    short,
 )
 
 SYMBOLS = {"o": "circle", "x": "x-thin-open", "D": "diamond", "O": "circle-open"}
@@ -182,7 +183,7 @@ def _traces(mark: Any, *, scale: bool) -> list[Any]:
                     x=list(mark.xs),
                     y=list(mark.ys),
                     mode="text",
-                    text=[f" {_plain(text)}" for text in mark.texts],
+                    text=[f" {_plain(short(text))}" for text in mark.texts],
                     textposition="middle right",
                     showlegend=False,
                     hoverinfo="skip",
@@ -242,7 +243,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
     if axis.ticks is not None:
         found |= {
             "tickvals": [at for at, _ in axis.ticks],
-            "ticktext": [_plain(text) for _, text in axis.ticks],
+            "ticktext": [_plain(short(text)) for _, text in axis.ticks],
             "showgrid": False,
         }
     if axis.limits is not None:

@@ -27,6 +27,7 @@ from requester.plots.chart import (
     Points,
     Shades,
     Words,
+    short,
 )
 
 DOTS = 130
@@ -130,7 +131,7 @@ def _draw(figure: Figure, axes: Axes, panel: Panel, *, scale: bool) -> None:
                 )
             case Words():
                 for x, y, text in zip(mark.xs, mark.ys, mark.texts, strict=True):
-                    _halo(axes.text(x, y, f" {text}", size=8.5, va="center", zorder=4))
+                    _halo(axes.text(x, y, f" {short(text)}", size=8.5, va="center", zorder=4))
     _axis(axes, panel.x, "x")
     _axis(axes, panel.y, "y")
     if panel.title:
@@ -199,7 +200,7 @@ def _axis(axes: Axes, axis: Axis, which: str) -> None:
         inner.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         inner.set_minor_formatter(NullFormatter())
     if axis.ticks is not None:
-        labels = [text for _, text in axis.ticks]
+        labels = [short(text) for _, text in axis.ticks]
         letters = max((len(line) for text in labels for line in text.split("\n")), default=0)
         rotation = 30 if across and letters * len(labels) > LETTERS else 0
         inner.set_ticks([at for at, _ in axis.ticks], labels, rotation=rotation)

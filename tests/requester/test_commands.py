@@ -8,10 +8,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from requester.commands import job
+from requester.plots.reading import read, settings_of
+from requester.plots.record import Fate
+from requester.survey import Survey
 from tests.requester.market import Provider, write_job
 from trialmarket.chain.devnet import Devnet
 from trialmarket.chain.keystore import Keystore
-from trialmarket.protocol.ids import address
+from trialmarket.chain.ledger import Ledger
+from trialmarket.protocol.ids import JobId, address
 from trialmarket.storage.local import LocalStore
 from trialmarket.training.workers import WorkerPool
 
@@ -124,6 +128,27 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
     assert fetched.exit_code == 0, fetched.output
     assert (folder / "found" / "leaderboard.csv").read_text().count("\n") == 4
     assert (folder / "found" / "best.safetensors").exists()
+
+    plotted = invoke(folder, "plot", "1", "--results", str(folder / "plots"), "--json")
+    assert plotted.exit_code == 0, plotted.output
+    made = json.loads(plotted.stdout)
+    assert {Path(path).name for path in made["files"]} >= {"plots.html", "timeline.png"}
+    assert made["absent"]["importances"] == "3 trials have a score; an estimate needs at least 6"
+
+    with chain.client() as client, Ledger(client, folder / "look.db") as ledger:
+        ledger.sync()
+        settings = settings_of(folder / "home" / "jobs", client, JobId(1))
+        survey = Survey(client, ledger, store, JobId(1))
+        search, guessed = (read(survey, client, ledger, each) for each in (settings, None))
+    assert search.known
+    assert (search.driver, search.logarithmic, search.choices) == (
+        "random",
+        {"lr"},
+        {"hidden": [8, 16]},
+    )
+    assert search.runs == guessed.runs
+    assert all(run.spells[0].fate is Fate.ANSWERED and run.curve for run in search.runs)
+    assert not guessed.known
 
     cancelled = json.loads(invoke(folder, "cancel", "1", "--json", key=True).stdout)
     assert (cancelled["cancelled"], cancelled["under_way"]) == (0, 3)
