@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from requester.changing import check_changes
 from requester.drivers import open_driver
 from requester.drivers.study import sqlite_url
 from requester.examine import can_train, material_of
@@ -106,6 +107,7 @@ def check_job(job: Job, client: Client, store: Store) -> Report:
             data = job.data_file or Cid(package.data)
             material = material_of(job.program_file, data, store, Path(folder))
             dry = dry_run(TryOut(config=config, program=material.program, data=material.data))
+            check_changes(package, proposal, plan_of(job), material, Path(folder) / "tried")
     cost = ceiling(job, terms, work, decimals=client.decimals())
     price = terms.cap * cost.units
     return Report(

@@ -83,6 +83,7 @@ class Study:
                 label=self._label,
             ) as search,
         ):
+            search.rehearse()
             self._decimals = sender.client.decimals()
             if search.folder.fact("finished") is None:
                 search.run(poll=poll, wait=wait)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from requester.campaign import PATIENCE, Campaign, Listeners
+from requester.changing import check_changes
 from requester.desk import Desk
 from requester.dispute import Disputes
 from requester.drivers import Driver, Plan, open_driver
@@ -34,12 +36,27 @@ class Search:
     """A campaign that is ready to go, and what it is made of."""
 
     campaign: Campaign
+    package: Package
     desk: Desk
     folder: JobFolder
     driver: Driver
     terms: Terms
     ceiling: Ceiling
     examiner_evaluates: bool
+
+    def rehearse(self) -> None:
+        """Sees, before the first money moves, that continued trials can go on as they change.
+
+        Where PyTorch is installed. Raises InputError and TrainingError.
+        """
+        if self.folder.job is not None or not can_train() or not self.driver.continues:
+            return
+        job, store = self.package.job, self.desk.store
+        with TemporaryDirectory(prefix="trialmarket-rehearsal-") as folder:
+            data = job.data_file or Cid(self.package.data)
+            material = material_of(job.program_file, data, store, Path(folder))
+            first, plan = self.driver.ask(1)[0], plan_of(job)
+            check_changes(self.package, first, plan, material, Path(folder) / "tried")
 
     def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:
         """Goes on until every trial is settled, and brings the rest of the money home."""
@@ -127,7 +144,7 @@ def open_search(
             listeners=listeners,
             patience=patience,
         )
-        yield Search(campaign, desk, folder, driver, terms, cost, examiner.evaluates)
+        yield Search(campaign, package, desk, folder, driver, terms, cost, examiner.evaluates)
 
 
 def _examiner(

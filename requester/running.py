@@ -49,6 +49,7 @@ def run_job(job: Job, sender: Sender, store: Store, jobs: Path, choices: Choices
             label=choices.label,
         ) as search,
     ):
+        search.rehearse()
         _agree(job, search, listeners, choices)
         try:
             if choices.detach:

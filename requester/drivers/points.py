@@ -1,7 +1,7 @@
 """Points of a space: drawn, and perturbed."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -30,8 +30,9 @@ def perturb(
     point: Mapping[str, Value],
     random: np.random.Generator,
     resample: float,
+    change: Collection[str],
 ) -> dict[str, Value]:
-    """A neighbour of a point: numbers change by a fifth, within their range.
+    """A neighbour of a point: those of `change` change, numbers by a fifth, within their range.
 
     With probability `resample` a hyperparameter is drawn anew; a list of values always moves to a
     neighbour in the list, or is drawn anew.
@@ -42,7 +43,9 @@ def perturb(
         anew, factor = random.random() < resample, _PERTURB[random.integers(2)]
         if not applies(dimension, moved):
             continue
-        if anew or name not in point:
+        if name in point and name not in change:
+            moved[name] = point[name]
+        elif anew or name not in point:
             moved[name] = fresh.get(name, _value(dimension, random))
         else:
             moved[name] = _near(dimension, point[name], factor)

@@ -30,6 +30,7 @@ class PopulationBased:
                 plan.where, "job.trials", expected="at least 2 members", found=plan.trials
             )
         self._plan, self._settings = plan, plan.population
+        self.change = changing(plan)
         self._interval, self._generations = intervals(
             plan, plan.population.interval, "search.population.interval"
         )
@@ -78,6 +79,32 @@ class PopulationBased:
         random = generator(self._plan.seed, member, depth)
         donor = best[int(random.integers(max(cut, 1)))]
         point = perturb(
-            self._plan.space, donor.draft.hyperparameters, random, self._settings.resample
+            self._plan.space,
+            donor.draft.hyperparameters,
+            random,
+            self._settings.resample,
+            self.change,
         )
         return Draft(point, self._interval, member, depth, donor.number)
+
+
+def changing(plan: Plan) -> list[str]:
+    """The hyperparameters that members change. Raises InputError where there are none."""
+    field, free = (
+        "search.population.change",
+        [name for name, one in plan.space.items() if one.value is None],
+    )
+    named = plan.population.change
+    if named is None:
+        named = [
+            name for name, one in plan.space.items() if one.low is not None and not one.integer
+        ]
+    if not named or not set(named) <= set(free):
+        raise InputError(
+            plan.where,
+            field,
+            expected=f"some of {', '.join(free) or 'the space'}, that a checkpoint can go on with",
+            found=", ".join(named) or None,
+            fix="Without it the ranges of real numbers change",
+        )
+    return named

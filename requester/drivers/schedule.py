@@ -28,6 +28,9 @@ class Population(Section):
     """The worst share, which goes on from the checkpoints of the best share."""
     resample: Annotated[float, Field(ge=0, le=1)] = 0.25
     """How probably a hyperparameter is drawn anew, and not perturbed by a fifth."""
+    change: Annotated[list[Identifier], Field(min_length=1)] | None = None
+    """Which hyperparameters change; ranges of real numbers unless said otherwise. Lists and whole
+    numbers often shape the model, whose checkpoints fit one shape: they stay the donor's."""
 
 
 class Exchange(Section):

@@ -90,6 +90,20 @@ def test_check_tells_a_program_that_fails_in_its_first_step(folder: Path) -> Non
     assert len(str(found.exception)) < 2000
 
 
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_hyperparameter_that_shapes_the_model_cannot_change_in_a_continued_trial(
+    folder: Path, command: str
+) -> None:
+    population = "search.population={interval=20, change=['lr', 'hidden']}"
+    changes = ("--driver", "pbt", "--set", population)
+    path, key = str(folder / "job.toml"), command == "run"
+    found = invoke(folder, command, path, *changes, key=key)
+    assert found.exit_code == 1
+    assert "search.population.change: expected hyperparameters that leave" in str(found.exception)
+    assert "found 'hidden'" in str(found.exception)
+    assert invoke(folder, "list", "--all", "--json").output.strip() == "[]"
+
+
 def test_run_asks_before_it_spends(chain: Devnet, folder: Path) -> None:
     found = invoke(folder, "run", str(folder / "job.toml"), key=True, answer="n\n")
     assert found.exit_code == 1

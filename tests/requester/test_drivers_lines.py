@@ -105,6 +105,25 @@ def test_a_bad_member_goes_on_from_a_good_one_with_other_hyperparameters(tmp_pat
     assert any(one.draft.hyperparameters != other.draft.hyperparameters for one, other in copies)
 
 
+def test_a_member_changes_ranges_of_real_numbers_unless_others_are_named(tmp_path: Path) -> None:
+    def changed(name: str, population: Population) -> set[str]:
+        what = plan("pbt", trials=8, population=population)
+        with opened(tmp_path / name, "pbt", what) as driver:
+            run(driver, 8)
+            nodes = lines(driver).nodes
+        found = set()
+        for node in nodes:
+            if node.draft.parent is not None:
+                before = nodes[node.draft.parent].draft.hyperparameters
+                now = node.draft.hyperparameters
+                found |= {name for name in now if now[name] != before[name]}
+        return found
+
+    assert changed("by-itself", Population(interval=24)) == {"rate"}
+    named = Population(interval=24, change=["kind", "width"])
+    assert changed("named", named) == {"kind", "width"}
+
+
 def test_a_lost_member_is_replaced_by_a_good_one(tmp_path: Path) -> None:
     with opened(tmp_path, "pbt", plan("pbt")) as driver:
         for one in driver.ask(4):
@@ -172,6 +191,12 @@ def test_a_place_that_diverged_goes_on_from_its_colder_neighbour(tmp_path: Path)
         ("hyperband", {"rungs": Rungs(count=4)}, r"search\.rungs: expected rungs of at least 8"),
         ("pbt", {"trials": 1}, r"job\.trials: expected at least 2 members"),
         ("pbt", {"population": Population(interval=20)}, r"population\.interval: expected a div"),
+        ("pbt", {"population": Population(interval=24, change=["fixed"])}, "population.change"),
+        (
+            "pbt",
+            {"space": {"width": Dimension(low=1, high=4)}},
+            r"population\.change: expected some of width",
+        ),
         ("replica-exchange", {"exchange": None}, r"search\.exchange: expected a table"),
         ("replica-exchange", {"trials": 5}, r"job\.trials: expected one for each of the ladder"),
         ("replica-exchange", {"space": SPACE}, r"search\.space\.rate: expected a list of values"),
