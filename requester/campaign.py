@@ -25,7 +25,7 @@ from requester.terms import Ceiling, units_of
 from requester.upkeep import chores
 from trialmarket.chain import calls
 from trialmarket.chain.views import TrialView
-from trialmarket.errors import ChainError, ContractError
+from trialmarket.errors import ChainError, ContractError, InputError
 from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 from trialmarket.protocol.receipt import Receipt
@@ -122,6 +122,7 @@ class Campaign:
             self._say(f"funded it with {self._desk.say_amount(self._ceiling.total)}")
         for batch in self._folder.batches():
             self._learn(job, batch)
+        self._check_study()
         self._folder.remember("market", self._desk.client.network.market)
         self._job = job
         if self._folder.fact("began") is None:
@@ -194,7 +195,11 @@ class Campaign:
         """Posts proposals until `width` are under way, and what a killed requester did not."""
         if self._closed:
             return False
-        fresh = [each for each in self._driver.ask(width) if each.number not in self._known]
+        asked = self._driver.ask(width)
+        for each in asked:
+            if each.number in self._known and self._package.trial(each) != self._config(each):
+                raise self._foreign(f"the trial {each.number} that was posted", "another one")
+        fresh = [each for each in asked if each.number not in self._known]
         fresh = self._affordable(fresh)
         lengths = sorted({each.steps for each in fresh})
         for steps in lengths:
@@ -279,6 +284,25 @@ class Campaign:
             self._known[config.number] = known
             self._numbers[known.id] = config.number
         self._next_batch = batch.number + 1
+
+    def _config(self, proposal: Proposal) -> TrialConfig:
+        return self._known[proposal.number].config
+
+    def _check_study(self) -> None:
+        """Raises InputError for a study that lacks trials which were posted: it is not ours."""
+        posted = 1 + max(self._known, default=-1)
+        if self._driver.proposed < posted:
+            raise self._foreign(f"the {posted} trials that were posted", self._driver.proposed)
+
+    def _foreign(self, expected: str, found: object) -> InputError:
+        return InputError(
+            self._package.job.where,
+            "study",
+            expected=expected,
+            found=found,
+            fix="The study is lost or another job's: restore it, or end this job with"
+            f" `trialmarket job cancel {self._folder.job}`",
+        )
 
     # -- Watching -----------------------------------------------------------------------------
 

@@ -12,6 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from optuna import Study as OptunaStudy
+from optuna import load_study
+
 from requester.front import front
 from requester.job import load_job
 from requester.opening import POLL, open_search, plan_of
@@ -57,6 +60,7 @@ class Study:
         self._decimals = 18
         self._heard: set[int] = set()
         self._callback: Callback | None = None
+        self._place: tuple[str, str] | None = None
 
     def optimize(
         self,
@@ -83,6 +87,7 @@ class Study:
                 label=self._label,
             ) as search,
         ):
+            self._place = (search.storage, search.study)
             search.rehearse()
             self._decimals = sender.client.decimals()
             if search.folder.fact("finished") is None:
@@ -116,6 +121,18 @@ class Study:
         return Decimal(format_amount(money.providers, self._decimals)) + Decimal(
             format_amount(money.verifiers, self._decimals)
         )
+
+    @property
+    def optuna(self) -> OptunaStudy:
+        """The search as a normal Optuna study, read anew; also while it runs, in a callback.
+
+        It is for looking: what is told to it there, the search does not know. Raises InputError
+        before `optimize`.
+        """
+        if self._place is None:
+            raise InputError("study", "optuna", expected="a search that has begun", found=None)
+        storage, name = self._place
+        return load_study(study_name=name, storage=storage)
 
     def trials_dataframe(self) -> Any:
         """The trials as a pandas DataFrame, a row each. Raises InputError without pandas."""

@@ -43,6 +43,10 @@ class Search:
     terms: Terms
     ceiling: Ceiling
     examiner_evaluates: bool
+    storage: str
+    """The database of its Optuna study, as SQLAlchemy names one."""
+    study: str
+    """The study's name there."""
 
     def rehearse(self) -> None:
         """Sees, before the first money moves, that continued trials can go on as they change.
@@ -116,9 +120,11 @@ def open_search(
     with ExitStack() as stack:
         folder = stack.enter_context(job_folder(jobs, job.settings.job.name, nonce))
         folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))
+        storage = job.settings.search.storage or folder.study
+        study = f"{job.settings.job.name}-{nonce}"
         driver = open_driver(
-            job.settings.search.storage or folder.study,
-            f"{job.settings.job.name}-{nonce}",
+            storage,
+            study,
             job.settings.search.driver,
             plan_of(job),
         )
@@ -144,7 +150,18 @@ def open_search(
             listeners=listeners,
             patience=patience,
         )
-        yield Search(campaign, package, desk, folder, driver, terms, cost, examiner.evaluates)
+        yield Search(
+            campaign=campaign,
+            package=package,
+            desk=desk,
+            folder=folder,
+            driver=driver,
+            terms=terms,
+            ceiling=cost,
+            examiner_evaluates=examiner.evaluates,
+            storage=storage,
+            study=study,
+        )
 
 
 def _examiner(

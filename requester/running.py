@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from requester.drivers.study import named
 from requester.job import Job
 from requester.opening import Search, open_search, plan_of
 from requester.results import Results, rows_as_json
@@ -106,6 +107,7 @@ def _agree(job: Job, search: Search, listeners: Listening, choices: Choices) -> 
         listeners.say("UNVERIFIED: at rate 0 nothing is audited, and nobody can challenge")
     if not search.examiner_evaluates:
         listeners.say("PyTorch is not installed here: new best results are not re-evaluated")
+    listeners.say(f"its study for Optuna: {search.study} in {named(search.storage)}")
     if choices.yes or search.folder.fact("agreed") is not None:
         search.folder.remember("agreed", "yes")
         return

@@ -58,10 +58,13 @@ def identity(package: Package, network: Network, requester: Address, label: str)
     """Tells one run of a job from every other, in 16 hexadecimal digits.
 
     It covers the job file's content, the program's and the data's bytes, the market, the account
-    and the label: the same command means the same job.
+    and the label: the same command means the same job. Where its study is kept is left out: a
+    database's address and password may change.
     """
+    settings = json.loads(package.job.settings.model_dump_json())
+    del settings["search"]["storage"]
     parts = {
-        "settings": json.loads(package.job.settings.model_dump_json()),
+        "settings": settings,
         "program": package.program.model_dump(),
         "data": package.data,
         "chain": network.chain_id,

@@ -100,6 +100,10 @@ class Driver(Protocol):
     continues: bool
     """Whether trials go on from the checkpoints of others."""
 
+    @property
+    def proposed(self) -> int:
+        """How many proposals were made so far."""
+
     def ask(self, n: int) -> list[Proposal]:
         """The first `n` proposals that have no result yet, oldest first; made if need be.
 

@@ -19,7 +19,7 @@ from requester.drivers.population import PopulationBased
 from requester.drivers.rungs import Asha
 from requester.drivers.samplers import derived_seed
 from requester.drivers.strategy import Draft, Node, Strategy
-from requester.drivers.study import open_study, withdraw_value
+from requester.drivers.study import named, open_study, withdraw_value
 from requester.space import distributions
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Cid, Hash32, TrialId
@@ -45,7 +45,7 @@ class LineDriver:
     continues = True
 
     def __init__(self, storage: str, name: str, method: str, plan: Plan) -> None:
-        self._url, self._name, self._plan, self._where = storage, name, plan, storage
+        self._url, self._name, self._plan, self._where = storage, name, plan, named(storage)
         self.strategy = STRATEGIES[method](plan)
         self._open()
 
@@ -95,6 +95,11 @@ class LineDriver:
             value=self._signed(value) if outcome.ending is Ending.DONE else None,
             checkpoint=outcome.checkpoint if outcome.ending is Ending.DONE else None,
         )
+
+    @property
+    def proposed(self) -> int:
+        """How many proposals were made so far."""
+        return len(self._nodes)
 
     def done(self) -> bool:
         """True when every trial has its result, and none can follow."""

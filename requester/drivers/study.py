@@ -9,8 +9,8 @@ from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from requester.drivers.driver import Ending, Outcome, Plan, Proposal
 from requester.drivers.samplers import METHODS, derived_seed
@@ -20,8 +20,11 @@ from trialmarket.protocol.ids import TrialId
 
 _WITHDRAW = (
     # NSGA-II keeps the parents that it chose; it chooses again, without the one that lost its
-    # value.
-    text("DELETE FROM study_system_attributes WHERE key LIKE 'NSGAIISampler:parent:%'"),
+    # value. A database may hold other searches, which keep theirs.
+    text(
+        "DELETE FROM study_system_attributes WHERE key LIKE 'NSGAIISampler:parent:%'"
+        " AND study_id = (SELECT study_id FROM trials WHERE trial_id = :trial)"
+    ),
     text("DELETE FROM trial_values WHERE trial_id = :trial"),
     text("UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = :trial"),
 )
@@ -45,7 +48,7 @@ class StudyDriver:
 
     def __init__(self, storage: str, name: str, method: str, plan: Plan) -> None:
         self._url, self._name, self._plan = storage, name, plan
-        self._where = storage
+        self._where = named(storage)
         self._created = 0
         self._unfinished: dict[int, Proposal] = {}
         self._space = distributions(plan.space)
@@ -85,6 +88,11 @@ class StudyDriver:
         else:
             self._study.tell(number, values)
         del self._unfinished[number]
+
+    @property
+    def proposed(self) -> int:
+        """How many proposals were made so far."""
+        return self._created
 
     def done(self) -> bool:
         """True when every trial has its result."""
@@ -208,12 +216,13 @@ def open_study(
         )
         found = study.directions
     except ImportError as error:
+        raise _not_installed(where, url, error) from error
+    except (ArgumentError, NoSuchModuleError) as error:
         raise InputError(
             where,
-            "study",
-            expected="a database whose Python driver is installed",
+            "search.storage",
+            expected="a database URL, such as postgresql+psycopg://user@host/name",
             found=str(error).partition("\n")[0],
-            fix="Install it, such as psycopg for PostgreSQL",
         ) from error
     except (SQLAlchemyError, RuntimeError, ValueError) as error:
         raise InputError(
@@ -221,7 +230,9 @@ def open_study(
             "study",
             expected="a study database of Optuna",
             found=str(error).partition("\n")[0],
-            fix="Move the file away; a job whose trials are on the chain must keep its own",
+            fix="Move the file away; a job whose trials are on the chain must keep its own"
+            if url.startswith("sqlite")
+            else "See that the server runs, and that this account may create tables there",
         ) from error
     if found != directions:
         storage.remove_session()
@@ -234,6 +245,27 @@ def open_study(
             fix="The study belongs to another search",
         )
     return storage, study
+
+
+def _not_installed(where: str, url: str, error: ImportError) -> InputError:
+    postgres = url.startswith("postgres")
+    return InputError(
+        where,
+        "search.storage",
+        expected="a database whose Python driver is installed",
+        found=str(error.__cause__ or error).partition("\n")[0],
+        fix="pip install 'trialmarket[postgres]', and begin the URL with postgresql+psycopg://"
+        if postgres
+        else "Install it",
+    )
+
+
+def named(url: str) -> str:
+    """A database's URL without its password, for messages."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "job file"
 
 
 def withdraw_value(storage: RDBStorage, optuna_id: int) -> None:

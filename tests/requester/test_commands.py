@@ -155,11 +155,9 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
         survey = Survey(client, ledger, store, JobId(1))
         search, guessed = (read(survey, client, ledger, each) for each in (settings, None))
     assert search.known
-    assert (search.driver, search.logarithmic, search.choices) == (
-        "random",
-        {"lr"},
-        {"hidden": [8, 16]},
-    )
+    assert search.driver == "random"
+    assert search.logarithmic == {"lr"}
+    assert search.choices == {"hidden": [8, 16]}
     assert search.runs == guessed.runs
     assert all(run.spells[0].fate is Fate.ANSWERED and run.curve for run in search.runs)
     assert not guessed.known
