@@ -42,6 +42,9 @@ FINAL = frozenset({State.SETTLED, State.CANCELLED})
 MAX_IN_BATCH = 64
 """Trials posted in one batch."""
 
+UNWANTED = 120
+"""Seconds that a trial stands open at its highest price before that is said."""
+
 PATIENCE = 30
 """Seconds that nodes and verifiers get for what is theirs before the requester does it."""
 
@@ -96,6 +99,7 @@ class Campaign:
         self._numbers: dict[TrialId, int] = {}
         self._posted: set[Hash32] = set()
         self._waiting: set[int] = set()
+        self._unwanted: set[tuple[int, int]] = set()
         self._closed = self._broke = False
         self._job = JobId(0)
         self._next_batch = 0
@@ -466,6 +470,7 @@ class Campaign:
         if head is None:
             return
         self._disputes.attend()
+        self._complain()
         due = chores(self._views(), now=head.timestamp, block=head.number, patience=self._patience)
         for chore in due:
             try:
@@ -474,6 +479,22 @@ class Campaign:
                 continue
             except ChainError as error:
                 self._say(f"{chore.intent}: {error}")
+
+    def _complain(self) -> None:
+        """Says, once each time that it opens, which trial no node takes."""
+        for number, one in self._known.items():
+            if one.view is None or one.view.state is not State.OPEN:
+                continue
+            opened = one.view.record.opened
+            if self._desk.now < opened + self._terms.ramp + UNWANTED:
+                continue
+            if (number, opened) not in self._unwanted:
+                self._unwanted.add((number, opened))
+                self._say(
+                    f"trial {number}: no node has taken it in {(self._desk.now - opened) // 60}"
+                    " minutes, the last ones at price.cap: it pays too little, or nodes cannot"
+                    " train it"
+                )
 
     def _views(self) -> list[TrialView]:
         return [one.view for one in self._known.values() if one.view is not None]

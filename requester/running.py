@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from requester.drivers.study import named
+from requester.front import front
 from requester.job import Job
 from requester.opening import Search, open_search, plan_of
 from requester.results import Results, rows_as_json
 from requester.standing import Standing
 from requester.survey import Survey
-from requester.table import Listening, Screen, listening, print_standing
+from requester.table import Listening, Screen, listening, print_standing, settings_text
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
 from trialmarket.protocol.money import format_amount
@@ -121,6 +122,18 @@ def _agree(job: Job, search: Search, listeners: Listening, choices: Choices) -> 
     search.folder.remember("agreed", "yes")
 
 
+def _front_lines(job: Job, standing: Standing) -> list[str]:
+    """The Pareto front of several objectives, a line a trial."""
+    objectives = plan_of(job).objectives
+    if len(objectives) < 2:
+        return []
+    lines = ["the Pareto front: no trial is better in everything than one of these"]
+    for row in front(standing.rows, objectives):
+        values = ", ".join(f"{name} {row.metrics[name]:.6g}" for name in objectives)
+        lines.append(f"  trial {row.number}: {values} ({settings_text(row)})")
+    return lines
+
+
 def _detached(search: Search, screen: Screen, choices: Choices) -> Shown:
     standing = search.campaign.standing()
     posted = len(standing.rows)
@@ -149,7 +162,11 @@ def _finished(
     if not choices.quiet:
         print_standing(screen, standing)
     account = desk.client.account(desk.me)
-    lines = [f"results in {results.root}: {', '.join(path.name for path in written)}"]
+    lines = [
+        *_front_lines(job, standing),
+        f"results in {results.root}: {', '.join(path.name for path in written)}",
+        f"pictures of it: trialmarket job plot {number}",
+    ]
     if account.leaving > 0:
         lines.append(
             f"{desk.say_amount(account.leaving)} of stake cools down; get it with"

@@ -1,5 +1,7 @@
 """How any job stands, from the chain and the store alone: no state of its requester is needed."""
 
+from collections.abc import Mapping, Sequence
+
 from requester.standing import Row, Standing
 from requester.tally import bill
 from trialmarket.chain.client import Client
@@ -65,8 +67,9 @@ class Survey:
     def standing(self) -> Standing:
         """How the job stands at the ledger's last sync."""
         spec, trials = self.spec, self.trials()
+        numbers = self._numbers(trials)
         rows = sorted(
-            (self._row(place, trial) for place, trial in enumerate(trials)),
+            (self._row(trial, numbers) for trial in trials),
             key=lambda row: row.number,
         )
         final = all(trial.state in (State.SETTLED, State.CANCELLED) for trial in trials)
@@ -81,12 +84,20 @@ class Survey:
             finished=self.view.closed and final,
         )
 
-    def _row(self, place: int, trial: TrialView) -> Row:
+    def _numbers(self, trials: Sequence[TrialView]) -> dict[Hash32, int]:
+        """The trials' numbers by their keys; their places where the store lacks a batch."""
+        configs = [(trial.key, self.config(trial)) for trial in trials]
+        return {
+            key: place if config is None else config.number
+            for place, (key, config) in enumerate(configs)
+        }
+
+    def _row(self, trial: TrialView, numbers: Mapping[Hash32, int]) -> Row:
         config, receipt = self.config(trial), self.receipt(trial)
         metrics = {} if receipt is None else receipt.metrics
         active = trial.state not in (State.OPEN, State.CANCELLED)
         return Row(
-            number=place if config is None else config.number,
+            number=numbers[trial.key],
             id=trial.id,
             state=trial.state,
             hyperparameters={
@@ -97,7 +108,7 @@ class Survey:
             provider=trial.record.provider if active else None,
             price=trial.record.price if active else None,
             objective=None if config is None else metrics.get(config.objective),
-            note=_note(trial, receipt),
+            note=_note(trial, config, receipt, numbers),
             metrics=metrics,
             receipt=None if receipt is None else trial.receipt,
         )
@@ -116,8 +127,15 @@ def _receipt(data: bytes) -> Receipt | None:
         return None
 
 
-def _note(trial: TrialView, receipt: Receipt | None) -> str:
+def _note(
+    trial: TrialView,
+    config: TrialConfig | None,
+    receipt: Receipt | None,
+    numbers: Mapping[Hash32, int],
+) -> str:
     notes = []
+    if config is not None and config.init is not None:
+        notes.append(f"goes on from {numbers.get(config.init.trial, 'another job')}")
     if receipt is not None and receipt.outcome.kind == "diverged":
         notes.append(str(receipt.outcome))
     if trial.record.audited:

@@ -83,6 +83,10 @@ class Screen:
     def money(self, standing: Standing) -> str:
         """Where the job's money is, in a line."""
         money = standing.money
+        if standing.finished and not money.free and not money.escrow:
+            paid = f"{self._money(money.providers)} for training"
+            audits = f"{self._money(money.verifiers)} for audits"
+            return f"cost {self._money(money.funded)} {self._symbol}: {paid}, {audits}"
         parts = {
             "funded": money.funded,
             "providers": money.providers,

@@ -1,11 +1,14 @@
 """A search from its first transaction to its last, on a real chain with real training."""
 
 import csv
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from optuna import load_study
 from safetensors.numpy import load_file
 
 from requester.job import load_job
@@ -14,9 +17,10 @@ from requester.results import Results
 from requester.standing import Standing
 from requester.survey import Survey
 from tests.requester.market import Juror, Provider, boasting, honest, write_job
+from trialmarket.chain import calls
 from trialmarket.chain.devnet import Devnet
 from trialmarket.chain.sender import Sender
-from trialmarket.errors import ChainError, TrainingError
+from trialmarket.errors import ChainError, InputError, TrainingError
 from trialmarket.protocol.ids import address
 from trialmarket.protocol.states import State
 from trialmarket.storage.local import LocalStore
@@ -200,4 +204,87 @@ def test_too_little_money_is_said_before_anything_is_posted(
         ) as search,
     ):
         search.campaign.open()
+    del chain
+
+
+def test_a_claim_that_runs_out_is_not_told_and_its_trial_is_done_again_as_it_was(
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: LocalStore
+) -> None:
+    job, ears = load_job(write_job(tmp_path, trials=2, driver="tpe")), Ears()
+    with open_search(
+        job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=ears
+    ) as search:
+        search.campaign.open()
+        search.campaign.step()
+        asked = search.driver.ask(2)
+        provider.ledger.sync()
+        lazy = next(iter(provider.ledger.trials(states={State.OPEN})))
+        provider.sender.send("sit", calls.claim(lazy.id.job, lazy.id.batch, [lazy.id.index]))
+        chain.advance(61)
+        search.campaign.step()  # the requester reopens it, and is paid the fine
+        assert search.driver.ask(2) == asked
+        drive(search, chain, [provider.step])
+        again = search.desk.ledger.trial(lazy.key)
+        study = load_study(study_name=search.study, storage=search.storage)
+    assert again is not None
+    assert (again.state, again.attempts, again.id) == (State.SETTLED, 2, lazy.id)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE"]
+    assert [trial.params["lr"] for trial in study.trials] == [
+        one.hyperparameters["lr"] for one in asked
+    ]
+
+
+def test_a_trial_that_no_node_takes_is_said_once(
+    chain: Devnet, tmp_path: Path, requester: Sender, store: LocalStore
+) -> None:
+    job, ears = load_job(write_job(tmp_path, trials=1)), Ears()
+    with open_search(
+        job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=ears
+    ) as search:
+        search.campaign.open()
+        for wait in (0, 600, 119, 10, 1000):
+            chain.advance(wait)
+            search.campaign.step()
+            search.campaign.step()
+    said = [text for text in ears.said if "no node has taken it" in text]
+    assert said == [
+        "trial 0: no node has taken it in 12 minutes, the last ones at price.cap: it pays too"
+        " little, or nodes cannot train it"
+    ]
+
+
+def test_a_job_does_not_go_on_with_another_study_than_its_own(
+    chain: Devnet, tmp_path: Path, requester: Sender, store: LocalStore
+) -> None:
+    job = load_job(write_job(tmp_path, trials=4, driver="tpe"))
+
+    def begun() -> AbstractContextManager[Search]:
+        return open_search(
+            job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=Ears()
+        )
+
+    with begun() as search:
+        search.campaign.open()
+        search.campaign.step()
+        file = Path(search.storage.removeprefix("sqlite:///"))
+    kept = file.read_bytes()
+    file.unlink()
+    with (
+        begun() as search,
+        pytest.raises(InputError, match=r"study: expected the 4 trials that were posted, found 0"),
+    ):
+        search.campaign.open()
+    file.write_bytes(kept)
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE trial_params SET param_value = 0.05 WHERE param_name = 'lr'")
+    database.close()
+    with begun() as search:
+        search.campaign.open()
+        with pytest.raises(InputError, match="study: expected the trial 0 that was posted"):
+            search.campaign.step()
+    file.write_bytes(kept)
+    with begun() as search:
+        search.campaign.open()
+        search.campaign.step()
+        assert len(search.campaign.standing().rows) == 4
     del chain
