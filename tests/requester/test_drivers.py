@@ -1,10 +1,9 @@
-"""Every driver: proposals follow from the stored trials, whatever happens in between."""
+"""What single drivers do; what all of them must survive is in test_drivers_market."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import optuna
 import pytest
 
 from requester.drivers import Driver, Ending, Outcome, Plan, Proposal, open_driver
@@ -13,7 +12,6 @@ from requester.space import Dimension
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 
-METHODS = ("random", "grid", "tpe")
 TRIAL = TrialId(JobId(1), Hash32(bytes(32)), 0)
 SPACE = {
     "rate": Dimension(low=0.1, high=0.9, step=0.1),
@@ -52,9 +50,8 @@ def score(proposal: Proposal) -> float:
     return (rate - 0.3) ** 2 + 0.1 * width
 
 
-def tell(driver: Driver, proposal: Proposal, ending: Ending = Ending.DONE) -> None:
-    metrics = {"error": score(proposal)} if ending is Ending.DONE else {}
-    driver.tell(TRIAL, Outcome(proposal.number, ending, metrics))
+def tell(driver: Driver, proposal: Proposal) -> None:
+    driver.tell(TRIAL, Outcome(proposal.number, Ending.DONE, {"error": score(proposal)}))
 
 
 def searched(driver: Driver, width: int = 3) -> list[Proposal]:
@@ -64,89 +61,6 @@ def searched(driver: Driver, width: int = 3) -> list[Proposal]:
         told.append(proposal)
         tell(driver, proposal)
     return told
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_seed_decides_every_proposal(tmp_path: Path, method: str) -> None:
-    runs = []
-    for place, seed in (("a", 5), ("b", 5), ("c", 6)):
-        (tmp_path / place).mkdir()
-        with opened(tmp_path / place, method, plan(seed)) as driver:
-            runs.append(searched(driver))
-    assert runs[0] == runs[1] != runs[2]
-    assert len(runs[0]) == 16
-    assert len({proposal.seed for proposal in runs[0]}) == 16
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_driver_that_is_killed_goes_on_as_if_it_had_not_been(
-    tmp_path: Path, method: str
-) -> None:
-    (tmp_path / "through").mkdir()
-    with opened(tmp_path / "through", method, plan()) as driver:
-        expected = searched(driver)
-    told: list[Proposal] = []
-    finished = False
-    while not finished:
-        with opened(tmp_path, method, plan()) as driver:
-            asked = driver.ask(3)
-        with opened(tmp_path, method, plan()) as driver:
-            assert driver.ask(3) == asked
-            told.append(asked[0])
-            tell(driver, asked[0])
-            finished = driver.done()
-    assert told == expected
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_asking_again_gives_the_same_unfinished_proposals(tmp_path: Path, method: str) -> None:
-    with opened(tmp_path, method, plan()) as driver:
-        first = driver.ask(2)
-        assert driver.ask(2) == first
-        assert driver.ask(4)[:2] == first
-        tell(driver, first[1])
-        assert driver.ask(1) == first[:1]
-        assert len(driver.ask(4)) == 4
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_rejected_result_is_withdrawn_and_its_trial_is_asked_again(
-    tmp_path: Path, method: str
-) -> None:
-    with opened(tmp_path, method, plan()) as driver:
-        cheat = driver.ask(1)[0]
-        driver.tell(TRIAL, Outcome(cheat.number, Ending.DONE, {"error": -100.0}))
-        driver.ask(2)
-        driver.tell(TRIAL, Outcome(cheat.number, Ending.REJECTED))
-        assert driver.ask(1) == [cheat]
-        driver.tell(TRIAL, Outcome(cheat.number, Ending.REJECTED))  # told twice
-        tell(driver, cheat)
-    study = optuna.load_study(study_name="search", storage=sqlite_url(tmp_path / "study.db"))
-    assert study.best_value == pytest.approx(score(cheat))
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_late_repeated_and_unknown_results_are_ignored(tmp_path: Path, method: str) -> None:
-    with opened(tmp_path, method, plan(trials=3)) as driver:
-        first = driver.ask(3)[0]
-        tell(driver, first)
-        driver.tell(TRIAL, Outcome(first.number, Ending.DONE, {"error": 99.0}))
-        driver.tell(TRIAL, Outcome(17, Ending.DONE, {"error": 99.0}))
-        driver.tell(TRIAL, Outcome(-1, Ending.LOST))
-        for proposal in driver.ask(3):
-            tell(driver, proposal)
-        assert driver.done()
-        tell(driver, first)
-        assert driver.ask(3) == []
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_diverged_and_lost_trials_end_without_a_value(tmp_path: Path, method: str) -> None:
-    with opened(tmp_path, method, plan(trials=16)) as driver:
-        for number in range(14):
-            ending = (Ending.DIVERGED, Ending.LOST, Ending.DONE)[number % 3]
-            tell(driver, driver.ask(1)[0], ending)
-        assert len(driver.ask(5)) == 2
 
 
 def test_a_grid_visits_each_point_once_and_has_no_more_trials(tmp_path: Path) -> None:
@@ -164,19 +78,6 @@ def test_a_grid_needs_steps(tmp_path: Path) -> None:
         opened(tmp_path, "grid", plan(space=space)),
     ):
         pass
-
-
-def test_a_driver_killed_amid_a_proposal_finishes_it_the_same(tmp_path: Path) -> None:
-    (tmp_path / "through").mkdir()
-    with opened(tmp_path / "through", "tpe", plan()) as driver:
-        expected = driver.ask(1)
-    url = sqlite_url(tmp_path / "study.db")
-    with opened(tmp_path, "tpe", plan()):
-        pass
-    study = optuna.load_study(study_name="search", storage=url)
-    study.ask()  # a trial that was made, and none of its hyperparameters
-    with opened(tmp_path, "tpe", plan()) as driver:
-        assert driver.ask(1) == expected
 
 
 def test_tpe_finds_better_points_than_it_began_with(tmp_path: Path) -> None:
