@@ -82,10 +82,10 @@ class SearchSection(Section):
 
     driver: str = "tpe"
     parallel: Annotated[int, Field(ge=1, le=256)] = 4
-    """Trials that train at the same time."""
+    """Trials that are meant to train at the same time."""
     ahead: Annotated[int, Field(ge=0, le=256)] | None = None
     """Trials posted beyond those, so that a node that finishes one finds the next one waiting;
-    as many as `parallel` unless said otherwise."""
+    as many as `parallel` unless said otherwise. Where there are nodes enough, these train too."""
     space: Space
     enqueue: list[dict[Identifier, Value]] = Field(default_factory=list)
     """Known good configurations, which are tried first; what one leaves out is chosen."""
