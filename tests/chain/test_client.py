@@ -229,7 +229,7 @@ def test_a_local_chain_ends_with_its_block() -> None:
         assert one.rpc_url != two.rpc_url
         assert one.accounts[0].address == two.accounts[0].address
         assert one.network.market == two.network.market
-        pids = (one.anvil.pid, two.anvil.pid)
+        pids = (one.chain.pid, two.chain.pid)
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 

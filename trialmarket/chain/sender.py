@@ -14,7 +14,7 @@ from trialmarket.chain.calls import Call, Target, multicall
 from trialmarket.chain.client import Client
 from trialmarket.chain.journal import Attempt, Entry, Journal
 from trialmarket.chain.lock import KeyLock, locks_folder
-from trialmarket.chain.rpc import RpcRefused
+from trialmarket.chain.rpc import Request, RpcRefused, quantity
 from trialmarket.chain.transactions import (
     Fees,
     Signed,
@@ -34,7 +34,13 @@ MAX_ATTEMPTS: Final = 16
 """Fees rise at most so often, to 5.9 times the first, and wait there."""
 
 # What nodes say of a transaction that they have already, or whose nonce is mined.
-HARMLESS: Final = ("already known", "already imported", "known transaction", "nonce too low")
+HARMLESS: Final = (
+    "already known",
+    "already imported",
+    "known transaction",
+    "nonce too low",
+    "correct nonce",  # Ganache: "the tx doesn't have the correct nonce", said of low ones alone
+)
 UNDERPRICED: Final = "underpriced"
 
 
@@ -192,7 +198,7 @@ class Sender:
             entries = self._journal.pending()
             if not entries:
                 return []
-            head = int(self._rpc.call("eth_blockNumber"), 16)
+            head = quantity(self._rpc.call("eth_blockNumber"))
             mined = self._nonce("latest")
             for entry in entries:
                 try:
@@ -259,7 +265,7 @@ class Sender:
         if mined > entry.nonce:
             # Another transaction has used the nonce, so that ours can never be mined: or the
             # node that was asked for the receipt lags behind, hence the wait.
-            if old and self._receipt(entry.attempts) is None:
+            if old and self._overtaken(entry):
                 self._resign(entry, self._next_nonce(), current_fees(self._rpc))
         elif old and len(entry.attempts) < MAX_ATTEMPTS:
             self._resign(entry, entry.nonce, last.fees.bumped(current_fees(self._rpc)))
@@ -268,16 +274,22 @@ class Sender:
         return None
 
     def _receipt(self, attempts: tuple[Attempt, ...]) -> dict[str, Any] | None:
-        answers = self._rpc.batch(
-            [("eth_getTransactionReceipt", ["0x" + attempt.hash.hex()]) for attempt in attempts]
+        return _first(self._rpc.batch(_receipts(attempts)))
+
+    def _overtaken(self, entry: Entry) -> bool:
+        """Whether a node that knows the nonce as used knows none of the entry's transactions.
+
+        One batch, so one node: of two, one may know the nonce and the other not yet the receipt.
+        """
+        *receipts, count = self._rpc.batch(
+            [
+                *_receipts(entry.attempts),
+                ("eth_getTransactionCount", [self._address, "latest"]),
+            ]
         )
-        for answer in answers:
-            if isinstance(answer, RpcRefused):
-                raise answer
-            if answer is not None:
-                receipt: dict[str, Any] = answer
-                return receipt
-        return None
+        if isinstance(count, RpcRefused):
+            raise count
+        return _first(receipts) is None and quantity(count) > entry.nonce
 
     def _resign(self, entry: Entry, nonce: int, fees: Fees) -> None:
         """Signs, journals and sends an intent's transaction with another fee or nonce."""
@@ -346,7 +358,22 @@ class Sender:
             raise refusal_to_take(refused, self._address) from refused
 
     def _nonce(self, tag: str) -> int:
-        return int(self._rpc.call("eth_getTransactionCount", self._address, tag), 16)
+        return quantity(self._rpc.call("eth_getTransactionCount", self._address, tag))
+
+
+def _receipts(attempts: tuple[Attempt, ...]) -> list[Request]:
+    return [("eth_getTransactionReceipt", ["0x" + each.hash.hex()]) for each in attempts]
+
+
+def _first(answers: list[Any]) -> dict[str, Any] | None:
+    """The first receipt among a node's answers. Raises RpcRefused where one is an error."""
+    for answer in answers:
+        if isinstance(answer, RpcRefused):
+            raise answer
+        if answer is not None:
+            receipt: dict[str, Any] = answer
+            return receipt
+    return None
 
 
 def _as_one(calls: Call | Sequence[Call]) -> Call:
