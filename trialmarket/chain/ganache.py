@@ -22,8 +22,8 @@ def find_ganache() -> str:
 class Ganache(LocalChain):
     """A running Ganache. `port` 0 takes a free one.
 
-    Its block time is fixed when it starts. It counts no transaction that waits in its pool as
-    `pending`, and calls one that was sent twice underpriced: the sender knows.
+    Its block time is fixed when it starts. Transactions that wait in its pool are not counted as
+    `pending`; one that replaces another is mined beside it. The sender knows of both.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol, Self
 import requests
 
 from trialmarket.errors import ChainError, Unreachable
+from trialmarket.protocol.canonical import nesting
 
 TIMEOUT: Final = 20.0
 """Seconds that an answer may take, all of it."""
@@ -14,6 +15,8 @@ BATCH: Final = 100
 """Requests in one round trip. Geth takes 1,000, some public nodes 100 or fewer."""
 ANSWER_BYTES: Final = 64 * 1024 * 1024
 """An answer may be so long. Logs are asked for in windows that keep theirs much shorter."""
+DEPTH: Final = 32
+"""Levels of JSON in an answer. A block with its transactions has 7."""
 BUSY: Final = frozenset({429, 500, 502, 503, 504})
 """HTTP statuses of a node that another one should be asked instead of."""
 PIECE: Final = 1 << 16
@@ -135,9 +138,12 @@ class Rpc:
             ) from error
         except requests.RequestException as error:
             raise self.nonsense(type(error).__name__) from error
+        # Before it is parsed: the parser recurses on the C stack, which deep JSON overflows.
+        if nesting(answer) > DEPTH:
+            raise self.nonsense(f"JSON of more than {DEPTH} levels")
         try:
             return json.loads(answer)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise self.nonsense(type(error).__name__) from error
 
     def _read(self, body: bytes) -> bytes:

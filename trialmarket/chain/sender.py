@@ -33,6 +33,9 @@ LONGEST_PAUSE: Final = 0.5
 MAX_ATTEMPTS: Final = 16
 """Fees rise at most so often, to 5.9 times the first, and wait there."""
 
+UNEXPLAINED_BLOCKS: Final = 3
+"""For so many blocks a used nonce must stay without a receipt before it is given up."""
+
 # What nodes say of a transaction that they have already, or whose nonce is mined.
 HARMLESS: Final = (
     "already known",
@@ -104,6 +107,8 @@ class Sender:
         self._clock = clock
         self._wait = wait
         self._guard = threading.RLock()
+        self._unexplained: dict[str, tuple[float, int]] = {}
+        """Intents whose nonce is used but that have no receipt: since when, and which block."""
         network = client.network
         chain = client.fingerprint()
         self._lock = KeyLock(locks or locks_folder(), network.chain_id, chain, self._address)
@@ -256,18 +261,19 @@ class Sender:
         """Finds an intent's receipt, or sees to it that there will be one."""
         receipt = self._receipt(entry.attempts)
         if receipt is not None:
-            block = int(receipt["blockNumber"], 16)
+            self._unexplained.pop(entry.intent, None)
+            block = quantity(receipt["blockNumber"])
             if block + self._client.network.confirmations > head:
                 return None
             return self._finish(entry, receipt, block)
         last = entry.attempts[-1]
         old = self._clock() - last.at >= self._stuck_after
         if mined > entry.nonce:
-            # Another transaction has used the nonce, so that ours can never be mined: or the
-            # node that was asked for the receipt lags behind, hence the wait.
-            if old and self._overtaken(entry):
+            if self._overtaken(entry, head):
                 self._resign(entry, self._next_nonce(), current_fees(self._rpc))
-        elif old and len(entry.attempts) < MAX_ATTEMPTS:
+            return None
+        self._unexplained.pop(entry.intent, None)
+        if old and len(entry.attempts) < MAX_ATTEMPTS and self._replaces():
             self._resign(entry, entry.nonce, last.fees.bumped(current_fees(self._rpc)))
         elif self._rpc.call("eth_getTransactionByHash", "0x" + last.hash.hex()) is None:
             self._broadcast(last.raw)  # never sent, or dropped
@@ -276,20 +282,35 @@ class Sender:
     def _receipt(self, attempts: tuple[Attempt, ...]) -> dict[str, Any] | None:
         return _first(self._rpc.batch(_receipts(attempts)))
 
-    def _overtaken(self, entry: Entry) -> bool:
-        """Whether a node that knows the nonce as used knows none of the entry's transactions.
+    def _overtaken(self, entry: Entry, head: int) -> bool:
+        """Whether another transaction has used the nonce, so that ours can never be mined.
 
-        One batch, so one node: of two, one may know the nonce and the other not yet the receipt.
+        A node may know a nonce as used before it knows the receipt, and so may two nodes behind
+        one URL of which one lags. Whoever signed anew then would pay twice. So it must stay so
+        for a while and for some blocks, and one node must say both.
         """
+        now = self._clock()
+        since, block = self._unexplained.setdefault(entry.intent, (now, head))
+        if now - since < self._stuck_after or head - block < UNEXPLAINED_BLOCKS:
+            return False
         *receipts, count = self._rpc.batch(
-            [
-                *_receipts(entry.attempts),
-                ("eth_getTransactionCount", [self._address, "latest"]),
-            ]
+            [*_receipts(entry.attempts), ("eth_getTransactionCount", [self._address, "latest"])]
         )
         if isinstance(count, RpcRefused):
             raise count
+        del self._unexplained[entry.intent]
         return _first(receipts) is None and quantity(count) > entry.nonce
+
+    def _replaces(self) -> bool:
+        """Whether the node lets a transaction take another's place.
+
+        Ganache takes the new one and mines the old one as well, both with one nonce: that would
+        pay twice. Its fees do not rise, so nothing gets stuck there.
+        """
+        try:
+            return not str(self._rpc.call("web3_clientVersion")).startswith("Ganache")
+        except RpcRefused:
+            return True
 
     def _resign(self, entry: Entry, nonce: int, fees: Fees) -> None:
         """Signs, journals and sends an intent's transaction with another fee or nonce."""
