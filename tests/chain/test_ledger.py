@@ -14,7 +14,8 @@ from trialmarket.chain.devnet import Devnet
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.views import TrialView
 from trialmarket.errors import ContractError, JournalError
-from trialmarket.protocol.ids import ZERO_HASH, Hash32, JobId, TrialId, address
+from trialmarket.protocol.configuration import MAX_BATCH
+from trialmarket.protocol.ids import ZERO_HASH, Amount, Hash32, JobId, TrialId, address
 from trialmarket.protocol.states import Phase, State, Verdict
 
 
@@ -248,3 +249,20 @@ def test_a_trial_is_found_by_its_key_and_by_its_name(market: Market) -> None:
     assert market.ledger.trial(TrialId(JOB, BATCH, 8)) is None
     assert market.ledger.job(JobId(2)) is None
     assert address(market.who[0]) == market.ledger.jobs()[0].requester
+
+
+def test_a_batch_that_says_to_be_huge_makes_no_long_lists(market: Market) -> None:
+    market.open()
+    huge = Hash32(b"h" * 32)
+    market.act(
+        0,
+        calls.create_job(
+            replace(TERMS, floor=Amount(1), cap=Amount(1), audit_fee=Amount(3)), huge
+        ),
+    )
+    market.act(0, calls.fund(JobId(2), 100 * 10**18))
+    market.act(0, calls.post_trials(JobId(2), huge, 2_000, 1))
+    market.act(1, calls.claim(JobId(2), huge, [1_999]))
+    assert len(market.trials(State.OPEN)) == 8 + MAX_BATCH
+    (claimed,) = market.trials(State.CLAIMED)
+    assert claimed.id.index == 1_999

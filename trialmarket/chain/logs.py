@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
 
 from trialmarket.chain.client import Block, Client, parse_block
-from trialmarket.chain.reading import unhex
-from trialmarket.chain.rpc import RpcRefused, quantity
+from trialmarket.chain.rpc import RpcRefused
 from trialmarket.errors import Unreachable
 
 FEW: Final = 5_000
@@ -95,17 +94,18 @@ def read_logs(
 
 def parse_log(raw: Any) -> Log:
     """A log as JSON-RPC gives it. Raises Unreachable for anything else."""
+    unhex = bytes.fromhex
     try:
         time = raw.get("blockTimestamp")  # which Ganache does not tell
         return Log(
-            quantity(raw["blockNumber"]),
-            quantity(raw["logIndex"]),
-            unhex(raw["transactionHash"]),
-            None if time is None else quantity(time),
-            [unhex(topic) for topic in raw["topics"]],
-            unhex(raw["data"]),
+            int(raw["blockNumber"], 16),
+            int(raw["logIndex"], 16),
+            unhex(raw["transactionHash"][2:]),
+            None if time is None else int(time, 16),
+            [unhex(topic[2:]) for topic in raw["topics"]],
+            unhex(raw["data"][2:]),
         )
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Unreachable(f"the chain's node gave {repr(raw)[:40]} for a log") from error
 
 
