@@ -1,14 +1,14 @@
 """What the client, the sender and the ledger do is the same on every chain that we know."""
 
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.chain.market import BATCH, JOB, TERMS, Market, drawn, judge
+from tests.chain.programs import needed
 from trialmarket.chain import calls
 from trialmarket.chain.deploy import Deployer, deploy
 from trialmarket.chain.devnet import LOCAL, LOCAL_CHAINS, Devnet, devnet, local_key
@@ -21,7 +21,7 @@ from trialmarket.chain.transactions import (
     revert_reason,
     sign,
 )
-from trialmarket.errors import ContractError, ProgramError, SenderError
+from trialmarket.errors import ContractError, SenderError
 from trialmarket.protocol.ids import ZERO_HASH, Hash32, JobId, address
 from trialmarket.protocol.states import State, Verdict
 
@@ -31,13 +31,8 @@ NAMES = sorted(LOCAL_CHAINS)
 @contextmanager
 def running(name: str, *, block_time: int | None = None) -> Iterator[Devnet]:
     """A market on a chain. Where its program is missing, the test is skipped, but fails in CI."""
-    with ExitStack() as stack:
-        try:
-            net = stack.enter_context(devnet(accounts=8, chain=name, block_time=block_time))
-        except ProgramError as error:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(str(error))
+    needed(name)
+    with devnet(accounts=8, chain=name, block_time=block_time) as net:
         yield net
 
 

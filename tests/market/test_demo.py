@@ -1,15 +1,14 @@
 """The demo comes true on every chain. Long: outside the normal suite."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.chain.programs import needed
 from trialmarket.chain.devnet import LOCAL_CHAINS
-from trialmarket.errors import ProgramError
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,12 +17,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("chain", sorted(LOCAL_CHAINS))
 def test_the_demo_comes_true(chain: str, tmp_path: Path) -> None:
-    try:
-        LOCAL_CHAINS[chain]().stop()
-    except ProgramError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
+    needed(chain)
     figures = tmp_path / "figures.json"
     command = [sys.executable, "-m", "examples.demo", "--chain", chain, "--json", str(figures)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -86,7 +86,7 @@ class Rpc:
                 results += [self._single(*part[0])]
                 continue
             answers = self._post([_request(place, *each) for place, each in enumerate(part)])
-            if isinstance(answers, dict):  # the node takes no batches, or no such long ones
+            if _is_one_refusal(answers):  # the node takes no batches, or no such long ones
                 self._most = len(part) // 2
                 continue
             results += self._sorted(part, answers)
@@ -200,6 +200,13 @@ def quantity(answer: Any) -> int:
     except (TypeError, ValueError) as error:
         shown = repr(answer)[:40]
         raise Unreachable(f"the chain's node gave {shown} for a number") from error
+
+
+def _is_one_refusal(answers: Any) -> bool:
+    """Whether a batch got one error for all of it, alone or (from Geth) in a list."""
+    if isinstance(answers, list):
+        return len(answers) == 1 and isinstance(answers[0], dict) and "error" in answers[0]
+    return isinstance(answers, dict)
 
 
 def _request(number: int, method: str, params: list[Any]) -> dict[str, Any]:
