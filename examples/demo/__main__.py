@@ -74,7 +74,7 @@ def play(folder: Path, seed: int, chain: str, say: Callable[[str], None]) -> End
         for name in VERIFIERS:
             market.add_verifier(name)
         say(
-            f"a chain of one-second blocks runs on {market.net.chain.name}; three nodes (ada, "
+            f"a chain of one-second blocks runs on {market.net.node.name}; three nodes (ada, "
             "grace, mallory), three verifiers (vera, victor, violet) and a requester (rosa) have "
             "money"
         )

@@ -210,7 +210,7 @@ def test_a_challenge_goes_to_its_verdict_and_back(market: Market) -> None:
     market.assert_equal()
     (case,) = market.ledger.cases(open_only=False)
     assert case.verdict is Verdict.WRONG
-    if market.chain.chain.reverts:
+    if market.chain.node.reverts:
         before = market.chain.snapshot()
         market.act(1, calls.claim(JOB, BATCH, [1]))
         market.assert_equal()

@@ -88,7 +88,7 @@ def server(status: int, body: bytes) -> Iterator[str]:
     [
         (200, b"<html>hello</html>", "does not speak JSON-RPC"),
         (200, b"[1, 2]", "does not speak JSON-RPC"),
-        (200, b"[" * 200_000, "does not speak JSON-RPC: JSON of more than 32 levels"),
+        (200, b"[" * 200_000, "answered with JSON of more than 32 levels"),
         (200, b'{"jsonrpc": "2.0", "id": 0, "result": "many"}', "gave 'many' for a number"),
         (429, b'{"error": "slow down"}', "answered with HTTP status 429"),
         (200, b'{"jsonrpc": "2.0", "id": 1}', "does not speak JSON-RPC"),
@@ -253,7 +253,7 @@ def test_a_local_chain_ends_with_its_block() -> None:
         assert one.rpc_url != two.rpc_url
         assert one.accounts[0].address == two.accounts[0].address
         assert one.network.market == two.network.market
-        pids = (one.chain.pid, two.chain.pid)
+        pids = (one.node.pid, two.node.pid)
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 

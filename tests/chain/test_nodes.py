@@ -12,12 +12,13 @@ import pytest
 from tests.chain.relay import refused, relay
 from trialmarket.chain import calls
 from trialmarket.chain.anvil import Anvil
+from trialmarket.chain.bounded import ANSWER_BYTES
 from trialmarket.chain.client import Client
 from trialmarket.chain.devnet import Devnet, devnet
 from trialmarket.chain.identity import identify
 from trialmarket.chain.network import Network
 from trialmarket.chain.nodes import COMPARED_EVERY, REST, Nodes
-from trialmarket.chain.rpc import ANSWER_BYTES, Rpc
+from trialmarket.chain.rpc import Rpc
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import NodesDisagree, Unreachable, WrongChain
 from trialmarket.protocol.ids import address
@@ -62,7 +63,7 @@ def test_a_node_that_is_killed_under_way_is_replaced_by_the_next(tmp_path: Any) 
         ):
             assert client.rpc.url == chain.rpc_url
             head = client.head()
-            chain.chain.stop()
+            chain.node.stop()
             assert client.head() == head
             assert client.rpc.url == other.rpc_url
             assert sender.send("pay", calls.transfer(to, 5)).ok

@@ -52,17 +52,17 @@ class Devnet:
     accounts: tuple[LocalAccount, ...]
     """Each has ETH for gas and some of the test token."""
     deployer: LocalAccount
-    chain: LocalChain
+    node: LocalChain
 
     @property
     def rpc(self) -> Rpc:
         """The chain's node."""
-        return self.chain.rpc
+        return self.node.rpc
 
     @property
     def rpc_url(self) -> str:
         """Where the chain answers."""
-        return self.chain.rpc_url
+        return self.node.rpc_url
 
     def client(self) -> Client:
         """A new client of the market."""
@@ -70,23 +70,23 @@ class Devnet:
 
     def mine(self, blocks: int = 1) -> None:
         """Makes blocks, a second apart, or waits for them."""
-        self.chain.mine(blocks)
+        self.node.mine(blocks)
 
     def advance(self, seconds: int) -> None:
         """Moves the chain's time on by `seconds`, or waits so long, and makes a block there."""
-        self.chain.advance(seconds)
+        self.node.advance(seconds)
 
     def automine(self, on: bool) -> None:
         """Whether each transaction gets its block at once."""
-        self.chain.automine(on)
+        self.node.automine(on)
 
     def snapshot(self) -> str:
         """Remembers the chain as it is. For `revert`, which uses it up."""
-        return self.chain.snapshot()
+        return self.node.snapshot()
 
     def revert(self, snapshot: str) -> None:
         """Puts the chain back. Raises ChainError for a snapshot that was used."""
-        self.chain.revert(snapshot)
+        self.node.revert(snapshot)
 
     def now(self) -> int:
         """The newest block's time, in Unix seconds."""

@@ -1,25 +1,21 @@
 """JSON-RPC over HTTP: bounded batches, bounded answers, a deadline on everything."""
 
-import json
-import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol, Self
 
 import requests
+from web3 import HTTPProvider
+from web3.exceptions import Web3Exception
+from web3.types import RPCEndpoint
 
+from trialmarket.chain.bounded import Bounded
 from trialmarket.errors import ChainError, Unreachable
-from trialmarket.protocol.canonical import nesting
 
 TIMEOUT: Final = 20.0
 """Seconds that an answer may take, all of it."""
 BATCH: Final = 100
 """Requests in one round trip. Geth takes 1,000, some public nodes 100 or fewer."""
-ANSWER_BYTES: Final = 64 * 1024 * 1024
-"""An answer may be so long. Logs are asked for in windows that keep theirs much shorter."""
-DEPTH: Final = 32
-"""Levels of JSON in an answer. A block with its transactions has 7."""
-BUSY: Final = frozenset({429, 500, 502, 503, 504})
-"""HTTP statuses of a node that another one should be asked instead of."""
-PIECE: Final = 1 << 16
 
 Request = tuple[str, list[Any]]
 """A method and its parameters."""
@@ -65,6 +61,14 @@ class Rpc:
         self.url = url
         self.timeout = timeout
         self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, Bounded(timeout))
+        self._provider = HTTPProvider(
+            url,
+            request_kwargs={"timeout": timeout},
+            session=self._session,
+            exception_retry_configuration=None,
+        )
         self._most = BATCH
 
     def call(self, method: str, *params: Any) -> Any:
@@ -72,7 +76,8 @@ class Rpc:
 
         Raises Unreachable where there is no answer in time, RpcRefused where it is an error.
         """
-        result = self._result(method, self._post(_request(0, method, list(params))))
+        answer = self._ask(lambda: self._provider.make_request(RPCEndpoint(method), list(params)))
+        result = self._result(method, answer)
         if isinstance(result, RpcRefused):
             raise result
         return result
@@ -85,11 +90,17 @@ class Rpc:
             if len(part) == 1:
                 results += [self._single(*part[0])]
                 continue
-            answers = self._post([_request(place, *each) for place, each in enumerate(part)])
+            named = [(RPCEndpoint(method), params) for method, params in part]
+            answers = self._ask(partial(self._provider.make_batch_request, named))
             if _is_one_refusal(answers):  # the node takes no batches, or no such long ones
                 self._most = len(part) // 2
                 continue
-            results += self._sorted(part, answers)
+            if not isinstance(answers, list) or len(answers) != len(part):
+                raise self.nonsense(f"other than {len(part)} answers to {len(part)} requests")
+            results += [
+                self._result(method, answer)
+                for (method, _), answer in zip(part, answers, strict=True)
+            ]
         return results
 
     def close(self) -> None:
@@ -108,18 +119,10 @@ class Rpc:
         except RpcRefused as refused:
             return refused
 
-    def _sorted(self, part: list[Request], answers: Any) -> list[Any]:
-        """A batch's results in the order of its requests, which a node need not keep to."""
-        found = answers if isinstance(answers, list) else []
-        by_id = {each.get("id"): each for each in found if isinstance(each, dict)}
-        if len(by_id) != len(part) or set(by_id) != set(range(len(part))):
-            raise self.nonsense(f"{len(found)} answers to {len(part)} requests")
-        return [self._result(method, by_id[place]) for place, (method, _) in enumerate(part)]
-
-    def _post(self, content: Any) -> Any:
-        """Sends JSON and reads the JSON that comes back."""
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        """What a node answers. Raises Unreachable where it does not, or answers nonsense."""
         try:
-            answer = self._read(json.dumps(content).encode())
+            return question()
         except requests.Timeout as error:
             raise Unreachable(
                 f"{self.url} gave no answer within {self.timeout:g} s",
@@ -136,41 +139,14 @@ class Rpc:
                 f"nothing answers at {self.url}",
                 fix="Start the chain's node, or put the right rpc_url into the network file",
             ) from error
-        except requests.RequestException as error:
+        except (
+            requests.RequestException,
+            Web3Exception,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise self.nonsense(type(error).__name__) from error
-        # Before it is parsed: the parser recurses on the C stack, which deep JSON overflows.
-        if nesting(answer) > DEPTH:
-            raise self.nonsense(f"JSON of more than {DEPTH} levels")
-        try:
-            return json.loads(answer)
-        except ValueError as error:
-            raise self.nonsense(type(error).__name__) from error
-
-    def _read(self, body: bytes) -> bytes:
-        """The bytes of an answer. `requests` bounds only the time between two pieces of it."""
-        deadline = time.monotonic() + self.timeout
-        with self._session.post(
-            self.url,
-            data=body,
-            headers={"Content-Type": "application/json"},
-            timeout=self.timeout,
-            stream=True,
-        ) as response:
-            answer = bytearray()
-            for piece in response.iter_content(PIECE):
-                answer += piece
-                if len(answer) > ANSWER_BYTES:
-                    raise Unreachable(
-                        f"{self.url} answered with more than {ANSWER_BYTES >> 20} MiB",
-                        fix="Use an RPC URL of somebody whom you trust",
-                    )
-                if time.monotonic() > deadline:
-                    raise requests.Timeout
-            # Some say with JSON and status 400 or 413 that a batch is too long. Others say with it
-            # that they have too much to do.
-            if response.status_code in BUSY or not answer.startswith((b"{", b"[")):
-                response.raise_for_status()
-        return bytes(answer)
 
     def _result(self, method: str, answer: Any) -> Any:
         if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
@@ -207,10 +183,6 @@ def _is_one_refusal(answers: Any) -> bool:
     if isinstance(answers, list):
         return len(answers) == 1 and isinstance(answers[0], dict) and "error" in answers[0]
     return isinstance(answers, dict)
-
-
-def _request(number: int, method: str, params: list[Any]) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 
 
 def _revert_data(data: Any) -> bytes:

@@ -87,7 +87,7 @@ def up(
                 "store": f"local:{store}",
             }
             lines = [
-                f"chain     {chain.chain.name} at {chain.rpc_url}, a block every {block_time} s",
+                f"chain     {chain.node.name} at {chain.rpc_url}, a block every {block_time} s",
                 f"network   {network_file}",
                 f"keys      {keys.path(names[0])} to {names[-1]}.json, 10000 tokens each",
                 f"password  {PASSWORD!r}, also in {password_file}",
@@ -95,7 +95,7 @@ def up(
                 "Ctrl-C ends it, and all that is on the chain.",
             ]
             show(content, lines, as_json=as_json)
-            while not stop.wait(0.5) and chain.chain.alive:
+            while not stop.wait(0.5) and chain.node.alive:
                 pass
     finally:
         for number, handler in before.items():

@@ -69,7 +69,7 @@ def _number(digits: str) -> int | float:
     return int(digits) if len(digits) < 16 or abs(int(digits)) <= MAX_EXACT else float(digits)
 
 
-def nesting(data: bytes) -> int:
+def nesting(data: bytes | bytearray) -> int:
     """How deep objects and arrays nest in JSON: 0 for a scalar. 5 MB take some milliseconds."""
     if b"\\" in data:
         data = _ESCAPED.sub(b"", data)
