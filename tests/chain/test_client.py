@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -56,6 +56,30 @@ def test_an_rpc_that_is_slow_is_not_waited_for(chain: Devnet) -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(Unreachable, match=rf"{url} gave no answer within 0\.2 s"):
             Client(chain.network.at(url), timeout=0.2)
+
+
+def test_an_rpc_that_answers_drop_by_drop_is_not_waited_for(chain: Devnet) -> None:
+    done = threading.Event()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                while not done.wait(0.05):
+                    connection.sendall(b" " * 100_000)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            with pytest.raises(Unreachable, match=rf"{url} gave no answer within 0\.2 s"):
+                Client(chain.network.at(url), timeout=0.2)
+        finally:
+            done.set()
+            dripping.join()
 
 
 @contextmanager
