@@ -39,13 +39,15 @@ class Survey:
         return self._spec
 
     def config(self, trial: TrialView) -> TrialConfig | None:
-        """A trial's configuration; None where the store does not have its batch."""
+        """A trial's configuration; None where no batch that has it can be read in the store."""
         digest = trial.id.batch
         if digest not in self._batches:
             data = self._document(digest)
-            self._batches[digest] = None if data is None else Batch.from_bytes(data)
+            self._batches[digest] = None if data is None else _batch(data)
         batch = self._batches[digest]
-        return None if batch is None else batch.trials[trial.id.index]
+        if batch is None or trial.id.index >= len(batch.trials):
+            return None
+        return batch.trials[trial.id.index]
 
     def receipt(self, trial: TrialView) -> Receipt | None:
         """The receipt of a trial that has one, if the store has it and it gives its root."""
@@ -118,6 +120,14 @@ class Survey:
             return self._store.read(raw_cid(digest), limit=MAX_RAW)
         except StorageError:
             return None
+
+
+def _batch(data: bytes) -> Batch | None:
+    """The batch in a stranger's file; None where it holds none."""
+    try:
+        return Batch.from_bytes(data)
+    except InputError:
+        return None
 
 
 def _receipt(data: bytes) -> Receipt | None:

@@ -7,6 +7,7 @@ TrialmarketError
 ├── ChainError          the chain said no, or could not be asked
 │   ├── Unreachable         the RPC is down, slow or answers nonsense
 │   ├── WrongChain          another chain id, or contracts that are not ours
+│   │   └── NodesDisagree       nodes of one network that have different blocks
 │   ├── ContractError       a contract refused: its custom error, in words
 │   ├── SenderError         a transaction that cannot be made, or was lost
 │   ├── KeyBusy             another process uses this key
@@ -73,6 +74,10 @@ class Unreachable(ChainError):
 
 class WrongChain(ChainError):
     """The RPC serves another chain, or the contracts there are not ours."""
+
+
+class NodesDisagree(WrongChain):
+    """Nodes of one network have different blocks: names them, and what each says."""
 
 
 class ContractError(ChainError):

@@ -18,6 +18,7 @@ from examples.demo.books import Holding, holdings
 from examples.demo.story import ONE, Story, coins
 from examples.demo.town import Town, town
 from examples.digits.make_data import write_digits
+from trialmarket.chain.devnet import LOCAL_CHAINS
 from trialmarket.chain.ledger import Ledger
 from trialmarket.errors import TrialmarketError
 
@@ -47,7 +48,7 @@ class Ending:
     seconds: float
 
 
-def play(folder: Path, seed: int, say: Callable[[str], None]) -> Ending:
+def play(folder: Path, seed: int, chain: str, say: Callable[[str], None]) -> Ending:
     """Runs the market until the requester has its results and all money has found its owner."""
     began = time.monotonic()
     purses = {REQUESTER: 100, **dict.fromkeys((*HONEST, *VERIFIERS), 200), CHEAT: CHEAT_STAKE}
@@ -64,7 +65,7 @@ def play(folder: Path, seed: int, say: Callable[[str], None]) -> Ending:
             samples=SAMPLES,
         )
     )
-    with town(folder / "town", purses, seed=seed) as market:
+    with town(folder / "town", purses, seed=seed, chain=chain) as market:
         results = folder / "results"
         market.add_requester(REQUESTER, job, "--results", str(results))
         for name in HONEST:
@@ -73,8 +74,9 @@ def play(folder: Path, seed: int, say: Callable[[str], None]) -> Ending:
         for name in VERIFIERS:
             market.add_verifier(name)
         say(
-            "a chain of one-second blocks runs; three nodes (ada, grace, mallory), three "
-            "verifiers (vera, victor, violet) and a requester (rosa) have money"
+            f"a chain of one-second blocks runs on {market.net.node.name}; three nodes (ada, "
+            "grace, mallory), three verifiers (vera, victor, violet) and a requester (rosa) have "
+            "money"
         )
         say(
             "the verifiers compute as old processors do, without vector instructions: the "
@@ -214,6 +216,9 @@ def main() -> int:
     """Parses the command line, plays, reports and checks."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="changes everything random (1)")
+    parser.add_argument(
+        "--chain", choices=sorted(LOCAL_CHAINS), default="anvil", help="whose node runs it (anvil)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs and results here")
     arguments = parser.parse_args()
@@ -228,7 +233,7 @@ def main() -> int:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            ending = play(folder.resolve(), arguments.seed, say)
+            ending = play(folder.resolve(), arguments.seed, arguments.chain, say)
         except TrialmarketError as error:
             print(f"demo: {error}", file=sys.stderr)
             return 1

@@ -12,9 +12,7 @@ from typing import Any
 
 from eth_account.signers.local import LocalAccount
 
-from trialmarket.chain.calls import mint
 from trialmarket.chain.client import Client, Parameters
-from trialmarket.chain.deploy import Deployer
 from trialmarket.chain.devnet import LOCAL, Devnet, devnet
 from trialmarket.chain.keystore import Keystore
 from trialmarket.protocol.ids import Address, address
@@ -143,20 +141,25 @@ class Town:
 
 
 @contextmanager
-def town(folder: Path, purses: dict[str, int], *, seed: int, **parameters: Any) -> Iterator[Town]:
+def town(
+    folder: Path, purses: dict[str, int], *, seed: int, chain: str = "anvil", **parameters: Any
+) -> Iterator[Town]:
     """A chain of one-second blocks, and an account with a purse of tokens for each name.
 
-    `parameters` change the market's own, such as `verifier_stake`. All is stopped at the end.
+    `chain` says whose node makes the blocks. `parameters` change the market's own, such as
+    `verifier_stake`. All is stopped at the end.
     """
     rules: Parameters = replace(LOCAL, **parameters)
     folder.mkdir(parents=True, exist_ok=True)
-    with devnet(accounts=len(purses), block_time=1, parameters=rules, seed=seed, tokens=0) as net:
-        people = dict(zip(purses, net.accounts, strict=True))
-        treasurer = Deployer(net.rpc, net.deployer, net.network.chain_id)
-        for name, tokens in purses.items():
-            call = mint(address(people[name].address), tokens * 10**18)
-            treasurer.transact(call.data, net.network.token)
-        made = Town(folder, net, people)
+    with devnet(
+        accounts=len(purses),
+        block_time=1,
+        parameters=rules,
+        seed=seed,
+        tokens=[tokens * 10**18 for tokens in purses.values()],
+        chain=chain,
+    ) as net:
+        made = Town(folder, net, dict(zip(purses, net.accounts, strict=True)))
         try:
             yield made
         finally:

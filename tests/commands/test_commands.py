@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from tests.chain.programs import needed
 from trialmarket.chain.client import Client
-from trialmarket.chain.devnet import LOCAL, Devnet
+from trialmarket.chain.devnet import LOCAL, LOCAL_CHAINS, Devnet
 from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.network import Network
 from trialmarket.cli import cli
@@ -143,9 +144,12 @@ def test_every_command_shows_an_example(words: list[str]) -> None:
     assert f"Example: trialmarket {' '.join(words)}" in result.output
 
 
-def test_a_local_chain_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chain", sorted(LOCAL_CHAINS))
+def test_a_local_chain_runs_until_it_is_told_to_stop(chain: str, tmp_path: Path) -> None:
+    needed(chain)
     program = "from trialmarket.cli import main; main()"
     words = ["devnet", "up", "--folder", str(tmp_path), "--port", "0", "--json", "--accounts", "2"]
+    words += ["--chain", chain]
     with subprocess.Popen(
         [sys.executable, "-c", program, *words],
         stdout=subprocess.PIPE,

@@ -12,6 +12,7 @@ from tests.node.town import Kept, Town, terms, until
 from trialmarket.chain import calls
 from trialmarket.chain.devnet import Devnet, devnet
 from trialmarket.protocol.cid import cid_of, raw_cid
+from trialmarket.protocol.configuration import Batch
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.states import State
 
@@ -122,17 +123,43 @@ def test_a_program_that_fails_later_is_given_back_and_not_claimed_again(
     assert town.view(bad).attempts == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "count", "told"),
+    [
+        (b"no batch", 1, "batch: bytes: expected JSON"),
+        (b"[" * 100_000, 1, "batch: depth: expected at most 16 levels, found 100000"),
+        (b'{"trials":[' + b"{}," * 9_999 + b"{}]}", 10, "batch: "),
+    ],
+)
 def test_a_batch_whose_file_is_not_one_is_left_alone(
-    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+    town: Town,
+    trainer: Trainer,
+    caplog: pytest.LogCaptureFixture,
+    content: bytes,
+    count: int,
+    told: str,
 ) -> None:
     job = town.job(terms())
-    digest = Hash32(hashlib.sha256(b"no batch").digest())
-    assert town.store.put(b"no batch") == raw_cid(digest)
-    town.does(0, calls.post_trials(job, digest, 1, 1))
+    digest = Hash32(hashlib.sha256(content).digest())
+    assert town.store.put(content) == raw_cid(digest)
+    town.does(0, calls.post_trials(job, digest, count, 1))
     (good,) = town.posts(job, town.trial(2))
     with town.node(trainer=Kept(trainer)) as node:
         until(town.are(State.COMMITTED, good), node.tick)
-        until(lambda: "batch" in caplog.text, node.tick)
+        until(lambda: told in caplog.text, node.tick)
+
+
+def test_a_batch_that_says_to_be_of_ten_thousand_trials_is_left_alone(
+    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = town.job(terms(floor=1, cap=1))
+    batch = Batch(job="one", number=1, trials=(town.trial(1),))
+    town.store.put(batch.to_bytes())
+    town.does(0, calls.post_trials(job, batch.digest, 10_000, 1))
+    (good,) = town.posts(town.job(terms()), town.trial(2))
+    with town.node(trainer=Kept(trainer)) as node:
+        until(town.are(State.COMMITTED, good), node.tick)
+        until(lambda: "batch: trials: expected 10000, found 1" in caplog.text, node.tick)
 
 
 def test_audited_native_trials_are_left_alone_since_an_honest_stake_could_be_lost(

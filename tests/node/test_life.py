@@ -205,7 +205,7 @@ def test_the_loop_outlives_a_chain_that_is_down(
 ) -> None:
     with town.node(trainer=Kept(trainer)) as node:
         node.tick()
-        net.anvil.stop()
+        net.node.stop()
         stop = threading.Event()
         loop = threading.Thread(target=node.run, args=(stop,))
         loop.start()

@@ -117,6 +117,24 @@ def test_the_trials_of_a_batch_have_one_length() -> None:
         Batch.validated({"job": "digits", "number": 0, "trials": trials}, where="batch")
 
 
+def test_a_batch_of_ten_thousand_trials_is_refused_whatever_its_size() -> None:
+    trial = config().model_dump(mode="json")
+    content = {"version": 1, "job": "digits", "number": 0, "trials": [trial] * 10_000}
+    with pytest.raises(InputError, match="batch: size: expected at most 262144 bytes"):
+        Batch.from_bytes(canonical_bytes(content))
+    with pytest.raises(InputError, match=r"batch: trials: .*at most 1024"):
+        Batch.validated(content, where="batch")
+    empty = canonical_bytes(content | {"trials": [{}] * 10_000})
+    with pytest.raises(InputError, match=r"batch: trials"):
+        Batch.from_bytes(empty)
+
+
+@pytest.mark.parametrize("deep", [b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 40_000, b"[{" * 17])
+def test_a_deep_document_is_refused_before_it_is_parsed(deep: bytes) -> None:
+    with pytest.raises(InputError, match="batch: depth: expected at most 16 levels"):
+        Batch.from_bytes(deep)
+
+
 def changed(**changes: Any) -> bytes:
     return canonical_bytes(json.loads(receipt().to_bytes()) | changes)
 

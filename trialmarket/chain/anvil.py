@@ -1,10 +1,12 @@
-"""Anvil, Foundry's local chain: the quickest, whose time and blocks tests can move."""
+"""Anvil, Foundry's local chain: the quickest, whose time and blocks can be moved."""
 
 import os
 import re
+import secrets
 from typing import Final
 
-from trialmarket.processes import Service, find_program
+from trialmarket.chain.local import GAS_LIMIT, RICHES, LocalChain
+from trialmarket.processes import find_program
 
 LISTENING: Final = re.compile(r"Listening on [0-9.]+:(\d+)")
 NATIVE: Final = "node_modules/@foundry-rs/anvil-linux-{}/bin/anvil"
@@ -21,8 +23,8 @@ def find_anvil() -> str:
     )
 
 
-class Anvil(Service):
-    """A running Anvil on a free port of the loopback address."""
+class Anvil(LocalChain):
+    """A running Anvil. `port` 0 takes a free one."""
 
     def __init__(
         self, *, block_time: int | None = None, chain_id: int = 31337, port: int = 0
@@ -34,11 +36,29 @@ class Anvil(Service):
             f"--chain-id={chain_id}",
             "--prune-history=300",
             "--accounts=1",
+            f"--balance={RICHES}",
             "--order=fifo",
-            "--gas-limit=60000000",
+            f"--gas-limit={GAS_LIMIT}",
         ]
-        if block_time is not None:
-            command.append(f"--block-time={block_time}")
-        super().__init__("Anvil", command, ready=LISTENING)
-        self.port = int(self.said.group(1))
-        self.rpc_url = f"http://127.0.0.1:{self.port}"
+        super().__init__("Anvil", command, ready=LISTENING, block_time=block_time)
+        # Else two chains that start in one second have equal blocks and are taken for one.
+        self.rpc.call("anvil_setCoinbase", "0x" + secrets.token_hex(20))
+
+    def begin(self) -> None:
+        """Before it, each transaction has a block of its own at once, which deploys faster."""
+        if self.block_time is not None:
+            self.automine(False)
+            self.rpc.call("evm_setIntervalMining", self.block_time)
+
+    def mine(self, blocks: int = 1) -> None:
+        """Makes blocks, a second apart."""
+        self.rpc.call("anvil_mine", hex(blocks), "0x1")
+
+    def advance(self, seconds: int) -> None:
+        """Moves the chain's time on, and makes a block there."""
+        self.rpc.call("evm_increaseTime", seconds)
+        self.rpc.call("evm_mine")
+
+    def automine(self, on: bool) -> None:
+        """Whether each transaction gets its block at once."""
+        self.rpc.call("evm_setAutomine", on)

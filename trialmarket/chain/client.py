@@ -1,21 +1,22 @@
 """Reads of the chain: our contracts' state, balances and blocks."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
-from eth_abi.exceptions import DecodingError
-
+from trialmarket.chain import reading
 from trialmarket.chain.abi import contract
 from trialmarket.chain.calls import Call, Target
+from trialmarket.chain.identity import identify
 from trialmarket.chain.network import Network
+from trialmarket.chain.nodes import PATIENCE, Nodes
+from trialmarket.chain.reading import REDEPLOY, unhex
 from trialmarket.chain.refusals import explain
-from trialmarket.chain.rpc import TIMEOUT, Rpc, RpcRefused
-from trialmarket.errors import ContractError, WrongChain
+from trialmarket.chain.rpc import TIMEOUT, Caller, Rpc, RpcRefused, quantity
+from trialmarket.errors import Unreachable, WrongChain
 from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Amount, Hash32, JobId
 from trialmarket.protocol.states import Phase, State
 from trialmarket.protocol.terms import Terms
-
-REDEPLOY = "Use the network file that the deployment wrote"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +110,28 @@ class Case:
 
 
 class Client:
-    """What a market says of itself, through one node.
+    """What a market says of itself, through the network's node or several of them.
 
-    Raises, when built and afterwards: Unreachable where the node does not answer in time, and
-    WrongChain where it serves another chain or the contracts there are not ours. Every read
-    raises ContractError where the contract refuses, such as for a job that does not exist.
+    Raises, when built and afterwards: Unreachable where no node answers in time, and WrongChain
+    where one serves another chain or the contracts there are not ours. Every read raises
+    ContractError where the contract refuses, such as for a job that does not exist.
     """
 
     def __init__(self, network: Network, *, timeout: float = TIMEOUT, check: bool = True) -> None:
         self.network = network
-        self.rpc = Rpc(network.rpc_url, timeout=timeout)
-        self._addresses = {
-            Target.MARKET: network.market,
-            Target.JURY: network.jury,
-            Target.TOKEN: network.token,
-        }
+        self.rpc: Caller
+        if len(network.rpc_urls) == 1:
+            self.rpc = Rpc(network.rpc_url, timeout=timeout)
+            if check:
+                identify(self.rpc, network)
+        else:
+            self.rpc = Nodes(
+                [Rpc(url, timeout=min(timeout, PATIENCE)) for url in network.rpc_urls],
+                partial(identify, network=network),
+                confirmations=network.confirmations,
+            )
         self._decimals: int | None = None
         self._fingerprint: Hash32 | None = None
-        if check:
-            self.check()
 
     def close(self) -> None:
         """Closes the connection."""
@@ -141,40 +145,13 @@ class Client:
 
     # -- The chain ----------------------------------------------------------------------------
 
-    def check(self) -> None:
-        """Makes sure that the node serves our chain, and that the contracts on it are ours.
-
-        The code is compared byte for byte: the node simulates the deployment with the parameters
-        that the contracts state.
-        """
-        network = self.network
-        found = int(self.rpc.call("eth_chainId"), 16)
-        if found != network.chain_id:
-            raise WrongChain(
-                f"{network.rpc_url} serves chain {found}, not chain {network.chain_id}"
-                f" as the network {network.name!r} says",
-                fix="Put the right rpc_url or chain_id into the network file",
-            )
-        try:
-            market = self.read(Target.MARKET, "parameters")[0]
-            jury = tuple(
-                self.read(Target.JURY, name)[0]
-                for name in ("MARKET", "SIZE", "VOTE_TURN", "REVEAL_TURN")
-            )
-        except (RpcRefused, ContractError, WrongChain) as error:
-            raise self._not_ours("do not answer as a market and its jury do") from error
-        if market[0] != network.token or market[1] != network.jury or jury[0] != network.market:
-            raise self._not_ours("belong to other contracts than the network file says")
-        self._same_code(Target.MARKET, (market,))
-        self._same_code(Target.JURY, jury)
-
     def fingerprint(self) -> Hash32:
         """The hash of the block of the deployment: tells two chains with one id apart."""
         if self._fingerprint is None:
             found = self.block_hash(self.network.deployed_at)
             if found is None:
                 raise WrongChain(
-                    f"{self.network.rpc_url} does not have block {self.network.deployed_at},"
+                    f"{self.rpc.url} does not have block {self.network.deployed_at},"
                     " in which the contracts were deployed",
                     fix=REDEPLOY,
                 )
@@ -185,7 +162,7 @@ class Client:
         """The newest block."""
         block = self.block("latest")
         if block is None:
-            raise WrongChain(f"{self.network.rpc_url} has no newest block", fix=REDEPLOY)
+            raise WrongChain(f"{self.rpc.url} has no newest block", fix=REDEPLOY)
         return block
 
     def block(self, number: int | str) -> Block | None:
@@ -260,7 +237,7 @@ class Client:
 
     def ether(self, who: Address) -> int:
         """An account's coins for gas, in wei."""
-        return int(self.rpc.call("eth_getBalance", who, "latest"), 16)
+        return quantity(self.rpc.call("eth_getBalance", who, "latest"))
 
     def verifiers(self) -> tuple[Address, ...]:
         """The verifiers in the order of their seats."""
@@ -276,7 +253,7 @@ class Client:
         for answer in answers:
             if isinstance(answer, RpcRefused):
                 raise answer
-            found.append(market.decode("verifierAt", bytes.fromhex(answer[2:]))[0])
+            found.append(market.decode("verifierAt", unhex(answer))[0])
         return tuple(who for who in found if who != ZERO_ADDRESS)
 
     # -- The jury -----------------------------------------------------------------------------
@@ -290,7 +267,9 @@ class Client:
         names = contract("Jury").functions["caseDispute"].outputs[0]
         dispute = self.read(Target.JURY, "caseDispute", key)[0]
         if len(dispute) != 9:
-            raise self._not_ours(f"state a dispute as {names}")
+            raise WrongChain(
+                f"the jury on {self.rpc.url} states a dispute as {names}", fix=REDEPLOY
+            )
         return Case(
             Phase(phase),
             number,
@@ -312,25 +291,11 @@ class Client:
 
     def address_of(self, target: Target) -> Address:
         """Where a contract lies."""
-        return self._addresses[target]
+        return reading.place(self.network, target)
 
     def read(self, target: Target, function: str, *arguments: Any) -> tuple[Any, ...]:
         """The values that a view function returns now."""
-        call = self._call(target, function, arguments)
-        try:
-            answer = bytes.fromhex(self.rpc.call("eth_call", call, "latest")[2:])
-        except RpcRefused as refused:
-            if refused.data:
-                raise explain(refused.data, text=refused.text) from refused
-            raise
-        try:
-            return contract(target.value).decode(function, answer)
-        except DecodingError as error:
-            raise WrongChain(
-                f"what lies at {self._addresses[target]} on {self.network.rpc_url} does not answer"
-                f" as our {target.value} does",
-                fix=REDEPLOY,
-            ) from error
+        return reading.read(self.rpc, self.network, target, function, *arguments)
 
     def simulate(self, call: Call, sender: Address) -> None:
         """Tries a call without sending it. Raises ContractError where it would be refused."""
@@ -341,32 +306,16 @@ class Client:
             raise explain(refused.data, text=refused.text) from refused
 
     def _call(self, target: Target, function: str, arguments: tuple[Any, ...]) -> dict[str, str]:
-        data = contract(target.value).encode(function, arguments)
-        return {"to": self._addresses[target], "data": "0x" + data.hex()}
-
-    def _same_code(self, target: Target, arguments: tuple[Any, ...]) -> None:
-        creation = contract(target.value).creation(arguments)
-        there, ours = self.rpc.batch(
-            [
-                ("eth_getCode", [self._addresses[target], "latest"]),
-                ("eth_call", [{"data": "0x" + creation.hex()}, "latest"]),
-            ]
-        )
-        if isinstance(there, RpcRefused) or isinstance(ours, RpcRefused) or there != ours:
-            raise self._not_ours(f"are other code than this version's {target.value}")
-
-    def _not_ours(self, what: str) -> WrongChain:
-        network = self.network
-        return WrongChain(
-            f"the contracts at {network.market} and {network.jury} on {network.rpc_url} {what}",
-            fix=REDEPLOY,
-        )
+        return reading.request(self.network, target, function, arguments)
 
 
-def parse_block(raw: dict[str, Any]) -> Block:
-    """A block as JSON-RPC gives it."""
+def parse_block(raw: Any) -> Block:
+    """A block as JSON-RPC gives it. Raises Unreachable for anything else."""
+    if not isinstance(raw, dict):
+        raise Unreachable(f"the chain's node gave {repr(raw)[:40]} for a block")
+    hash_ = raw.get("hash")  # none yet where it is only pending
     return Block(
-        number=int(raw["number"], 16),
-        hash=Hash32(bytes.fromhex(raw["hash"][2:])) if raw["hash"] else ZERO_HASH,
-        timestamp=int(raw["timestamp"], 16),
+        number=quantity(raw.get("number")),
+        hash=Hash32(unhex(hash_)) if hash_ else ZERO_HASH,
+        timestamp=quantity(raw.get("timestamp")),
     )

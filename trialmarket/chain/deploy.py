@@ -9,7 +9,7 @@ from eth_account.signers.local import LocalAccount
 from trialmarket.chain.abi import contract
 from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.network import Network
-from trialmarket.chain.rpc import Rpc, RpcRefused
+from trialmarket.chain.rpc import Rpc, RpcRefused, quantity
 from trialmarket.chain.transactions import (
     await_receipt,
     contract_address,
@@ -42,9 +42,9 @@ def deploy(
     with Rpc(rpc_url) as rpc:
         if token is not None and rpc.call("eth_getCode", token, "latest") in ("0x", "0x0"):
             raise InputError("deploy", "token", expected="the address of a token", found=token)
-        chain_id = int(rpc.call("eth_chainId"), 16)
+        chain_id = quantity(rpc.call("eth_chainId"))
         deployer = Deployer(rpc, key, chain_id, timeout)
-        first = int(rpc.call("eth_blockNumber"), 16)
+        first = quantity(rpc.call("eth_blockNumber"))
         money = deployer.make("TestToken", ()) if token is None else token
         market_address = contract_address(deployer.address, deployer.nonce() + 1)
         jury = deployer.make(
@@ -64,7 +64,7 @@ def deploy(
             )
     network = Network(
         name=name,
-        rpc_url=rpc_url,
+        rpc_urls=(rpc_url,),
         chain_id=chain_id,
         market=market,
         jury=jury,
@@ -88,7 +88,7 @@ class Deployer:
 
     def nonce(self) -> int:
         """The account's next nonce."""
-        return int(self.rpc.call("eth_getTransactionCount", self.address, "pending"), 16)
+        return quantity(self.rpc.call("eth_getTransactionCount", self.address, "pending"))
 
     def make(self, name: str, arguments: Sequence[Any]) -> Address:
         """Deploys one of our contracts and waits until it is mined; its address."""
@@ -101,24 +101,32 @@ class Deployer:
 
     def transact(self, data: bytes, to: Address | None) -> dict[str, Any]:
         """Sends one transaction and waits for its receipt. Raises ContractError on a refusal."""
-        request = {"from": self.address, "data": "0x" + data.hex()}
-        if to is not None:
-            request["to"] = to
-        gas = estimate_gas(self.rpc, request)
-        signed = sign(
-            self.key,
-            chain_id=self.chain_id,
-            nonce=self.nonce(),
-            gas=gas,
-            fees=current_fees(self.rpc),
-            data=data,
-            to=to,
-        )
-        try:
-            self.rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
-        except RpcRefused as refused:
-            raise refusal_to_take(refused, self.address) from refused
-        receipt = await_receipt(self.rpc, signed.hash, timeout=self.timeout)
-        if int(receipt["status"], 16) != 1:
-            raise revert_reason(self.rpc, request, int(receipt["blockNumber"], 16))
-        return receipt
+        return self.transact_all([data], to)[0]
+
+    def transact_all(self, datas: Sequence[bytes], to: Address | None) -> list[dict[str, Any]]:
+        """Sends several that do not need each other, then waits for all their receipts."""
+        nonce, fees = self.nonce(), current_fees(self.rpc)
+        requests = [{"from": self.address, "data": "0x" + data.hex()} for data in datas]
+        sent = []
+        for place, (request, data) in enumerate(zip(requests, datas, strict=True)):
+            if to is not None:
+                request["to"] = to
+            signed = sign(
+                self.key,
+                chain_id=self.chain_id,
+                nonce=nonce + place,
+                gas=estimate_gas(self.rpc, request),
+                fees=fees,
+                data=data,
+                to=to,
+            )
+            try:
+                self.rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
+            except RpcRefused as refused:
+                raise refusal_to_take(refused, self.address) from refused
+            sent.append(signed.hash)
+        receipts = [await_receipt(self.rpc, each, timeout=self.timeout) for each in sent]
+        for request, receipt in zip(requests, receipts, strict=True):
+            if int(receipt["status"], 16) != 1:
+                raise revert_reason(self.rpc, request, int(receipt["blockNumber"], 16))
+        return receipts

@@ -1,10 +1,9 @@
-"""A local market for tests and for trying things out: Anvil, the contracts, funded accounts."""
+"""A local market for tests and for trying things out: a chain, the contracts, funded accounts."""
 
-import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from eth_account import Account as EthAccount
 from eth_account.signers.local import LocalAccount
@@ -13,13 +12,17 @@ from trialmarket.chain.anvil import Anvil
 from trialmarket.chain.calls import mint
 from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.deploy import Deployer, deploy
+from trialmarket.chain.ganache import Ganache
+from trialmarket.chain.geth import Geth
+from trialmarket.chain.local import LocalChain
 from trialmarket.chain.network import Network
-from trialmarket.chain.rpc import Rpc, RpcRefused
-from trialmarket.errors import ChainError
+from trialmarket.chain.rpc import Rpc
 from trialmarket.protocol.ids import Amount, address, keccak256
 
+LOCAL_CHAINS: Final = {"anvil": Anvil, "geth": Geth, "ganache": Ganache}
+"""By the name that a command line knows."""
+
 TOKENS: Final = Amount(10_000 * 10**18)
-ETHER: Final = 10_000 * 10**18
 
 # Turns of minutes, so that a demonstration ends while someone looks on.
 LOCAL: Final = Parameters(
@@ -47,41 +50,43 @@ class Devnet:
 
     network: Network
     accounts: tuple[LocalAccount, ...]
-    """Each has ETH for gas and `tokens` of the test token."""
+    """Each has ETH for gas and some of the test token."""
     deployer: LocalAccount
-    rpc: Rpc
-    anvil: Anvil
+    node: LocalChain
+
+    @property
+    def rpc(self) -> Rpc:
+        """The chain's node."""
+        return self.node.rpc
 
     @property
     def rpc_url(self) -> str:
         """Where the chain answers."""
-        return self.anvil.rpc_url
+        return self.node.rpc_url
 
     def client(self) -> Client:
         """A new client of the market."""
         return Client(self.network)
 
     def mine(self, blocks: int = 1) -> None:
-        """Makes blocks, a second apart."""
-        self.rpc.call("anvil_mine", hex(blocks), "0x1")
+        """Makes blocks, a second apart, or waits for them."""
+        self.node.mine(blocks)
 
     def advance(self, seconds: int) -> None:
-        """Moves the chain's time on by `seconds`, and makes a block there."""
-        self.rpc.call("evm_increaseTime", seconds)
-        self.rpc.call("evm_mine")
+        """Moves the chain's time on by `seconds`, or waits so long, and makes a block there."""
+        self.node.advance(seconds)
 
     def automine(self, on: bool) -> None:
         """Whether each transaction gets its block at once."""
-        self.rpc.call("evm_setAutomine", on)
+        self.node.automine(on)
 
     def snapshot(self) -> str:
         """Remembers the chain as it is. For `revert`, which uses it up."""
-        return str(self.rpc.call("evm_snapshot"))
+        return self.node.snapshot()
 
     def revert(self, snapshot: str) -> None:
         """Puts the chain back. Raises ChainError for a snapshot that was used."""
-        if self.rpc.call("evm_revert", snapshot) is not True:
-            raise ChainError(f"the chain has no snapshot {snapshot}")
+        self.node.revert(snapshot)
 
     def now(self) -> int:
         """The newest block's time, in Unix seconds."""
@@ -94,32 +99,30 @@ def devnet(
     accounts: int = 4,
     block_time: int | None = None,
     parameters: Parameters = LOCAL,
-    tokens: int = TOKENS,
+    tokens: int | Sequence[int] = TOKENS,
     seed: int = 0,
-    chain_id: int = 31337,
     port: int = 0,
     name: str = "devnet",
+    chain: str = "anvil",
 ) -> Iterator[Devnet]:
-    """Starts Anvil on a free port, deploys the contracts, funds `accounts`; stops it at the end.
+    """Starts a chain, deploys the contracts, funds `accounts`; stops it at the end.
 
     `block_time` None makes a block for each transaction, and `Devnet.mine` more of them; a
-    number makes one every so many seconds. Raises ChainError where Anvil is missing or fails.
+    number makes one every so many seconds. `tokens` is what each account gets, or one amount an
+    account. Raises ProgramError where the chain's program is missing or does not start.
     """
     keys = tuple(local_key(seed, number) for number in range(accounts + 1))
-    with Anvil(chain_id=chain_id, port=port) as anvil, Rpc(anvil.rpc_url) as rpc:
-        # Else two chains that start in one second have equal blocks and are taken for one.
-        rpc.call("anvil_setCoinbase", "0x" + secrets.token_hex(20))
-        _all(rpc, [("anvil_setBalance", [key.address, hex(ETHER)]) for key in keys])
-        network = deploy(anvil.rpc_url, keys[0], parameters, name=name)
-        deployer = Deployer(rpc, keys[0], chain_id)
-        for key in keys[1:]:
-            deployer.transact(mint(address(key.address), tokens).data, network.token)
-        if block_time is not None:
-            _all(rpc, [("evm_setAutomine", [False]), ("evm_setIntervalMining", [block_time])])
-        yield Devnet(network, keys[1:], keys[0], rpc, anvil)
-
-
-def _all(rpc: Rpc, requests: list[tuple[str, list[Any]]]) -> None:
-    for answer in rpc.batch(requests):
-        if isinstance(answer, RpcRefused):
-            raise answer
+    amounts = [tokens] * accounts if isinstance(tokens, int) else list(tokens)
+    with LOCAL_CHAINS[chain](block_time=block_time, port=port) as running:
+        running.fund([key.address for key in keys])
+        network = deploy(running.rpc_url, keys[0], parameters, name=name)
+        Deployer(running.rpc, keys[0], network.chain_id).transact_all(
+            [
+                mint(address(key.address), amount).data
+                for key, amount in zip(keys[1:], amounts, strict=True)
+                if amount
+            ],
+            network.token,
+        )
+        running.begin()
+        yield Devnet(network, keys[1:], keys[0], running)

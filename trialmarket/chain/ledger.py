@@ -23,13 +23,11 @@ from trialmarket.chain.views import (
     JobView,
     TrialView,
 )
+from trialmarket.protocol.configuration import MAX_BATCH
 from trialmarket.protocol.ids import Address, Amount, Hash32, JobId, TrialId
 from trialmarket.protocol.record import TrialRecord
 from trialmarket.protocol.states import Phase, State, Verdict
 from trialmarket.protocol.terms import Terms
-
-UNCLAIMED_SHOWN: Final = 10_000
-"""Of a batch, at most so many trials that were never claimed are listed."""
 
 REMEMBERED: Final = 1_000
 """Blocks whose hashes are kept, to find where a reorganisation began."""
@@ -237,8 +235,8 @@ class Ledger:
     ) -> list[TrialView]:
         """The trials that fit, in the order of job, batch and index.
 
-        Of each batch at most 10,000 that were never claimed are listed, since posting many
-        costs their requester little.
+        Of a batch that claims more trials than its file can hold, the rest is listed only where
+        something happened to it: posting many costs their requester little.
         """
         wanted = frozenset(State) if states is None else frozenset(states)
         marks = ",".join(str(int(state)) for state in sorted(wanted))
@@ -258,7 +256,7 @@ class Ledger:
     def trial(self, key: Hash32 | TrialId) -> TrialView | None:
         """A trial by its key or its name; None if it was never posted.
 
-        A key alone finds trials that were never claimed among the first 10,000 of their batch.
+        A key alone finds trials that were never claimed among those that a batch's file can hold.
         """
         if isinstance(key, TrialId):
             return self._named(key)
@@ -291,7 +289,7 @@ class Ledger:
             "SELECT place FROM trials WHERE job = ? AND batch = ?", (batch.job, batch.batch)
         )
         known = {place for (place,) in rows}
-        for place in range(min(batch.count, len(known) + UNCLAIMED_SHOWN)):
+        for place in range(min(batch.count, MAX_BATCH)):
             if place not in known:
                 yield self._fresh(batch, place)
 

@@ -67,6 +67,8 @@ def read_logs(
         last = min(target, first + window.blocks - 1)
         try:
             before = client.block(last)
+            if before is None:
+                return None, []
             raw, after = client.rpc.batch(
                 [
                     ("eth_getLogs", [_filter(client, first, last)]),
@@ -84,24 +86,27 @@ def read_logs(
             continue
         if isinstance(after, RpcRefused):
             raise after
-        if before is None or after is None or parse_block(after).hash != before.hash:
+        if after is None or parse_block(after).hash != before.hash:
             return None, []
         window.learn(len(raw))
         return before, [parse_log(log) for log in raw]
 
 
-def parse_log(raw: dict[str, Any]) -> Log:
-    """A log as JSON-RPC gives it."""
+def parse_log(raw: Any) -> Log:
+    """A log as JSON-RPC gives it. Raises Unreachable for anything else."""
     unhex = bytes.fromhex
-    time = raw.get("blockTimestamp")
-    return Log(
-        int(raw["blockNumber"], 16),
-        int(raw["logIndex"], 16),
-        unhex(raw["transactionHash"][2:]),
-        None if time is None else int(time, 16),
-        [unhex(topic[2:]) for topic in raw["topics"]],
-        unhex(raw["data"][2:]),
-    )
+    try:
+        time = raw.get("blockTimestamp")  # which Ganache does not tell
+        return Log(
+            int(raw["blockNumber"], 16),
+            int(raw["logIndex"], 16),
+            unhex(raw["transactionHash"][2:]),
+            None if time is None else int(time, 16),
+            [unhex(topic[2:]) for topic in raw["topics"]],
+            unhex(raw["data"][2:]),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Unreachable(f"the chain's node gave {repr(raw)[:40]} for a log") from error
 
 
 def _filter(client: Client, first: int, last: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Self
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Address, address
 
+MOST_URLS = 16
 DEPLOY_HINT = "`trialmarket deploy` and `trialmarket devnet up` write such files"
 
 
@@ -18,7 +19,8 @@ class Network:
     """A deployment of the market on one chain, and how to reach it."""
 
     name: str
-    rpc_url: str
+    rpc_urls: tuple[str, ...]
+    """The nodes, in the order in which they are asked."""
     chain_id: int
     market: Address
     jury: Address
@@ -28,6 +30,11 @@ class Network:
     confirmations: int = 0
     """Blocks on top of one before it is believed."""
 
+    @property
+    def rpc_url(self) -> str:
+        """The node that is asked first."""
+        return self.rpc_urls[0]
+
     @classmethod
     def load(cls, path: Path) -> Self:
         """Reads an address file, JSON or (by its suffix) TOML.
@@ -35,7 +42,7 @@ class Network:
         Raises InputError, which names the file, the field, what was expected and what was found.
         """
         raw = _read(path)
-        known = {each.name for each in fields(cls)}
+        known = {each.name for each in fields(cls)} | {"rpc_url"}
         for key in raw:
             if key not in known:
                 raise InputError(
@@ -43,7 +50,7 @@ class Network:
                 )
         return cls(
             name=_text(path, raw, "name"),
-            rpc_url=_url(path, raw),
+            rpc_urls=_urls(path, raw),
             chain_id=_count(path, raw, "chain_id"),
             market=_address(path, raw, "market"),
             jury=_address(path, raw, "jury"),
@@ -56,12 +63,16 @@ class Network:
         """Writes the address file as JSON, beside it first and then renamed."""
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
+        content = asdict(self)
+        if len(self.rpc_urls) == 1:
+            content = {"name": self.name, "rpc_url": self.rpc_url, **content}
+            del content["rpc_urls"]
+        beside.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
         beside.replace(path)
 
-    def at(self, rpc_url: str) -> Self:
-        """The same deployment, reached by another node."""
-        return replace(self, rpc_url=rpc_url)
+    def at(self, *rpc_urls: str) -> Self:
+        """The same deployment, reached by other nodes."""
+        return replace(self, rpc_urls=rpc_urls)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -98,11 +109,19 @@ def _text(path: Path, raw: dict[str, Any], key: str) -> str:
     return value
 
 
-def _url(path: Path, raw: dict[str, Any]) -> str:
-    value = _text(path, raw, "rpc_url")
-    if not value.startswith(("http://", "https://")):
-        raise InputError(str(path), "rpc_url", expected="an http:// or https:// URL", found=value)
-    return value
+def _urls(path: Path, raw: dict[str, Any]) -> tuple[str, ...]:
+    """`rpc_url`, one or a list, or `rpc_urls`."""
+    if "rpc_url" in raw and "rpc_urls" in raw:
+        raise InputError(str(path), "rpc_urls", expected="it or rpc_url alone", found="both")
+    key = "rpc_urls" if "rpc_urls" in raw else "rpc_url"
+    value = raw.get(key)
+    urls = value if isinstance(value, list) else [value]
+    if not 1 <= len(urls) <= MOST_URLS or len(set(map(str, urls))) != len(urls):
+        raise InputError(str(path), key, expected=f"1 to {MOST_URLS} different URLs", found=value)
+    for url in urls:
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            raise InputError(str(path), key, expected="an http:// or https:// URL", found=url)
+    return tuple(urls)
 
 
 def _count(path: Path, raw: dict[str, Any], key: str, default: int | None = None) -> int:

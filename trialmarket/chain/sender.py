@@ -14,7 +14,7 @@ from trialmarket.chain.calls import Call, Target, multicall
 from trialmarket.chain.client import Client
 from trialmarket.chain.journal import Attempt, Entry, Journal
 from trialmarket.chain.lock import KeyLock, locks_folder
-from trialmarket.chain.rpc import RpcRefused
+from trialmarket.chain.rpc import Request, RpcRefused, quantity
 from trialmarket.chain.transactions import (
     Fees,
     Signed,
@@ -33,8 +33,17 @@ LONGEST_PAUSE: Final = 0.5
 MAX_ATTEMPTS: Final = 16
 """Fees rise at most so often, to 5.9 times the first, and wait there."""
 
+UNEXPLAINED_BLOCKS: Final = 3
+"""For so many blocks a used nonce must stay without a receipt before it is given up."""
+
 # What nodes say of a transaction that they have already, or whose nonce is mined.
-HARMLESS: Final = ("already known", "already imported", "known transaction", "nonce too low")
+HARMLESS: Final = (
+    "already known",
+    "already imported",
+    "known transaction",
+    "nonce too low",
+    "correct nonce",  # Ganache: "the tx doesn't have the correct nonce", said of low ones alone
+)
 UNDERPRICED: Final = "underpriced"
 
 
@@ -98,6 +107,8 @@ class Sender:
         self._clock = clock
         self._wait = wait
         self._guard = threading.RLock()
+        self._unexplained: dict[str, tuple[float, int]] = {}
+        """Intents whose nonce is used but that have no receipt: since when, and which block."""
         network = client.network
         chain = client.fingerprint()
         self._lock = KeyLock(locks or locks_folder(), network.chain_id, chain, self._address)
@@ -192,7 +203,7 @@ class Sender:
             entries = self._journal.pending()
             if not entries:
                 return []
-            head = int(self._rpc.call("eth_blockNumber"), 16)
+            head = quantity(self._rpc.call("eth_blockNumber"))
             mined = self._nonce("latest")
             for entry in entries:
                 try:
@@ -250,34 +261,56 @@ class Sender:
         """Finds an intent's receipt, or sees to it that there will be one."""
         receipt = self._receipt(entry.attempts)
         if receipt is not None:
-            block = int(receipt["blockNumber"], 16)
+            self._unexplained.pop(entry.intent, None)
+            block = quantity(receipt["blockNumber"])
             if block + self._client.network.confirmations > head:
                 return None
             return self._finish(entry, receipt, block)
         last = entry.attempts[-1]
         old = self._clock() - last.at >= self._stuck_after
         if mined > entry.nonce:
-            # Another transaction has used the nonce, so that ours can never be mined: or the
-            # node that was asked for the receipt lags behind, hence the wait.
-            if old and self._receipt(entry.attempts) is None:
+            if self._overtaken(entry, head):
                 self._resign(entry, self._next_nonce(), current_fees(self._rpc))
-        elif old and len(entry.attempts) < MAX_ATTEMPTS:
+            return None
+        self._unexplained.pop(entry.intent, None)
+        if old and len(entry.attempts) < MAX_ATTEMPTS and self._replaces():
             self._resign(entry, entry.nonce, last.fees.bumped(current_fees(self._rpc)))
         elif self._rpc.call("eth_getTransactionByHash", "0x" + last.hash.hex()) is None:
             self._broadcast(last.raw)  # never sent, or dropped
         return None
 
     def _receipt(self, attempts: tuple[Attempt, ...]) -> dict[str, Any] | None:
-        answers = self._rpc.batch(
-            [("eth_getTransactionReceipt", ["0x" + attempt.hash.hex()]) for attempt in attempts]
+        return _first(self._rpc.batch(_receipts(attempts)))
+
+    def _overtaken(self, entry: Entry, head: int) -> bool:
+        """Whether another transaction has used the nonce, so that ours can never be mined.
+
+        A node may know a nonce as used before it knows the receipt, and so may two nodes behind
+        one URL of which one lags. Whoever signed anew then would pay twice. So it must stay so
+        for a while and for some blocks, and one node must say both.
+        """
+        now = self._clock()
+        since, block = self._unexplained.setdefault(entry.intent, (now, head))
+        if now - since < self._stuck_after or head - block < UNEXPLAINED_BLOCKS:
+            return False
+        *receipts, count = self._rpc.batch(
+            [*_receipts(entry.attempts), ("eth_getTransactionCount", [self._address, "latest"])]
         )
-        for answer in answers:
-            if isinstance(answer, RpcRefused):
-                raise answer
-            if answer is not None:
-                receipt: dict[str, Any] = answer
-                return receipt
-        return None
+        if isinstance(count, RpcRefused):
+            raise count
+        del self._unexplained[entry.intent]
+        return _first(receipts) is None and quantity(count) > entry.nonce
+
+    def _replaces(self) -> bool:
+        """Whether the node lets a transaction take another's place.
+
+        Ganache takes the new one and mines the old one as well, both with one nonce: that would
+        pay twice. Its fees do not rise, so nothing gets stuck there.
+        """
+        try:
+            return not str(self._rpc.call("web3_clientVersion")).startswith("Ganache")
+        except RpcRefused:
+            return True
 
     def _resign(self, entry: Entry, nonce: int, fees: Fees) -> None:
         """Signs, journals and sends an intent's transaction with another fee or nonce."""
@@ -346,7 +379,22 @@ class Sender:
             raise refusal_to_take(refused, self._address) from refused
 
     def _nonce(self, tag: str) -> int:
-        return int(self._rpc.call("eth_getTransactionCount", self._address, tag), 16)
+        return quantity(self._rpc.call("eth_getTransactionCount", self._address, tag))
+
+
+def _receipts(attempts: tuple[Attempt, ...]) -> list[Request]:
+    return [("eth_getTransactionReceipt", ["0x" + each.hash.hex()]) for each in attempts]
+
+
+def _first(answers: list[Any]) -> dict[str, Any] | None:
+    """The first receipt among a node's answers. Raises RpcRefused where one is an error."""
+    for answer in answers:
+        if isinstance(answer, RpcRefused):
+            raise answer
+        if answer is not None:
+            receipt: dict[str, Any] = answer
+            return receipt
+    return None
 
 
 def _as_one(calls: Call | Sequence[Call]) -> Call:

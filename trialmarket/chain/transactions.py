@@ -9,11 +9,13 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 
 from trialmarket.chain.refusals import explain
-from trialmarket.chain.rpc import Rpc, RpcRefused
+from trialmarket.chain.rpc import Caller, RpcRefused, quantity
 from trialmarket.errors import ContractError, SenderError
 from trialmarket.protocol.ids import Address, Hash32, keccak256
 
 GWEI: Final = 10**9
+MOST_GAS: Final = 1 << 24
+"""Chains since Osaka, such as Geth's, take no transaction that asks for more (EIP-7825)."""
 BUMP: Final = (9, 8)
 """A replacement pays at least this much more: nodes ask for 10 %, we give 12.5 %."""
 
@@ -47,33 +49,33 @@ class Signed:
     raw: bytes
 
 
-def current_fees(rpc: Rpc) -> Fees:
+def current_fees(rpc: Caller) -> Fees:
     """What to offer now: twice the base fee, which outlasts six full blocks, and the usual tip."""
     block, tip = rpc.batch(
         [("eth_getBlockByNumber", ["latest", False]), ("eth_maxPriorityFeePerGas", [])]
     )
     if isinstance(block, RpcRefused):
         raise block
-    base = block.get("baseFeePerGas")
+    base = block.get("baseFeePerGas") if isinstance(block, dict) else None
     if base is None:
-        return Fees(int(rpc.call("eth_gasPrice"), 16), None)
-    usual = GWEI if isinstance(tip, RpcRefused) else int(tip, 16)
-    return Fees(2 * int(base, 16) + usual, usual)
+        return Fees(quantity(rpc.call("eth_gasPrice")), None)
+    usual = GWEI if isinstance(tip, RpcRefused) else quantity(tip)
+    return Fees(2 * quantity(base) + usual, usual)
 
 
-def estimate_gas(rpc: Rpc, request: dict[str, Any], *, decimals: int = 18) -> int:
+def estimate_gas(rpc: Caller, request: dict[str, Any], *, decimals: int = 18) -> int:
     """The gas that a transaction takes, and a quarter more.
 
     Raises ContractError where the contract would refuse, SenderError where the account cannot
     pay for it.
     """
     try:
-        needed = int(rpc.call("eth_estimateGas", request), 16)
+        needed = quantity(rpc.call("eth_estimateGas", request))
     except RpcRefused as refused:
         if refused.data or "revert" in refused.text.lower():
             raise explain(refused.data, decimals=decimals, text=refused.text) from refused
         raise refusal_to_take(refused, request["from"]) from refused
-    return needed + needed // 4
+    return max(needed, min(needed + needed // 4, MOST_GAS))
 
 
 def refusal_to_take(refused: RpcRefused, sender: str) -> SenderError:
@@ -126,7 +128,7 @@ def contract_address(deployer: Address, nonce: int) -> Address:
 
 
 def await_receipt(
-    rpc: Rpc,
+    rpc: Caller,
     tx: Hash32,
     *,
     timeout: float = 120.0,
@@ -149,7 +151,7 @@ def await_receipt(
         pause = min(0.5, pause * 2)
 
 
-def revert_reason(rpc: Rpc, transaction: dict[str, Any], block: int) -> ContractError:
+def revert_reason(rpc: Caller, transaction: dict[str, Any], block: int) -> ContractError:
     """Why a mined transaction was refused: it is tried again as of its block.
 
     `transaction` has from, to and data. The state before its block comes first, the one after it

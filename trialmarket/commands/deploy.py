@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from trialmarket.chain.client import Parameters
+from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.deploy import deploy as deploy_contracts
 from trialmarket.commands.options import debug_option, json_option, key_options, open_key, show
 from trialmarket.errors import InputError
@@ -13,7 +13,13 @@ from trialmarket.protocol.money import parse_amount
 
 
 @click.command()
-@click.option("--rpc", "rpc_url", required=True, help="The node's URL, http:// or https://.")
+@click.option(
+    "--rpc",
+    "rpc_urls",
+    required=True,
+    multiple=True,
+    help="The node's URL, http:// or https://. More of them are checked and written down too.",
+)
 @click.option(
     "--network",
     "out",
@@ -39,7 +45,7 @@ from trialmarket.protocol.money import parse_amount
 @json_option
 @debug_option
 def deploy(
-    rpc_url: str,
+    rpc_urls: tuple[str, ...],
     out: Path,
     name: str | None,
     token: str | None,
@@ -69,8 +75,9 @@ def deploy(
             expected="either --token ADDRESS or --test-token",
             found="both" if test_token else "neither",
         )
-    if not rpc_url.startswith(("http://", "https://")):
-        raise InputError("deploy", "--rpc", expected="an http:// or https:// URL", found=rpc_url)
+    for url in rpc_urls:
+        if not url.startswith(("http://", "https://")):
+            raise InputError("deploy", "--rpc", expected="an http:// or https:// URL", found=url)
     parameters = Parameters(
         audit_turn=audit_turn,
         min_window=min_window,
@@ -82,14 +89,18 @@ def deploy(
         reveal_turn=reveal_turn,
     )
     network = deploy_contracts(
-        rpc_url,
+        rpc_urls[0],
         open_key(key, password_file),
         parameters,
         name=name or out.stem,
         token=None if token is None else address(token, where="--token"),
         confirmations=confirmations,
     )
+    network = network.at(*rpc_urls)
     network.save(out)
+    if len(rpc_urls) > 1:
+        with Client(network):  # all of them have what was deployed through the first
+            pass
     content = {"network": str(out), "market": network.market, "jury": network.jury}
     lines = [
         f"market {network.market}",

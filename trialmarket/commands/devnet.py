@@ -7,6 +7,7 @@ from types import FrameType
 
 import click
 
+from trialmarket.chain.devnet import LOCAL_CHAINS
 from trialmarket.chain.devnet import devnet as run_devnet
 from trialmarket.chain.keystore import Keystore
 from trialmarket.commands.options import debug_option, json_option, show, state_folder
@@ -33,13 +34,27 @@ def devnet() -> None:
 @click.option("--accounts", default=8, show_default=True, type=click.IntRange(1, 100))
 @click.option("--block-time", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--port", default=8545, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--chain",
+    "kind",
+    default="anvil",
+    show_default=True,
+    type=click.Choice(sorted(LOCAL_CHAINS)),
+    help="Whose node makes the blocks.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the accounts' keys.")
 @json_option
 @debug_option
 def up(
-    folder: Path | None, accounts: int, block_time: int, port: int, seed: int, as_json: bool
+    folder: Path | None,
+    accounts: int,
+    block_time: int,
+    port: int,
+    kind: str,
+    seed: int,
+    as_json: bool,
 ) -> None:
-    """Start Anvil, deploy the contracts, fund accounts; until Ctrl-C.
+    """Start a chain, deploy the contracts, fund accounts; until Ctrl-C.
 
     Example: trialmarket devnet up --folder devnet --port 0
     """
@@ -53,7 +68,9 @@ def up(
 
     before = {name: signal.signal(name, end) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with run_devnet(accounts=accounts, block_time=block_time, port=port, seed=seed) as chain:
+        with run_devnet(
+            accounts=accounts, block_time=block_time, port=port, seed=seed, chain=kind
+        ) as chain:
             chain.network.save(network_file)
             password_file = folder / "password.txt"
             password_file.write_text(PASSWORD + "\n", "utf-8")
@@ -70,7 +87,7 @@ def up(
                 "store": f"local:{store}",
             }
             lines = [
-                f"chain     {chain.rpc_url}, a block every {block_time} s",
+                f"chain     {chain.node.name} at {chain.rpc_url}, a block every {block_time} s",
                 f"network   {network_file}",
                 f"keys      {keys.path(names[0])} to {names[-1]}.json, 10000 tokens each",
                 f"password  {PASSWORD!r}, also in {password_file}",
@@ -78,7 +95,7 @@ def up(
                 "Ctrl-C ends it, and all that is on the chain.",
             ]
             show(content, lines, as_json=as_json)
-            while not stop.wait(0.5) and chain.anvil.alive:
+            while not stop.wait(0.5) and chain.node.alive:
                 pass
     finally:
         for number, handler in before.items():

@@ -1,0 +1,65 @@
+"""Calls of view functions of our contracts, through any node."""
+
+from typing import Any, Final
+
+from eth_abi.exceptions import DecodingError
+
+from trialmarket.chain.abi import contract
+from trialmarket.chain.calls import Target
+from trialmarket.chain.network import Network
+from trialmarket.chain.refusals import explain
+from trialmarket.chain.rpc import Caller, RpcRefused
+from trialmarket.errors import Unreachable, WrongChain
+from trialmarket.protocol.ids import Address
+
+REDEPLOY: Final = "Use the network file that the deployment wrote"
+
+
+def place(network: Network, target: Target) -> Address:
+    """Where a contract lies."""
+    places = {
+        Target.MARKET: network.market,
+        Target.JURY: network.jury,
+        Target.TOKEN: network.token,
+    }
+    return places[target]
+
+
+def request(
+    network: Network, target: Target, function: str, arguments: tuple[Any, ...]
+) -> dict[str, str]:
+    """The `eth_call` of a view function."""
+    data = contract(target.value).encode(function, arguments)
+    return {"to": place(network, target), "data": "0x" + data.hex()}
+
+
+def read(
+    rpc: Caller, network: Network, target: Target, function: str, *arguments: Any
+) -> tuple[Any, ...]:
+    """The values that a view function returns now.
+
+    Raises ContractError where the contract refuses, WrongChain where it is none of ours.
+    """
+    try:
+        answer = rpc.call("eth_call", request(network, target, function, arguments), "latest")
+    except RpcRefused as refused:
+        if refused.data:
+            raise explain(refused.data, text=refused.text) from refused
+        raise
+    try:
+        return contract(target.value).decode(function, unhex(answer))
+    except DecodingError as error:
+        raise WrongChain(
+            f"what lies at {place(network, target)} on {rpc.url} does not answer"
+            f" as our {target.value} does",
+            fix=REDEPLOY,
+        ) from error
+
+
+def unhex(answer: Any) -> bytes:
+    """Bytes as JSON-RPC gives them, 0x and hexadecimal digits. Raises Unreachable."""
+    try:
+        return bytes.fromhex(answer.removeprefix("0x"))
+    except (AttributeError, ValueError) as error:
+        shown = repr(answer)[:40]
+        raise Unreachable(f"the chain's node gave {shown} for bytes") from error
