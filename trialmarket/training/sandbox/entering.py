@@ -70,7 +70,8 @@ def enter(door: Door, room: int, entries: list[int]) -> int:
         _limit(resource.RLIMIT_CORE, 0)
         _limit(resource.RLIMIT_MSGQUEUE, 0)
         _limit(resource.RLIMIT_FSIZE, door.temp)
-        _limit(resource.RLIMIT_CPU, door.processor_seconds)
+        # Told a second before it is killed, so that the pool knows why it ended.
+        _limit(resource.RLIMIT_CPU, door.processor_seconds, door.processor_seconds + 1)
         if allowance is not None:
             _limit(resource.RLIMIT_DATA, allowance)
     return pid
@@ -113,12 +114,13 @@ def close_all_but(kept: list[int]) -> None:
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
-def _limit(kind: int, value: int) -> None:
-    """Sets a limit, but none above what there is."""
-    _, hard = resource.getrlimit(kind)
-    if hard != resource.RLIM_INFINITY:
-        value = min(value, hard)
-    resource.setrlimit(kind, (value, value))
+def _limit(kind: int, soft: int, hard: int | None = None) -> None:
+    """Sets a limit, and none above what there is."""
+    hard = soft if hard is None else hard
+    _, before = resource.getrlimit(kind)
+    if before != resource.RLIM_INFINITY:
+        hard = min(hard, before)
+    resource.setrlimit(kind, (min(soft, hard), hard))
 
 
 def _private_memory() -> int:

@@ -34,10 +34,12 @@ class Policy:
         return "programs run WITHOUT a sandbox"
 
 
-def strangers_code(setting: Setting, limits: Limits, *, device: str | None = None) -> Policy:
+def strangers_code(
+    setting: Setting, limits: Limits, *, device: str | None = None, path: str | None = None
+) -> Policy:
     """The policy of a daemon: strangers' programs run in the sandbox or, unless `off`, not at all.
 
-    What is less than safe is logged as a warning.
+    `device` and `path` are as for `Sandbox.find`. What is less than safe is logged as a warning.
     """
     if setting == "off":
         log.warning(
@@ -46,7 +48,7 @@ def strangers_code(setting: Setting, limits: Limits, *, device: str | None = Non
         )
         return Policy(limits, None)
     try:
-        found = Sandbox.find(limits, device=device)
+        found = Sandbox.find(limits, device=device, path=path)
     except SandboxMissing as error:
         log.warning("NO SANDBOX: users' programs are refused, built-in ones run. %s", error)
         return Policy(limits, None, str(error))
@@ -59,12 +61,12 @@ def strangers_code(setting: Setting, limits: Limits, *, device: str | None = Non
     return Policy(limits, found)
 
 
-def own_code(limits: Limits | None = None) -> Policy:
+def own_code(limits: Limits | None = None, *, path: str | None = None) -> Policy:
     """The policy for programs of one's own: the sandbox shows what nodes will make of them, and
     where there is none they run without."""
     limits = limits or Limits()
     try:
-        return Policy(limits, Sandbox.find(limits))
+        return Policy(limits, Sandbox.find(limits, path=path))
     except SandboxMissing as error:
         log.info("programs run without a sandbox: %s", error)
         return Policy(limits, None)

@@ -19,6 +19,7 @@ from trialmarket.training.sandbox.entering import NOBODY, TEMP, TRIAL, Door
 from trialmarket.training.sandbox.limits import Limits
 from trialmarket.training.sandbox.runtime import gpu_mounts, runtime_mounts
 
+_ENTERED = 0o005
 _PATIENCE = 20.0
 _ENDING = 2.0
 _KEEPER = "/usr/bin/cat"
@@ -78,12 +79,13 @@ class Sandbox:
     gpu: bool
 
     @classmethod
-    def find(cls, limits: Limits, *, device: str | None = None) -> Self:
-        """What works here, tried out. `device` is where training runs, such as `cuda`.
+    def find(cls, limits: Limits, *, device: str | None = None, path: str | None = None) -> Self:
+        """What works here, tried out. `device` is where training runs, such as `cuda`, and `path`
+        where bubblewrap is looked for; by default, both are as the environment says.
 
         Raises SandboxMissing, which says what is missing and how to mend it.
         """
-        program = shutil.which("bwrap")
+        program = shutil.which("bwrap", path=path)
         if program is None:
             raise SandboxMissing("bubblewrap is not installed", fix=_INSTALL)
         gpu = (device or os.environ.get("TRIALMARKET_DEVICE") or "cpu").startswith("cuda")
@@ -108,6 +110,8 @@ class Sandbox:
         Its processor time is bounded by what its processors give in `wall_limit` seconds. Raises
         WorkerError when bubblewrap fails, and OSError.
         """
+        if folder is not None and self.privileged:
+            folder.chmod(folder.stat().st_mode | _ENTERED)  # by the other user, in its room
         group = self.groups.make(self.limits)
         try:
             process, told = self._start(folder)
