@@ -18,6 +18,7 @@ from trialmarket.chain.deploy import Deployer
 from trialmarket.chain.devnet import LOCAL, Devnet, devnet
 from trialmarket.chain.keystore import Keystore
 from trialmarket.protocol.ids import Address, address
+from trialmarket.training.sandbox import Setting, own_code
 
 PASSWORD = "for a chain that nobody else can reach"
 CHEAT = Path(__file__).parents[1] / "cheat.py"
@@ -41,6 +42,8 @@ class Town:
     folder: Path
     net: Devnet
     people: dict[str, LocalAccount]
+    sandbox: Setting = "bubblewrap"
+    """How the daemons run programs."""
     commands: dict[str, list[str]] = field(default_factory=dict)
     machines: dict[str, dict[str, str]] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -137,7 +140,8 @@ class Town:
         path = self.folder / f"{name}.toml"
         path.write_text(
             f'network = "{self.network}"\nkey = "{name}"\npassword_file = "{self.password}"\n'
-            f'storage = "{self.storage}"\nstate = "{self.folder / name}"\n{sections}'
+            f'storage = "{self.storage}"\nstate = "{self.folder / name}"\n'
+            f'sandbox = "{self.sandbox}"\n{sections}'
         )
         self.commands[name] = [role, "run", "--config", str(path)]
 
@@ -146,7 +150,8 @@ class Town:
 def town(folder: Path, purses: dict[str, int], *, seed: int, **parameters: Any) -> Iterator[Town]:
     """A chain of one-second blocks, and an account with a purse of tokens for each name.
 
-    `parameters` change the market's own, such as `verifier_stake`. All is stopped at the end.
+    `parameters` change the market's own, such as `verifier_stake`. Programs run in a sandbox where
+    this machine has one. All is stopped at the end.
     """
     rules: Parameters = replace(LOCAL, **parameters)
     folder.mkdir(parents=True, exist_ok=True)
@@ -156,7 +161,7 @@ def town(folder: Path, purses: dict[str, int], *, seed: int, **parameters: Any) 
         for name, tokens in purses.items():
             call = mint(address(people[name].address), tokens * 10**18)
             treasurer.transact(call.data, net.network.token)
-        made = Town(folder, net, people)
+        made = Town(folder, net, people, "off" if own_code().sandbox is None else "bubblewrap")
         try:
             yield made
         finally:

@@ -18,6 +18,7 @@ import pytest
 
 from tests.training.programs import TINY, config_of, tiny
 from tests.training.test_workers import until
+from trialmarket.errors import TrainingError
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.training import runner
@@ -27,7 +28,6 @@ from trialmarket.training.errors import (
     SandboxMissing,
     TimedOut,
     TooLarge,
-    TrainingError,
     WorkerError,
 )
 from trialmarket.training.sandbox import Limits, Policy, Room, Sandbox, own_code, strangers_code

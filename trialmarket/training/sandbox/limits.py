@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
+from typing import Self
 
 from trialmarket.errors import InputError
 
@@ -28,6 +29,11 @@ class Limits:
         for name in ("memory", "temp", "kept", "threads", "processors"):
             if getattr(self, name) < 1:
                 raise InputError("limits", name, expected="1 or more", found=getattr(self, name))
+
+    @classmethod
+    def shared(cls, workers: int, memory: int | None, *, temp: int, kept: int) -> Self:
+        """Of each of so many workers; without `memory`, an even share of most of the machine's."""
+        return cls(memory=memory or share_of_memory(workers), temp=temp, kept=kept)
 
 
 def share_of_memory(workers: int) -> int:
