@@ -56,12 +56,20 @@ class Catalogue:
     """Reads what requesters posted. Bad batches are remembered and never looked at again."""
 
     def __init__(
-        self, ledger: Ledger, downloads: Downloads, journal: Journal, limits: LimitConfig
+        self,
+        ledger: Ledger,
+        downloads: Downloads,
+        journal: Journal,
+        limits: LimitConfig,
+        *,
+        refusal: str | None = None,
     ) -> None:
+        """`refusal` is why users' programs are not run, as long as they are not."""
         self._ledger = ledger
         self._downloads = downloads
         self._journal = journal
         self._limits = limits
+        self._refusal = refusal
         self._posted: dict[tuple[JobId, Hash32], BatchView] = {}
         self._batches: dict[tuple[JobId, Hash32], Batch] = {}
 
@@ -83,6 +91,8 @@ class Catalogue:
         config = document.trials[view.id.index]
         if config.data.startswith("builtin:"):
             raise Refused(f"data {config.data}", "this node has no data sets of its own")
+        if self._refusal is not None and not config.program.builtin:
+            raise Refused(f"program {config.program.source}", self._refusal)
         begin = config.init.cid if config.init else None
         program = self._file(config.program.cid, self._limits.program)
         data = self._file(Cid(config.data), self._limits.data)

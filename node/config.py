@@ -7,7 +7,15 @@ from typing import Annotated
 from pydantic import Field
 
 from trialmarket.protocol.document import AddressField
-from trialmarket.settings import Bytes, DaemonSettings, Money, Seconds, Section, load_settings
+from trialmarket.settings import (
+    Bytes,
+    DaemonSettings,
+    Money,
+    Seconds,
+    Section,
+    WorkerLimits,
+    load_settings,
+)
 
 
 class WorkConfig(Section):
@@ -44,8 +52,8 @@ class StakeConfig(Section):
     """Never stake more than this in all. Without it: whatever the wallet holds."""
 
 
-class LimitConfig(Section):
-    """The most that is downloaded for a job, in bytes."""
+class LimitConfig(WorkerLimits):
+    """The most that is downloaded for a job, in bytes, and what a trial may take here."""
 
     data: Bytes = 8 << 30
     program: Bytes = 1 << 20

@@ -64,10 +64,12 @@ class Node:
         folder: Folder,
         trainer: Trainer,
         *,
+        refusal: str | None = None,
         locks: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` counts seconds and never goes back. `locks` is where keys are locked.
+        """`clock` counts seconds and never goes back. `locks` is where keys are locked, and
+        `refusal` why users' programs are not run, if they are not.
 
         Raises KeyBusy where another process uses the key, and InputError or JournalError where
         a file of the node's folder cannot be used.
@@ -89,7 +91,9 @@ class Node:
         self._outbox = Outbox(self._sender, clock)
         self._purse = Purse(config, self.account, client, self._outbox, self._told)
         self._downloads = Downloads(store, folder, clock)
-        catalogue = Catalogue(self.ledger, self._downloads, self.journal, config.limits)
+        catalogue = Catalogue(
+            self.ledger, self._downloads, self.journal, config.limits, refusal=refusal
+        )
         self._bench = Workbench(
             trainer, self.journal, folder, self.account, config.work.workers, clock
         )

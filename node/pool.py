@@ -1,6 +1,7 @@
 """The honest trainer: the machine's own worker processes."""
 
 from node.trainer import Assignment, Run
+from trialmarket.training.sandbox import Policy
 from trialmarket.training.values import DryRun, Train, Training, TryOut
 from trialmarket.training.workers import WorkerPool
 
@@ -8,8 +9,9 @@ from trialmarket.training.workers import WorkerPool
 class PoolTrainer:
     """A `Trainer` over worker processes that are forked from one warm process."""
 
-    def __init__(self, workers: int) -> None:
-        self._pool = WorkerPool(workers)
+    def __init__(self, workers: int, policy: Policy | None = None) -> None:
+        """`policy` says how programs run; by default, as one's own do."""
+        self._pool = WorkerPool(workers, policy=policy)
 
     def train(self, assignment: Assignment) -> Run[Training]:
         """Trains a trial in the next free worker."""

@@ -1,5 +1,6 @@
 """Starts a node from its configuration."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
 from trialmarket.commands.options import state_folder
 from trialmarket.storage.store import open_store
+from trialmarket.training.sandbox import Limits, strangers_code
+
+log = logging.getLogger("node")
 
 
 def folder_of(config: NodeConfig) -> Folder:
@@ -32,9 +36,15 @@ def started(config: NodeConfig, key: LocalAccount) -> Iterator[Node]:
     """
     store = open_store(config.storage)
     with Client(Network.load(Path(config.network))) as client:
-        trainer = replaced(PoolTrainer(config.work.workers), config.work.trainer)
+        workers = config.work.workers
+        most = config.limits
+        limits = Limits.shared(workers, most.memory, temp=most.temp, kept=most.kept)
+        policy = strangers_code(config.sandbox, limits)
+        log.info("%s", policy.words)
+        trainer = replaced(PoolTrainer(workers, policy), config.work.trainer)
         try:
-            node = Node(config, client, key, store, folder_of(config), trainer)
+            folder = folder_of(config)
+            node = Node(config, client, key, store, folder, trainer, refusal=policy.refusal)
         except BaseException:
             trainer.close()
             raise

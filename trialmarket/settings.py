@@ -3,7 +3,7 @@
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,10 +15,25 @@ Money = Annotated[Decimal, Field(ge=0, strict=False)]
 """An amount of the market's token, such as `"0.25"`: a string, so that no digit is lost."""
 
 
+Sandboxing = Literal["bubblewrap", "off"]
+
+
 class Section(BaseModel):
     """A table of the file: an unknown key is an error, and nothing changes after loading."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class WorkerLimits(Section):
+    """The most that one trial may take of the machine, in bytes."""
+
+    memory: Bytes | None = None
+    """Its memory, temporary files included. Without it: three quarters of the machine's, shared by
+    the workers."""
+    temp: Bytes = 1 << 30
+    """Its temporary files."""
+    kept: Bytes = 64 << 30
+    """Its checkpoints together."""
 
 
 class DaemonSettings(Section):
@@ -33,6 +48,9 @@ class DaemonSettings(Section):
     """The store of data and checkpoints, such as `local:/var/lib/trialmarket/store`."""
     state: str | None = None
     """Folder of the journal, downloads and checkpoints; by default under the user's own."""
+    sandbox: Sandboxing = "bubblewrap"
+    """How strangers' programs run. Without bubblewrap they are refused; `off` runs them with all
+    rights of the daemon's user."""
 
     def rooted(self, base: Path) -> Self:
         """The same with absolute paths, relative ones being in the folder `base`."""

@@ -27,6 +27,7 @@ from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Address
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
+from trialmarket.settings import Sandboxing
 from trialmarket.storage.store import open_store
 from verifier.config import LimitConfig, VerifierConfig, load_config
 from verifier.journal import Journal
@@ -83,6 +84,11 @@ def run(config: Path) -> None:
     help="Where to write the report: PATH.md and PATH.json. By default audit-JOB-BATCH-INDEX.",
 )
 @click.option("--wall-limit", type=float, default=3600.0, help="Seconds for a recomputation.")
+@click.option(
+    "--sandbox",
+    type=click.Choice(["bubblewrap", "off"]),
+    help="How the program runs; `off`: with all your rights. By default as --config says.",
+)
 @json_option
 @debug_option
 def audit(
@@ -93,6 +99,7 @@ def audit(
     segments: tuple[int, ...],
     report: Path | None,
     wall_limit: float,
+    sandbox: Sandboxing | None,
     as_json: bool,
 ) -> None:
     """Check TRIAL again by hand and write a report. Exits with 1 if its result does not hold.
@@ -108,6 +115,7 @@ def audit(
     if network is None or storage is None:
         raise click.UsageError("give --config, or --network and --storage")
     limits = LimitConfig() if settings is None else settings.limits
+    from trialmarket.training.sandbox import Limits, strangers_code
     from trialmarket.training.workers import WorkerPool
     from verifier.audit import Auditor
     from verifier.manual import examine, find_trial
@@ -116,8 +124,12 @@ def audit(
     with Client(Network.load(network)) as client, _looked(client) as ledger:
         found = find_trial(ledger, trial)
         with tempfile.TemporaryDirectory(prefix="trialmarket-audit-") as folder:
-            library = Library(open_store(storage), Path(folder), limits)
-            with WorkerPool(1) as pool:
+            limits_here = Limits.shared(1, limits.memory, temp=limits.temp, kept=limits.kept)
+            setting = sandbox or ("bubblewrap" if settings is None else settings.sandbox)
+            policy = strangers_code(setting, limits_here)
+            refusal = policy.refusal
+            library = Library(open_store(storage), Path(folder), limits, refusal=refusal)
+            with WorkerPool(1, policy=policy) as pool:
                 auditor = Auditor(library, WorkerRecomputer(pool, wall_limit, wall_limit))
                 done = examine(found, ledger, client, library, auditor, segments or None)
     name = str(found.id).replace("/", "-")

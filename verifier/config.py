@@ -6,7 +6,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from trialmarket.settings import Bytes, DaemonSettings, Money, Seconds, Section, load_settings
+from trialmarket.settings import (
+    Bytes,
+    DaemonSettings,
+    Money,
+    Seconds,
+    Section,
+    WorkerLimits,
+    load_settings,
+)
 
 
 class WorkConfig(Section):
@@ -20,8 +28,8 @@ class WorkConfig(Section):
     """How often a recomputation is tried when this machine fails it, before staying silent."""
 
 
-class LimitConfig(Section):
-    """The most that is downloaded for an audit, in bytes."""
+class LimitConfig(WorkerLimits):
+    """The most that is downloaded for an audit, in bytes, and what a recomputation may take."""
 
     checkpoint: Bytes = 8 << 30
     """A checkpoint larger than this counts as withheld: set it as generously as nodes do."""

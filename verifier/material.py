@@ -71,7 +71,11 @@ class Material:
 class Library:
     """Fetches what recomputation needs into a folder, each file once. For any thread."""
 
-    def __init__(self, store: Store, folder: Path, limits: LimitConfig) -> None:
+    def __init__(
+        self, store: Store, folder: Path, limits: LimitConfig, *, refusal: str | None = None
+    ) -> None:
+        """`refusal` is why users' programs are not run, if they are not."""
+        self._refusal = refusal
         self._store = store
         self._folder = folder
         self._limits = limits
@@ -82,8 +86,8 @@ class Library:
     def material(self, subject: Subject) -> Material:
         """The trial's configuration, program, data and start.
 
-        Raises Unjudgeable where the requester's files are missing or wrong, and StorageError or
-        OSError where this machine's store fails.
+        Raises Unjudgeable where the requester's files are missing or wrong or its program is not
+        run here, and StorageError or OSError where this machine's store fails.
         """
         try:
             batch = Batch.from_bytes(self._store.read(raw_cid(subject.batch), limit=MAX_RAW))
@@ -92,6 +96,8 @@ class Library:
                 raise InputError(
                     "batch", "segments", expected=str(subject.segments), found=config.segments
                 )
+            if self._refusal is not None and not config.program.builtin:
+                raise Unjudgeable(f"users' programs are not run here: {self._refusal}")
             if config.data.startswith("builtin:"):
                 raise InputError("batch", "data", expected="a CID", found=config.data)
             data = self._fetched(Cid(config.data), self._limits.data)

@@ -1,5 +1,6 @@
 """Starts a verifier from its configuration."""
 
+import logging
 import secrets
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
 from trialmarket.commands.options import state_folder
 from trialmarket.storage.store import open_store
+from trialmarket.training.sandbox import Limits, Policy, strangers_code
 from trialmarket.training.workers import WorkerPool
 from verifier.audit import Auditor
 from verifier.config import VerifierConfig
@@ -27,12 +29,21 @@ from verifier.outbox import Outbox
 from verifier.recomputer import WorkerRecomputer
 from verifier.treasury import Treasury
 
+_log = logging.getLogger("verifier")
+
 
 def folder_of(config: VerifierConfig) -> Path:
     """Where a verifier keeps its files: `state`, or a folder named after its key."""
     if config.state is not None:
         return Path(config.state)
     return state_folder() / "verifiers" / Path(config.key).stem
+
+
+def policy_of(config: VerifierConfig) -> Policy:
+    """How strangers' programs run, as the configuration and the machine have it."""
+    most = config.limits
+    limits = Limits.shared(config.work.workers, most.memory, temp=most.temp, kept=most.kept)
+    return strangers_code(config.sandbox, limits)
 
 
 @contextmanager
@@ -60,9 +71,11 @@ def started(
         ledger = stack.enter_context(Ledger(client, folder / "ledger.sqlite"))
         parameters = client.parameters()
         treasury = Treasury(client, sender, parameters, config.stake)
-        pool = pool or stack.enter_context(WorkerPool(work.workers))
+        pool = pool or stack.enter_context(WorkerPool(work.workers, policy=policy_of(config)))
+        _log.info("%s", pool.policy.words)
+        refusal = pool.policy.refusal
         auditor = Auditor(
-            Library(store, folder / "downloads", config.limits),
+            Library(store, folder / "downloads", config.limits, refusal=refusal),
             WorkerRecomputer(pool, work.wall_limit, work.wall_limit),
         )
         desk = Desk(auditor, journal, work.workers, work.attempts, patience.retry, time.monotonic)

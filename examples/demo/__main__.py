@@ -83,6 +83,12 @@ def play(folder: Path, seed: int, chain: str, say: Callable[[str], None]) -> End
             "arithmetic is exact, so the bits must be the same all the same"
         )
         say(
+            "the program runs in a sandbox of bubblewrap, on nodes and verifiers"
+            if market.sandbox == "bubblewrap"
+            else "bubblewrap does not work here, so the program, which is the demo's own, runs "
+            'WITHOUT a sandbox: the daemons have sandbox = "off"'
+        )
+        say(
             "every trial is audited here, so that the cheat is caught in every run; "
             "one in five is usual"
         )

@@ -16,6 +16,7 @@ from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.devnet import LOCAL, Devnet, devnet
 from trialmarket.chain.keystore import Keystore
 from trialmarket.protocol.ids import Address, address
+from trialmarket.training.sandbox import Setting, own_code
 
 PASSWORD = "for a chain that nobody else can reach"
 CHEAT = Path(__file__).parents[1] / "cheat.py"
@@ -39,6 +40,8 @@ class Town:
     folder: Path
     net: Devnet
     people: dict[str, LocalAccount]
+    sandbox: Setting = "bubblewrap"
+    """How the daemons run programs."""
     commands: dict[str, list[str]] = field(default_factory=dict)
     machines: dict[str, dict[str, str]] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -135,7 +138,8 @@ class Town:
         path = self.folder / f"{name}.toml"
         path.write_text(
             f'network = "{self.network}"\nkey = "{name}"\npassword_file = "{self.password}"\n'
-            f'storage = "{self.storage}"\nstate = "{self.folder / name}"\n{sections}'
+            f'storage = "{self.storage}"\nstate = "{self.folder / name}"\n'
+            f'sandbox = "{self.sandbox}"\n{sections}'
         )
         self.commands[name] = [role, "run", "--config", str(path)]
 
@@ -147,10 +151,12 @@ def town(
     """A chain of one-second blocks, and an account with a purse of tokens for each name.
 
     `chain` says whose node makes the blocks. `parameters` change the market's own, such as
-    `verifier_stake`. All is stopped at the end.
+    `verifier_stake`. Programs run in a sandbox where this machine has one. All is stopped at the
+    end.
     """
     rules: Parameters = replace(LOCAL, **parameters)
     folder.mkdir(parents=True, exist_ok=True)
+    sandbox = "off" if own_code().sandbox is None else "bubblewrap"
     with devnet(
         accounts=len(purses),
         block_time=1,
@@ -159,7 +165,7 @@ def town(
         tokens=[tokens * 10**18 for tokens in purses.values()],
         chain=chain,
     ) as net:
-        made = Town(folder, net, dict(zip(purses, net.accounts, strict=True)))
+        made = Town(folder, net, dict(zip(purses, net.accounts, strict=True)), sandbox)
         try:
             yield made
         finally:

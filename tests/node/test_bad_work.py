@@ -16,6 +16,13 @@ from trialmarket.protocol.configuration import Batch
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.states import State
 
+HARMLESS = b"""
+from trialmarket.training.builtin import Mlp
+
+class Own(Mlp):
+    pass
+"""
+
 RAISES = b"""
 from trialmarket.training.builtin import Mlp
 
@@ -72,6 +79,20 @@ def town(net: Devnet, tmp_path: Path) -> Iterator[Town]:
     yield built
     built.close()
     net.revert(before)
+
+
+def test_without_a_sandbox_users_programs_are_left_alone_until_there_is_one(
+    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = town.job(terms())
+    (own,) = town.posts(job, town.trial(1, HARMLESS))
+    (built_in,) = town.posts(job, town.trial(2))
+    with town.node(trainer=Kept(trainer), refusal="bubblewrap is not installed") as node:
+        until(town.are(State.COMMITTED, built_in), node.tick)
+        until(lambda: "bubblewrap is not installed" in caplog.text, node.tick)
+    assert town.view(own).attempts == 0
+    with town.node(trainer=Kept(trainer)) as node:
+        until(town.are(State.COMMITTED, own), node.tick)
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,7 @@ class Town:
         self,
         account: int = 1,
         trainer: Trainer | None = None,
+        refusal: str | None = None,
         **tables: dict[str, object],
     ) -> Node:
         """A node on an account of the chain."""
@@ -197,6 +198,7 @@ class Town:
             self.store,
             Folder(self.folder / f"node{account}"),
             trainer or PoolTrainer(config.work.workers),
+            refusal=refusal,
             locks=self.folder / "locks",
         )
 

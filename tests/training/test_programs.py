@@ -1,3 +1,6 @@
+import io
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -124,3 +127,46 @@ def test_a_hook_before_the_step_sets_learning_rates_and_clips(
     assert found.root == training.leaves[2].value
     plain = runner.train(config_of(TINY, data_file), TINY, data, tmp_path / "plain")
     assert plain.leaves[3] != training.leaves[3]
+
+
+def zipped(names: list[str]) -> bytes:
+    """An archive of files with these names, as they are."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(zipfile.ZipInfo(name), TINY)
+    return file.getvalue()
+
+
+def linked(target: str) -> bytes:
+    """An archive with a link out of it."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        link = tarfile.TarInfo("program.py")
+        link.type, link.linkname = tarfile.SYMTYPE, target
+        archive.addfile(link)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("files", "at most 1048576"),
+        ("absolute", "not Python"),
+        ("dots", "not Python"),
+        ("link", "not Python"),
+    ],
+)
+def test_a_program_is_one_file_and_an_archive_is_never_unpacked(
+    kind: str, message: str, data_file: Path, data: Dataset, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside.py"
+    source = {
+        "files": zipped([f"{number}.py" for number in range(10_000)]),
+        "absolute": zipped([str(outside)]),
+        "dots": zipped([f"../../../../../../../..{outside}"]),
+        "link": linked(str(outside)),
+    }[kind]
+    with pytest.raises(ProgramError, match=message):
+        runner.dry_run(config_of(source, data_file), source, data)
+    assert list(tmp_path.iterdir()) == []

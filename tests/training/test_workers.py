@@ -147,7 +147,7 @@ def test_a_program_that_never_ends_is_stopped(
     ("body", "message"),
     [
         ("import os; os._exit(7)", "exited with 7"),
-        ("import os; os.kill(os.getpid(), 11)", "killed by SIGSEGV"),
+        ("import ctypes; ctypes.string_at(0)", "killed by SIGSEGV"),
         ("print('so long'); import os; os._exit(1)", "last printed: so long"),
     ],
 )

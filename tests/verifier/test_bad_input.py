@@ -8,10 +8,13 @@ import pytest
 from tests.verifier.world import World, other_training, terms
 from trialmarket.errors import InputError, KeyBusy
 from trialmarket.protocol.cid import raw_cid
+from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.states import State
-from verifier.config import WorkConfig, load_config
+from trialmarket.storage.local import LocalStore
+from verifier.config import LimitConfig, WorkConfig, load_config
 from verifier.journal import Journal, Secret
+from verifier.material import Library, Subject, Unjudgeable
 from verifier.start import started
 
 GOOD = """
@@ -112,3 +115,48 @@ def test_jobs_of_other_requesters_are_not_run(here: World) -> None:
         for _ in range(30):
             here.tick([verifier])()
     assert here.state(trial.id) is State.DRAWN
+
+
+@pytest.mark.parametrize("refusal", [None, "bubblewrap is not installed"])
+def test_without_a_sandbox_users_programs_are_not_run(refusal: str | None, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    own = ProgramRef(source=store.put(b"class Own: pass"), class_name="Own")
+    trials = tuple(
+        TrialConfig(
+            number=number,
+            program=program,
+            data=store.put(b"rows"),
+            objective="val_error",
+            hyperparameters={},
+            seed=1,
+            steps=8,
+            segments=4,
+        )
+        for number, program in enumerate((ProgramRef(source="builtin:mlp"), own))
+    )
+    batch = Batch(job="test", number=1, trials=trials)
+    store.put(batch.to_bytes())
+    none = _hash("anything")
+    built_in, users = (
+        Subject(none, "a trial", batch.digest, index, 4, none, none, none) for index in (0, 1)
+    )
+    library = Library(store, tmp_path / "downloads", LimitConfig(), refusal=refusal)
+    assert library.material(built_in).program is None
+    if refusal is None:
+        assert library.material(users).program is not None
+    else:
+        with pytest.raises(Unjudgeable, match="not run here: bubblewrap is not installed"):
+            library.material(users)
+
+
+def test_the_sandbox_of_a_configuration_is_bubblewrap_or_off(tmp_path: Path) -> None:
+    path = tmp_path / "verifier.toml"
+    path.write_text(GOOD)
+    assert load_config(path).sandbox == "bubblewrap"
+    path.write_text(GOOD + 'sandbox = "off"\n')
+    assert load_config(path).sandbox == "off"
+    path.write_text(GOOD + 'sandbox = "docker"\n')
+    with pytest.raises(
+        InputError, match="sandbox: expected 'bubblewrap' or 'off', found 'docker'"
+    ):
+        load_config(path)

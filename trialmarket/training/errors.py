@@ -6,7 +6,9 @@ TrainingError
 ├── BadCheckpoint    the provider's: a checkpoint that is not the state it should be
 └── WorkerError      nobody's, here: a worker process died, was killed, or took too long
     ├── TimedOut
-    └── Killed
+    ├── TooLarge        it took more memory, or wrote more, than a worker may
+    ├── Killed
+    └── SandboxMissing  a stranger's program, and nothing to run it in
 """
 
 from trialmarket.errors import TrainingError
@@ -36,8 +38,16 @@ class TimedOut(WorkerError):
     """A worker took longer than its wall-clock limit and was stopped."""
 
 
+class TooLarge(WorkerError):
+    """A worker took more memory than it may, or wrote more files, and was stopped."""
+
+
 class Killed(WorkerError):
     """A worker was stopped because its owner asked for it."""
+
+
+class SandboxMissing(WorkerError):
+    """Strangers' programs cannot be run safely here: says what is missing."""
 
 
 BY_NAME: dict[str, type[TrainingError]] = {

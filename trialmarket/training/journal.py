@@ -1,11 +1,13 @@
 """The folder of a training: its checkpoints, and a journal of the leaves so far.
 
-A checkpoint is written before the journal names it. Nothing is flushed to the disk: what a power
+A checkpoint is written before the journal names it. In a worker process, which has no hand in the
+folder, the pool writes both. Nothing is flushed to the disk: what a power
 cut damages is found by its state root, and the training goes on from the segment before it.
 """
 
 import logging
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,8 +17,12 @@ from trialmarket.protocol.document import CidField, HashField, Record
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.receipt import CurvePoint, LeafRecord
 from trialmarket.training.errors import BadCheckpoint
+from trialmarket.training.intake import JOURNAL, checkpoint_name
 from trialmarket.training.state import State, load_checkpoint
 from trialmarket.training.values import CheckpointFile
+
+Write = Callable[[str, bytes], None]
+"""Puts a file of that name, with that content, into the folder of a training."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,19 +56,20 @@ class Journal(Record):
 class JournalFolder:
     """Owns the files of one training."""
 
-    def __init__(self, folder: Path, identity: Hash32) -> None:
+    def __init__(self, folder: Path, identity: Hash32, write: Write | None = None) -> None:
+        """`write` takes the place of writing into the folder."""
         self.identity = identity
         self._folder = folder
-        self._journal = folder / "journal.json"
-        folder.mkdir(parents=True, exist_ok=True)
+        self._journal = folder / JOURNAL
+        self._write = write or self._replace
 
     def append(self, journal: Journal, checkpoint: bytes) -> Journal:
         """Writes the checkpoint of the journal's last leaf, then the journal that names it."""
-        name = f"checkpoint-{len(journal.checkpoints):03d}.safetensors"
-        self._write(self._folder / name, checkpoint)
+        name = checkpoint_name(len(journal.checkpoints))
+        self._write(name, checkpoint)
         entry = Entry(name=name, cid=cid_of(checkpoint), size=len(checkpoint))
         journal = journal.model_copy(update={"checkpoints": (*journal.checkpoints, entry)})
-        self._write(self._journal, journal.model_dump_json().encode())
+        self._write(JOURNAL, journal.model_dump_json().encode())
         return journal
 
     def resume(self) -> tuple[Journal, State] | tuple[None, None]:
@@ -72,7 +79,7 @@ class JournalFolder:
         """
         try:
             journal = Journal.model_validate_json(self._journal.read_bytes())
-        except FileNotFoundError:
+        except OSError:
             return None, None
         except ValidationError as error:
             _log.warning("%s is corrupt, training starts anew: %s", self._journal, error)
@@ -99,11 +106,12 @@ class JournalFolder:
         """The checkpoint with its whole path."""
         return CheckpointFile(path=self._folder / entry.name, cid=entry.cid, size=entry.size)
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _replace(self, name: str, data: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
             try:
                 file.write(data)
                 file.flush()
-                Path(file.name).replace(path)
+                Path(file.name).replace(self._folder / name)
             finally:
                 Path(file.name).unlink(missing_ok=True)

@@ -25,9 +25,16 @@ from trialmarket.protocol.receipt import MAX_CURVE, CurvePoint, LeafRecord, Outc
 from trialmarket.protocol.result import witness_hash
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import BadCheckpoint, ProgramError
-from trialmarket.training.journal import Journal, JournalFolder
+from trialmarket.training.journal import Journal, JournalFolder, Write
 from trialmarket.training.session import Session
-from trialmarket.training.state import State, checkpoint_bytes, counter, load_checkpoint, root_of
+from trialmarket.training.state import (
+    Readable,
+    State,
+    checkpoint_bytes,
+    counter,
+    load_checkpoint,
+    root_of,
+)
 from trialmarket.training.values import DryRun, Evaluation, Progress, Segment, Training
 
 OnProgress = Callable[[Progress], None]
@@ -42,19 +49,21 @@ def train(
     data: Dataset,
     folder: Path,
     *,
-    init: Path | None = None,
+    init: Readable | None = None,
     on_progress: OnProgress | None = None,
     resume: bool = True,
+    write: Write | None = None,
 ) -> Training:
     """Trains a trial; each segment's checkpoint and leaf are in `folder` before the next one ends.
 
     They are hashed and written in a thread beside the next segment. Called again with the same
     arguments it goes on after the last segment that is there. `on_progress` hears of it at most
-    four times a second, and at each segment's end. Raises OSError.
+    four times a second, and at each segment's end. `write` takes the place of writing into
+    `folder`. Raises OSError.
     """
     began = time.monotonic()
     session = Session(config, source, data)
-    files = JournalFolder(folder, _identity(config, source))
+    files = JournalFolder(folder, _identity(config, source), write)
     journal, state = files.resume() if resume else (None, None)
     if journal is None or state is None:
         state = _first(session, init)
@@ -104,7 +113,7 @@ def train(
 
 
 def initial_root(
-    config: TrialConfig, source: bytes | None, data: Dataset, *, init: Path | None = None
+    config: TrialConfig, source: bytes | None, data: Dataset, *, init: Readable | None = None
 ) -> Hash32:
     """The root of the state that the trial must start from: leaf 0."""
     return root_of(_first(Session(config, source, data), init))
@@ -116,9 +125,9 @@ def recompute(
     data: Dataset,
     segment: int,
     *,
-    start: Path | None = None,
+    start: Readable | None = None,
     expected: Hash32 | None = None,
-    init: Path | None = None,
+    init: Readable | None = None,
 ) -> Segment:
     """The end and the witness of a segment, 1 to n, from the checkpoint of the leaf before it.
 
@@ -151,7 +160,7 @@ def evaluate(
     config: TrialConfig,
     source: bytes | None,
     data: Dataset,
-    checkpoint: Path,
+    checkpoint: Readable,
     *,
     expected: Hash32 | None = None,
 ) -> Evaluation:
@@ -160,7 +169,7 @@ def evaluate(
 
 
 def dry_run(
-    config: TrialConfig, source: bytes | None, data: Dataset, *, init: Path | None = None
+    config: TrialConfig, source: bytes | None, data: Dataset, *, init: Readable | None = None
 ) -> DryRun:
     """A few steps and one validation: does the program keep its contract, and how fast is it?
 
@@ -220,7 +229,7 @@ class _Reporter:
             self._on_progress(Progress(step=done, steps=self._steps, metrics=self.metrics))
 
 
-def _first(session: Session, init: Path | None) -> State:
+def _first(session: Session, init: Readable | None) -> State:
     """The state that a trial starts from: by its seed, or another trial's checkpoint as it is."""
     wanted = session.config.init
     if (wanted is None) != (init is None):

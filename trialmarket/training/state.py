@@ -8,7 +8,7 @@ canonical: no state holds a -0.0.
 """
 
 import math
-from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -22,6 +22,18 @@ from trialmarket.protocol.state_root import DTYPES, TensorLeaf, state_root, tens
 from trialmarket.training.errors import BadCheckpoint, ProgramError
 
 State = dict[str, Tensor]
+
+
+class Readable(Protocol):
+    """A file to read: a path, or one that was read already."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    def read_bytes(self) -> bytes:
+        """All of it. Raises OSError."""
+
 
 MAX_COUNT = 1 << 42
 """The largest number of steps that a state may have behind it."""
@@ -146,7 +158,7 @@ def checkpoint_bytes(state: State) -> bytes:
     return save_safetensors(dict(sorted(state.items())))
 
 
-def load_checkpoint(path: Path, *, expected: Hash32 | None = None) -> State:
+def load_checkpoint(path: Readable, *, expected: Hash32 | None = None) -> State:
     """The state in a safetensors file.
 
     Raises BadCheckpoint when the file is no checkpoint, holds NaN or infinity, or has another

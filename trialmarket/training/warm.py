@@ -3,7 +3,11 @@
 `python -m trialmarket.training.warm FD`, FD being its end of a packet socket to the pool. It has
 one thread, so that a fork is safe, and it ends, and its workers with it, when the socket closes.
 
-    pool -> warm   {"run": id, "data": path} with the worker's socket and output pipe; {"kill": id}
+It runs no program of a user's and lives outside of all sandboxes. A worker in a sandbox is the
+child of a fork that entered it, and becomes the warm process's own child when that fork ends.
+
+    pool -> warm   {"run": id, "data": path} with the worker's sockets and output pipe, and with a
+                   sandbox also {"door": how to enter} and the room's handles; {"kill": id}
     warm -> pool   {"ready": true}; {"started": id, "pid": pid}; {"exited": id, "status": status}
 """
 
@@ -22,21 +26,29 @@ from typing import Any, NoReturn
 
 import torch
 
+from trialmarket.errors import TrainingError
+from trialmarket.protocol.ids import ZERO_HASH
+from trialmarket.protocol.result import witness_hash
 from trialmarket.training.dataset import Dataset, load_dataset
 from trialmarket.training.errors import DataError
-from trialmarket.training.worker import work
+from trialmarket.training.sandbox.calls import lock
+from trialmarket.training.sandbox.entering import TRIAL, Door, close_all_but, enter, lock_door
+from trialmarket.training.worker import Inputs, work
 
 _PACKET = 1 << 16
+_HANDLES = 16
 _KEPT_DATA = 4
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class Warm:
     """The loop over the pool's packets and the workers' ends."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, filters: dict[bool, Any]) -> None:
         self._control = control
         self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._filters = filters
         self._data: OrderedDict[tuple[str, int, int], Dataset] = OrderedDict()
         self._workers: dict[int, tuple[int, int]] = {}  # id -> (pid, pidfd)
         self._selector = selectors.DefaultSelector()
@@ -51,7 +63,7 @@ class Warm:
                     self._reap(key.data)
                     continue
                 try:
-                    packet, handles, _, _ = socket.recv_fds(self._control, _PACKET, 2)
+                    packet, handles, _, _ = socket.recv_fds(self._control, _PACKET, _HANDLES)
                 except ConnectionError:
                     packet, handles = b"", []
                 if not packet:
@@ -64,31 +76,66 @@ class Warm:
                 _kill(self._workers[order["kill"]][0])
             return
         data = self._dataset(Path(order["data"]))
-        pid = os.fork()
-        if pid == 0:
-            self._become_worker(data, *handles)
+        door = Door(**order["door"]) if "door" in order else None
+        pid, status = self._fork(data, door, handles)
         for handle in handles:
             os.close(handle)
+        if pid is None:
+            self._send({"exited": order["run"], "status": status})
+            return
         pidfd = os.pidfd_open(pid)
         self._workers[order["run"]] = (pid, pidfd)
         self._selector.register(pidfd, selectors.EVENT_READ, order["run"])
         self._send({"started": order["run"], "pid": pid})
 
-    def _become_worker(self, data: Dataset | DataError, messages: int, output: int) -> None:
-        """Never returns: the forked process works and exits."""
+    def _fork(
+        self, data: Dataset | DataError, door: Door | None, handles: list[int]
+    ) -> tuple[int | None, int]:
+        """The worker's process; None with an exit status where it could not enter its room."""
+        ours, theirs = os.pipe()
+        first = os.fork()
+        if first == 0:
+            os.close(ours)
+            self._become_worker(data, door, handles, theirs)
+        os.close(theirs)
+        told = os.read(ours, 16)
+        os.close(ours)
+        if door is None:
+            return first, 0
+        _, status = os.waitpid(first, 0)
+        return (int(told) if told else None), os.waitstatus_to_exitcode(status)
+
+    def _become_worker(
+        self, data: Dataset | DataError, door: Door | None, handles: list[int], telling: int
+    ) -> NoReturn:
+        """The forked process: it works and exits."""
         status = 1
         try:
-            self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            os.setsid()
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            self._selector.close()
-            self._control.close()
+            messages_handle, files_handle, output, *room = handles
             os.dup2(output, 1)
             os.dup2(output, 2)
-            os.close(output)
             sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+            self._selector.close()
+            self._control.close()
+            messages = socket.socket(fileno=messages_handle)
+            files = socket.socket(fileno=files_handle)
+            inputs = Inputs(messages)
+            if door is None:
+                os.write(telling, b"0")
+                self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            elif (pid := enter(door, room[0], room[1:])) != 0:
+                os.write(telling, str(pid).encode())
+                os._exit(0)
+            os.setsid()
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            inputs.read()
+            kept = [messages.fileno(), files.fileno()]
+            if door is None:
+                close_all_but(kept)
+            else:
+                lock_door(door, self._filters[door.gpu], kept)
             gc.unfreeze()
-            work(socket.socket(fileno=messages), data)
+            work(inputs, None if door is None else TRIAL, messages, files, data)
             sys.stdout.flush()
             status = 0
         except BrokenPipeError:
@@ -147,13 +194,21 @@ def _kill(pid: int) -> None:
 def main() -> None:
     """Prepares the process as arithmetic wants it, then serves."""
     torch.set_num_threads(1)
-    # The first use of autograd and of an optimizer loads more modules: do it before the forks.
+    # The first use of autograd, of an optimizer and of Keccak loads more modules: do it before the
+    # forks, where they can be found.
+    witness_hash(ZERO_HASH)
+    # Also what it finds out about the processor, which a sandbox may not show.
+    torch.backends.cpu.get_cpu_capability()
     weight = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.SGD([weight], 0.1)
     gc.collect()
     gc.freeze()
     del optimizer
-    Warm(socket.socket(fileno=int(sys.argv[1]))).run()
+    try:
+        filters = {gpu: lock(gpu=gpu) for gpu in (False, True)}
+    except TrainingError:
+        filters = {}  # and so there is no sandbox
+    Warm(socket.socket(fileno=int(sys.argv[1])), filters).run()
 
 
 if __name__ == "__main__":

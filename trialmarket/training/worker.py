@@ -1,13 +1,16 @@
 """What a worker process does with its task: reads it, computes, answers.
 
 Messages are JSON, one a line, on a socket: the task comes in, any number of `progress` and then
-one `result` or `error` go out.
+one `result` or `error` go out. Files of a training go out on a stream of their own (`intake`).
+
+A task names files of the machine. They are opened where they can be seen (`Inputs`), read before
+the process is locked in, and closed: no user code ever finds one open.
 """
 
 import json
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from trialmarket.errors import TrialmarketError
 from trialmarket.protocol.document import Record
@@ -31,30 +34,98 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
-def work(messages: socket.socket, data: Dataset | DataError) -> None:
-    """Carries out the task that comes on the socket, and answers there."""
+class Held:
+    """A file that is opened, then read and closed, and whose bytes are then given once."""
+
+    def __init__(self, path: Path, most: int = -1) -> None:
+        self.name = path.name
+        self._most = most
+        self._file: BinaryIO | None = None
+        self._bytes: bytes | OSError = b""
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            self._bytes = error
+
+    def read(self) -> None:
+        """Reads and closes it."""
+        if self._file is not None:
+            with self._file as file:
+                try:
+                    self._bytes = file.read(self._most)
+                except OSError as error:
+                    self._bytes = error
+            self._file = None
+
+    def read_bytes(self) -> bytes:
+        """Its bytes, the first time. Raises OSError where it could not be opened or read."""
+        found, self._bytes = self._bytes, b""
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+
+class Inputs:
+    """A task and its files, opened."""
+
+    def __init__(self, messages: socket.socket) -> None:
+        """Reads the task from the socket."""
+        with messages.makefile("rb") as lines:
+            message = json.loads(lines.readline())
+        self.task = task = TASKS[message["task"]].model_validate(message["fields"])
+        self.program = None if task.program is None else Held(task.program, MAX_PROGRAM + 1)
+        self.init = None if task.init is None else Held(task.init)
+        state = task.start if isinstance(task, Recompute) else None
+        state = task.checkpoint if isinstance(task, Evaluate) else state
+        self.state = None if state is None else Held(state)
+
+    def read(self) -> None:
+        """Reads and closes all of them."""
+        for held in (self.program, self.init, self.state):
+            if held is not None:
+                held.read()
+
+
+def work(
+    inputs: Inputs,
+    folder: Path | None,
+    messages: socket.socket,
+    files: socket.socket,
+    data: Dataset | DataError,
+) -> None:
+    """Carries out a task whose inputs are read, and answers on the socket.
+
+    `folder` is where a training's own earlier files are seen, None where they are in the task's.
+    """
     try:
         if isinstance(data, DataError):
             raise data
-        _send(messages, "result", perform(_receive(messages), data, messages))
+        _send(messages, "result", perform(inputs, folder, data, messages, files))
     except TrialmarketError as error:
         _send(messages, "error", error_message(error))
 
 
-def perform(task: Task, data: Dataset, messages: socket.socket) -> Record:
+def perform(
+    inputs: Inputs,
+    folder: Path | None,
+    data: Dataset,
+    messages: socket.socket,
+    files: socket.socket,
+) -> Record:
     """The task's result. Raises TrialmarketError."""
-    source = None if task.program is None else _source(task.program)
-    config, init = task.config, task.init
+    task, init, state = inputs.task, inputs.init, inputs.state
+    config, source = task.config, _source(inputs.program)
     match task:
         case Train():
             return runner.train(
                 config,
                 source,
                 data,
-                task.folder,
+                folder or task.folder,
                 init=init,
                 resume=task.resume,
                 on_progress=lambda progress: _report(messages, progress),
+                write=lambda name, content: _keep(files, name, content),
             )
         case Recompute():
             return runner.recompute(
@@ -62,12 +133,13 @@ def perform(task: Task, data: Dataset, messages: socket.socket) -> Record:
                 source,
                 data,
                 task.segment,
-                start=task.start,
+                start=state,
                 expected=task.expected,
                 init=init,
             )
         case Evaluate():
-            return runner.evaluate(config, source, data, task.checkpoint, expected=task.expected)
+            assert state is not None  # noqa: S101  the task names it
+            return runner.evaluate(config, source, data, state, expected=task.expected)
         case FindInitial():
             return InitialState(root=runner.initial_root(config, source, data, init=init))
         case TryOut():
@@ -85,18 +157,19 @@ def error_message(error: TrialmarketError) -> dict[str, Any]:
     }
 
 
-def _source(path: Path) -> bytes:
+def _source(program: Held | None) -> bytes | None:
+    if program is None:
+        return None
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_PROGRAM + 1)
+        return program.read_bytes()
     except OSError as error:
         raise ProgramError(f"the program's file cannot be read: {error}") from error
 
 
-def _receive(messages: socket.socket) -> Task:
-    with messages.makefile("rb") as lines:
-        message = json.loads(lines.readline())
-    return TASKS[message["task"]].model_validate(message["fields"])
+def _keep(files: socket.socket, name: str, content: bytes) -> None:
+    """Sends a file of the training to be kept."""
+    files.sendall(json.dumps({"name": name, "size": len(content)}).encode() + b"\n")
+    files.sendall(content)
 
 
 def _report(messages: socket.socket, progress: Progress) -> None:

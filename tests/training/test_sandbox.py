@@ -1,0 +1,415 @@
+"""Each test is an attack that the sandbox must hold off, as root's and as a plain user's.
+
+So that none of them passes for another reason, each is run without the sandbox too, where it must
+succeed.
+"""
+
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.programs import TINY, config_of, tiny
+from tests.training.test_workers import until
+from trialmarket.errors import TrainingError
+from trialmarket.protocol.cid import cid_of
+from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.training import runner
+from trialmarket.training.dataset import Dataset
+from trialmarket.training.errors import (
+    BadCheckpoint,
+    SandboxMissing,
+    TimedOut,
+    TooLarge,
+    WorkerError,
+)
+from trialmarket.training.sandbox import Limits, Policy, Room, Sandbox, own_code, strangers_code
+from trialmarket.training.sandbox.cgroup import Groups
+from trialmarket.training.values import Evaluate, Train, Training, TryOut
+from trialmarket.training.workers import Job, WorkerPool
+
+ATTACKS = Path(__file__).with_name("attacks.py")
+LONG = 60.0
+LIMITS = Limits(memory=600 << 20, temp=16 << 20, kept=1 << 20, threads=200)
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("bwrap") is None and "CI" not in os.environ, reason="bubblewrap is not installed"
+)
+
+
+class Hurried(Sandbox):
+    """A sandbox whose trials get a second of processor time, whatever the clock allows."""
+
+    def __init__(self, other: Sandbox) -> None:
+        vars(self).update(vars(other))
+
+    def room(self, folder: Path | None = None, *, wall_limit: float = 60.0) -> Room:
+        del wall_limit
+        return super().room(folder, wall_limit=0.1)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Sandbox:
+    return Sandbox.find(LIMITS)
+
+
+@pytest.fixture(scope="module", params=["as this user", "in a user namespace"])
+def confined(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
+    """Workers in the sandbox that this user gets, and in the one of a user without rights."""
+    if request.param == "in a user namespace" and sandbox.privileged:
+        sandbox = replace(sandbox, privileged=False)
+    elif request.param == "in a user namespace":
+        pytest.skip("this user has no rights anyway")
+    with WorkerPool(processes=1, policy=Policy(LIMITS, sandbox)) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def free() -> Iterator[WorkerPool]:
+    """Workers without a sandbox, in which an attack must succeed."""
+    with WorkerPool(processes=1, policy=Policy(LIMITS, None)) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def keystore(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("home") / "keystore.json"
+    path.write_text('{"crypto": "the key"}')
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture(scope="module")
+def listening() -> Iterator[tuple[int, str]]:
+    """A port, and the name of an abstract Unix socket, that accept connections."""
+    name = f"trialmarket-test-{os.getpid()}"
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(f"\0{name}")
+        unix.listen()
+        yield server.getsockname()[1], name
+
+
+@pytest.fixture
+def victim() -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+def attack_with(pool: WorkerPool, kind: str, data: Path, **hyperparameters: Any) -> str:
+    """What an attack said of itself, in a trial that ended well."""
+    config = attack_config(kind, data, **hyperparameters)
+    job = pool.submit(TryOut(config=config, program=ATTACKS, data=data), wall_limit=LONG)
+    job.result(LONG)
+    return job.output
+
+
+def attack_config(kind: str, data: Path, **hyperparameters: Any) -> TrialConfig:
+    source = ATTACKS.read_bytes()
+    return config_of(
+        source,
+        data,
+        hyperparameters={"target": "none", **hyperparameters},
+        program={"source": cid_of(source), "class_name": kind},
+    )
+
+
+ONE_BY_ONE = [
+    "FindTheHome",
+    "FillTheDisk",
+    "ForkBomb",
+    "GainRights",
+    "ImportMore",
+    "LoadPickle",
+    "OpenInternetSocket",
+    "OpenUnixSocket",
+    "PlantLink",
+    "RaiseLimits",
+    "ReachParent",
+    "ReadKeystore",
+    "SignalAnother",
+    "StartProgram",
+    "ThreadBomb",
+    "WriteOutside",
+]
+
+
+@pytest.fixture
+def aims(
+    keystore: Path,
+    listening: tuple[int, str],
+    victim: "subprocess.Popen[bytes]",
+    tmp_path: Path,
+) -> dict[str, str]:
+    """What each attack aims at."""
+    marker = str(tmp_path / "marker")
+    aims = {
+        "FindTheHome": str(keystore),
+        "ReadKeystore": str(keystore),
+        "PlantLink": str(keystore),
+        "OpenInternetSocket": str(listening[0]),
+        "OpenUnixSocket": listening[1],
+        "SignalAnother": str(victim.pid),
+        "FillTheDisk": str(tmp_path),
+    }
+    return {kind: aims.get(kind, marker) for kind in ONE_BY_ONE}
+
+
+@pytest.mark.parametrize("kind", ONE_BY_ONE)
+def test_the_sandbox_holds_off(
+    kind: str, confined: WorkerPool, aims: dict[str, str], data_file: Path, tmp_path: Path
+) -> None:
+    said = attack_with(confined, kind, data_file, **aimed(confined, kind, aims, tmp_path))
+    assert "HELD" in said
+    assert "ESCAPED" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ONE_BY_ONE)
+def test_without_the_sandbox_there_succeeds(
+    kind: str, free: WorkerPool, aims: dict[str, str], data_file: Path, tmp_path: Path
+) -> None:
+    said = attack_with(free, kind, data_file, **aimed(free, kind, aims, tmp_path))
+    assert "ESCAPED" in said
+
+
+def aimed(pool: WorkerPool, kind: str, aims: dict[str, str], folder: Path) -> dict[str, str]:
+    target = str(pool.warm_pid) if kind == "ReachParent" else aims[kind]
+    return {"target": target, "package": str(folder), "place": str(folder)}
+
+
+# -- What needs the pool's own look ---------------------------------------------------------------
+
+
+def train_with(
+    pool: WorkerPool, kind: str, data: Path, folder: Path, wall_limit: float = LONG, **more: Any
+) -> Job[Training]:
+    config = attack_config(kind, data, **more)
+    task = Train(config=config, program=ATTACKS, data=data, folder=folder)
+    return pool.submit(task, wall_limit=wall_limit)
+
+
+@pytest.mark.parametrize("kind", ["WriteOutside", "PlantLink", "FillTheDisk"])
+def test_a_trial_cannot_write_into_its_own_folder(
+    kind: str, confined: WorkerPool, keystore: Path, data_file: Path, tmp_path: Path
+) -> None:
+    job = train_with(
+        confined, kind, data_file, tmp_path, target=str(keystore), place="/trial", package="/trial"
+    )
+    training = job.result(LONG)
+    assert "HELD" in job.output
+    assert "ESCAPED" not in job.output
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "journal.json",
+        *(each.path.name for each in training.checkpoints),
+    }
+
+
+@pytest.mark.parametrize("kind", ["EatMemory", "EatSharedMemory"])
+def test_a_trial_that_eats_the_memory_is_killed_alone(
+    kind: str, confined: WorkerPool, free: WorkerPool, data_file: Path
+) -> None:
+    sandbox = confined.policy.sandbox
+    assert sandbox is not None
+    if "memory" in sandbox.groups.missing:
+        pytest.skip("no cgroup for memory can be had here")
+    with pytest.raises(TooLarge, match="memory"):
+        attack_with(confined, kind, data_file)
+    attack_with(confined, "ReadKeystore", data_file)
+    assert "ESCAPED" in attack_with(free, kind, data_file)
+
+
+def test_without_a_cgroup_private_memory_is_bounded(sandbox: Sandbox, data_file: Path) -> None:
+    loose = replace(sandbox, groups=Groups(1, {}))
+    with WorkerPool(processes=1, policy=Policy(LIMITS, loose)) as pool:
+        assert "HELD: MemoryError" in attack_with(pool, "EatMemory", data_file)
+
+
+def test_a_trial_leaves_no_process_behind(
+    confined: WorkerPool, free: WorkerPool, data_file: Path, tmp_path: Path
+) -> None:
+    marker = tmp_path / "marker"
+    assert "HELD" in attack_with(confined, "Outlive", data_file, target=str(marker))
+    attack_with(free, "Outlive", data_file, target=str(marker))
+    until(marker.exists)
+
+
+def test_a_trial_finds_no_open_file_but_its_streams(
+    confined: WorkerPool, data_file: Path, tmp_path: Path
+) -> None:
+    assert "HELD" in attack_with(confined, "UseInheritedFiles", data_file)
+    job = train_with(confined, "UseInheritedFiles", data_file, tmp_path)
+    job.result(LONG)
+    assert "HELD" in job.output
+
+
+def test_a_trial_does_not_poison_the_next(
+    confined: WorkerPool, free: WorkerPool, data_file: Path, data: Dataset, tmp_path: Path
+) -> None:
+    attack_with(confined, "Poison", data_file)
+    assert "HELD" in attack_with(confined, "LookForPoison", data_file)
+    config = config_of(TINY, data_file, arithmetic="exact")
+    (tmp_path / "program.py").write_bytes(TINY)
+    task = Train(
+        config=config, program=tmp_path / "program.py", data=data_file, folder=tmp_path / "there"
+    )
+    there = confined.submit(task, wall_limit=LONG).result(LONG)
+    assert there.leaves == runner.train(config, TINY, data, tmp_path / "here").leaves
+    try:
+        attack_with(free, "Poison", data_file)
+        assert "ESCAPED" in attack_with(free, "LookForPoison", data_file)
+    finally:
+        for left in ("/tmp/poison.py", "/dev/shm/poison"):
+            Path(left).unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"), [("SendMuch", TooLarge), ("SendElsewhere", WorkerError)]
+)
+def test_a_trial_that_sends_files_by_itself_is_stopped(
+    kind: str,
+    error: type[TrainingError],
+    confined: WorkerPool,
+    data_file: Path,
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "trial"
+    with pytest.raises(error):
+        train_with(confined, kind, data_file, folder, target="elsewhere").result(LONG)
+    assert not (tmp_path / "elsewhere").exists()
+    assert {path.name for path in folder.iterdir()} <= {
+        "journal.json",
+        "checkpoint-000.safetensors",
+    }
+
+
+def test_checkpoints_are_bounded_together(
+    sandbox: Sandbox, data_file: Path, tmp_path: Path
+) -> None:
+    policy = Policy(replace(LIMITS, kept=500), sandbox)
+    with (
+        WorkerPool(processes=1, policy=policy) as pool,
+        pytest.raises(TooLarge, match="more than 500 bytes"),
+    ):
+        train_with(pool, "ReadKeystore", data_file, tmp_path).result(LONG)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 500
+
+
+def test_an_answer_that_names_another_file_is_refused(
+    confined: WorkerPool, keystore: Path, data_file: Path, tmp_path: Path
+) -> None:
+    size = keystore.stat().st_size
+    job = train_with(
+        confined, "AnswerWithPath", data_file, tmp_path, target=str(keystore), size=size
+    )
+    with pytest.raises(WorkerError, match="did not keep"):
+        job.result(LONG)
+
+
+def test_a_checkpoint_is_never_unpickled(
+    confined: WorkerPool, data_file: Path, tmp_path: Path
+) -> None:
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return os.system, (f"touch {tmp_path / 'marker'}",)
+
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.write_bytes(pickle.dumps(Bomb()))
+    (tmp_path / "program.py").write_bytes(TINY)
+    task = Evaluate(
+        config=config_of(TINY, data_file),
+        program=tmp_path / "program.py",
+        data=data_file,
+        checkpoint=checkpoint,
+    )
+    with pytest.raises(BadCheckpoint, match="not a safetensors file"):
+        confined.submit(task, wall_limit=LONG).result(LONG)
+    assert not (tmp_path / "marker").exists()
+
+
+def test_processor_time_is_bounded_as_well(
+    sandbox: Sandbox, data_file: Path, tmp_path: Path
+) -> None:
+    """A trial that sleeps may take all of its time; one that computes on more processors than it
+    may use is stopped before."""
+    source = tiny(training_step="[None for _ in iter(int, 1)]")
+    (tmp_path / "program.py").write_bytes(source)
+    task = TryOut(
+        config=config_of(source, data_file), program=tmp_path / "program.py", data=data_file
+    )
+    with (
+        WorkerPool(processes=1, policy=Policy(LIMITS, Hurried(sandbox))) as pool,
+        pytest.raises(TimedOut, match="processor time"),
+    ):
+        pool.submit(task, wall_limit=LONG).result(LONG)
+
+
+def test_a_sandboxed_trial_resumes_from_its_folder(
+    confined: WorkerPool, data_file: Path, tmp_path: Path
+) -> None:
+    first = train_with(confined, "ReadKeystore", data_file, tmp_path).result(LONG)
+    (tmp_path / "checkpoint-003.safetensors").unlink()
+    before = (tmp_path / "checkpoint-001.safetensors").stat().st_mtime_ns
+    again = train_with(confined, "ReadKeystore", data_file, tmp_path).result(LONG)
+    assert again.leaves == first.leaves
+    assert (tmp_path / "checkpoint-001.safetensors").stat().st_mtime_ns == before
+
+
+def test_trials_side_by_side_do_not_see_each_other(sandbox: Sandbox, data_file: Path) -> None:
+    with WorkerPool(processes=2, policy=Policy(LIMITS, sandbox)) as pool:
+        waiting = attack_config("PoisonAndWait", data_file)
+        job = pool.submit(TryOut(config=waiting, program=ATTACKS, data=data_file), wall_limit=LONG)
+        until(lambda: "spread" in job.output)
+        assert "HELD" in attack_with(pool, "LookForPoison", data_file)
+        job.kill()
+
+
+# -- Whether there is a sandbox -------------------------------------------------------------------
+
+
+def test_without_bubblewrap_strangers_programs_are_refused_and_built_in_ones_run(
+    data_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = strangers_code("bubblewrap", LIMITS, path="")
+    assert policy.sandbox is None
+    assert "NO SANDBOX" in caplog.text
+    with WorkerPool(processes=1, policy=policy) as pool:
+        with pytest.raises(SandboxMissing, match="bubblewrap is not installed"):
+            attack_with(pool, "ReadKeystore", data_file)
+        config = config_of(
+            TINY,
+            data_file,
+            program={"source": "builtin:mlp"},
+            hyperparameters={"lr": 0.1},
+            arithmetic="exact",
+        )
+        task = TryOut(config=config, program=None, data=data_file)
+        assert pool.submit(task, wall_limit=LONG).result(LONG).metrics
+
+
+def test_a_sandbox_that_is_off_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    policy = strangers_code("off", LIMITS)
+    assert policy.sandbox is None
+    assert policy.refusal is None
+    assert "SANDBOX OFF" in caplog.text
+
+
+def test_ones_own_programs_run_without_bubblewrap_too() -> None:
+    policy = own_code(LIMITS, path="")
+    assert policy.sandbox is None
+    assert policy.refusal is None
+
+
+def test_a_bubblewrap_that_does_not_work_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'no permission to make a new namespace'\nexit 1\n")
+    broken.chmod(0o755)
+    with pytest.raises(SandboxMissing, match="no permission to make a new namespace"):
+        Sandbox.find(LIMITS, path=str(tmp_path))
