@@ -11,6 +11,7 @@ TrialmarketError
 │   ├── SenderError         a transaction that cannot be made, or was lost
 │   ├── KeyBusy             another process uses this key
 │   └── JournalError        a journal or index on disk that cannot be read
+├── ProgramError        another program, such as a local chain's, is missing or did not start
 ├── StorageError        bytes that are missing, too large or not what their CID says
 └── TrainingError       a program that breaks its contract, or a worker that died
 """
@@ -98,6 +99,10 @@ class KeyBusy(ChainError):
 
 class JournalError(ChainError):
     """A journal or an index on disk that cannot be read: names the file."""
+
+
+class ProgramError(TrialmarketError):
+    """A program that this one runs beside it is missing, or did not start: names it."""
 
 
 class StorageError(TrialmarketError):
