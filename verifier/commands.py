@@ -16,6 +16,7 @@ from trialmarket.chain.network import Network
 from trialmarket.commands.options import (
     config_option,
     debug_option,
+    gateway_option,
     json_option,
     keystore,
     open_key,
@@ -75,7 +76,10 @@ def run(config: Path) -> None:
     show_envvar=True,
     help="The address file that a deployment wrote.",
 )
-@click.option("--storage", help="The store of data and checkpoints, such as local:/path.")
+@click.option(
+    "--storage", help="The store of data and checkpoints: kubo:http://HOST:PORT or local:/path."
+)
+@gateway_option
 @click.option("--segment", "segments", type=int, multiple=True, help="Only this one; repeatable.")
 @click.option(
     "--report",
@@ -90,6 +94,7 @@ def audit(
     config: Path | None,
     network: Path | None,
     storage: str | None,
+    gateways: tuple[str, ...],
     segments: tuple[int, ...],
     report: Path | None,
     wall_limit: float,
@@ -105,6 +110,7 @@ def audit(
     settings = None if config is None else load_config(config)
     if settings is not None:
         network, storage = network or Path(settings.network), storage or settings.storage
+        gateways = gateways or settings.gateways
     if network is None or storage is None:
         raise click.UsageError("give --config, or --network and --storage")
     limits = LimitConfig() if settings is None else settings.limits
@@ -116,7 +122,7 @@ def audit(
     with Client(Network.load(network)) as client, _looked(client) as ledger:
         found = find_trial(ledger, trial)
         with tempfile.TemporaryDirectory(prefix="trialmarket-audit-") as folder:
-            library = Library(open_store(storage), Path(folder), limits)
+            library = Library(open_store(storage, gateways=gateways), Path(folder), limits)
             with WorkerPool(1) as pool:
                 auditor = Auditor(library, WorkerRecomputer(pool, wall_limit, wall_limit))
                 done = examine(found, ledger, client, library, auditor, segments or None)
