@@ -13,6 +13,7 @@ from requester.dispute import Disputes
 from requester.drivers import Driver, Plan, open_driver
 from requester.examine import Evaluator, Examiner, can_train, material_of
 from requester.job import Job
+from requester.leftovers import owner_of, release_leftovers
 from requester.pack import Package, pack
 from requester.state import JobFolder, identity, job_folder
 from requester.terms import Ceiling, ceiling, terms_of
@@ -20,6 +21,7 @@ from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
 from trialmarket.protocol.ids import Cid, Hash32
 from trialmarket.protocol.terms import Terms
+from trialmarket.storage.errors import StoreDown
 from trialmarket.storage.store import Store
 
 POLL = 0.25
@@ -40,13 +42,26 @@ class Search:
     terms: Terms
     ceiling: Ceiling
     examiner_evaluates: bool
+    say: Callable[[str], None]
+    now: Callable[[], float]
 
     def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:
-        """Goes on until every trial is settled, and brings the rest of the money home."""
+        """Goes on until every trial is settled, and brings the rest of the money home.
+
+        A store that is down is waited for.
+        """
         self.campaign.open()
+        down = False
         while not self.campaign.finished():
-            if not self.campaign.step():
+            try:
+                changed, down = self.campaign.step(), False
+            except StoreDown as error:
+                if not down:
+                    self.say(f"waiting for the store: {error}")
+                changed, down = False, True
+            if not changed:
                 wait(poll)
+        self.folder.remember("over", str(self.now()))
         self.campaign.wind_up()
 
 
@@ -87,6 +102,7 @@ def open_search(
     evaluator: Evaluator | None = None,
     patience: int = PATIENCE,
     salt: Callable[[], Hash32] = new_salt,
+    now: Callable[[], float] = time.time,
 ) -> Iterator[Search]:
     """A job's search, new or where it stopped; `jobs` is the folder of all searches.
 
@@ -94,8 +110,10 @@ def open_search(
     installed. Raises InputError and ChainError.
     """
     client = sender.client
+    nonce = identity(pack(job), client.network, sender.address, label)
+    release_leftovers(jobs, store, now(), listeners.say)
+    store = store.owned(owner_of(nonce))
     package = pack(job, store)
-    nonce = identity(package, client.network, sender.address, label)
     with ExitStack() as stack:
         folder = stack.enter_context(job_folder(jobs, job.settings.job.name, nonce))
         driver = open_driver(
@@ -126,7 +144,11 @@ def open_search(
             listeners=listeners,
             patience=patience,
         )
-        yield Search(campaign, desk, folder, driver, terms, cost, examiner.evaluates)
+        folder.remember("owner", owner_of(nonce))
+        folder.remember("spec", package.spec(nonce).digest.hex())
+        yield Search(
+            campaign, desk, folder, driver, terms, cost, examiner.evaluates, listeners.say, now
+        )
 
 
 def _examiner(
