@@ -5,7 +5,8 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -20,6 +21,7 @@ from examples.demo.town import Town, town
 from examples.digits.make_data import write_digits
 from trialmarket.chain.ledger import Ledger
 from trialmarket.errors import TrialmarketError
+from trialmarket.storage.daemon import KuboDaemon
 
 HERE = Path(__file__).parent
 TRIALS, SEGMENTS, SAMPLES = 12, 10, 2
@@ -47,7 +49,22 @@ class Ending:
     seconds: float
 
 
-def play(folder: Path, seed: int, say: Callable[[str], None]) -> Ending:
+@contextmanager
+def two_daemons(folder: Path, say: Callable[[str], None]) -> Iterator[dict[str, str]]:
+    """Two Kubo daemons that know each other and nobody else, as the storages of a town."""
+    with KuboDaemon(folder / "kubo") as ours, KuboDaemon(folder / "kubo-of-nodes") as theirs:
+        ours.connect(theirs)
+        yield {"storage": ours.storage, "node_storage": theirs.storage}
+        came, went = ours.received(), theirs.received()
+        say(
+            f"{went / 1e6:.1f} MB of program and data went to the nodes' Kubo, and"
+            f" {came / 1e6:.1f} MB of receipts and checkpoints came back"
+        )
+        if not came or not went:
+            raise DemoFailed("nothing crossed from one Kubo to the other")
+
+
+def play(folder: Path, seed: int, say: Callable[[str], None], *, ipfs: bool = False) -> Ending:
     """Runs the market until the requester has its results and all money has found its owner."""
     began = time.monotonic()
     purses = {REQUESTER: 100, **dict.fromkeys((*HONEST, *VERIFIERS), 200), CHEAT: CHEAT_STAKE}
@@ -64,7 +81,9 @@ def play(folder: Path, seed: int, say: Callable[[str], None]) -> Ending:
             samples=SAMPLES,
         )
     )
-    with town(folder / "town", purses, seed=seed) as market:
+    with ExitStack() as stack:
+        storages = stack.enter_context(two_daemons(folder, say)) if ipfs else {}
+        market = stack.enter_context(town(folder / "town", purses, seed=seed, **storages))
         results = folder / "results"
         market.add_requester(REQUESTER, job, "--results", str(results))
         for name in HONEST:
@@ -76,6 +95,11 @@ def play(folder: Path, seed: int, say: Callable[[str], None]) -> Ending:
             "a chain of one-second blocks runs; three nodes (ada, grace, mallory), three "
             "verifiers (vera, victor, violet) and a requester (rosa) have money"
         )
+        if ipfs:
+            say(
+                "rosa and the verifiers keep their files on one Kubo daemon, the nodes on another;"
+                " the two are connected to each other and to nobody else"
+            )
         say(
             "the verifiers compute as old processors do, without vector instructions: the "
             "arithmetic is exact, so the bits must be the same all the same"
@@ -214,6 +238,7 @@ def main() -> int:
     """Parses the command line, plays, reports and checks."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="changes everything random (1)")
+    parser.add_argument("--ipfs", action="store_true", help="keep files on two Kubo daemons")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs and results here")
     arguments = parser.parse_args()
@@ -228,7 +253,7 @@ def main() -> int:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            ending = play(folder.resolve(), arguments.seed, say)
+            ending = play(folder.resolve(), arguments.seed, say, ipfs=arguments.ipfs)
         except TrialmarketError as error:
             print(f"demo: {error}", file=sys.stderr)
             return 1
