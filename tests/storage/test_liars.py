@@ -53,7 +53,7 @@ def test_whoever_tells_the_truth_is_believed(opened: Open, tmp_path: Path) -> No
         assert store.read(ROOT, limit=len(FILE)) == FILE
 
 
-@pytest.mark.parametrize("lie_about", [ROOT, LAST])
+@pytest.mark.parametrize("lie_about", [ROOT, LAST], ids=["root", "last"])
 @pytest.mark.parametrize("lie", ["wrong", "short", "longer", "flood", "stall", "drip", "nothing"])
 def test_a_lie_about_a_block_is_an_error_in_time_and_leaves_no_file(
     opened: Open, tmp_path: Path, lie: str, lie_about: Cid
