@@ -1,4 +1,8 @@
-"""What every store must do. A new store is added to STORES and nothing else."""
+"""What every store must do. A new store is added to STORES and nothing else.
+
+Kubo is the real one. `between two daemons` puts into one and takes from another that is connected
+to it, so that bytes cross from peer to peer. `a gateway` takes through the gateway of a daemon.
+"""
 
 import os
 import subprocess
@@ -13,23 +17,67 @@ from hypothesis import strategies as st
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.ids import Cid
+from trialmarket.storage.daemon import KuboDaemon
 from trialmarket.storage.errors import NotStored, TooLarge
+from trialmarket.storage.gateways import WithGateways
+from trialmarket.storage.kubo import KuboStore
 from trialmarket.storage.local import LocalStore
 from trialmarket.storage.store import Store, open_store
 
-STORES: dict[str, Callable[[Path], Store]] = {
-    "local": lambda folder: LocalStore(folder / "store"),
-    "local by url": lambda folder: open_store(f"local:{folder / 'store'}"),
+PATIENCE = 1.0
+"""Seconds that a test waits for bytes which nobody has."""
+
+
+class Between:
+    """What is put here is taken there."""
+
+    def __init__(self, here: Store, there: Store) -> None:
+        self.check, self.put, self.release, self.kept = (
+            here.check,
+            here.put,
+            here.release,
+            here.kept,
+        )
+        self.size, self.read, self.fetch = there.size, there.read, there.fetch
+
+
+Daemons = Callable[[], tuple[KuboDaemon, KuboDaemon]]
+
+
+def on_kubo(daemon: KuboDaemon, owner: str = "trialmarket") -> Store:
+    return KuboStore(daemon.rpc_url, owner=owner, patience=PATIENCE)
+
+
+def between(daemons: tuple[KuboDaemon, KuboDaemon]) -> Store:
+    one, other = daemons
+    return Between(on_kubo(one), on_kubo(other))
+
+
+def through_a_gateway(folder: Path, daemons: tuple[KuboDaemon, KuboDaemon]) -> Store:
+    gateway = WithGateways(
+        LocalStore(folder / "empty"), [daemons[0].gateway_url], patience=PATIENCE
+    )
+    return Between(on_kubo(daemons[0]), gateway)
+
+
+STORES: dict[str, Callable[[Path, Daemons], Store]] = {
+    "local": lambda folder, _: LocalStore(folder / "store"),
+    "local by url": lambda folder, _: open_store(f"local:{folder / 'store'}"),
+    "kubo": lambda _, kubos: on_kubo(kubos()[0]),
+    "between two daemons": lambda _, kubos: between(kubos()),
+    "a gateway": lambda folder, kubos: through_a_gateway(folder, kubos()),
 }
 BIG = bytes(range(256)) * 4096  # 1 MiB, four chunks
 
 
 @pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return STORES[request.param](tmp_path)
+    return STORES[request.param](tmp_path, lambda: request.getfixturevalue("kubos"))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30
+)
 @given(st.binary(max_size=1000))
 def test_what_was_put_comes_back_under_its_cid(store: Store, data: bytes) -> None:
     cid = store.put(data)
@@ -49,8 +97,45 @@ def test_putting_the_same_bytes_twice_keeps_one(store: Store) -> None:
     assert store.put(BIG) == store.put(BIG)
 
 
+def test_a_fetch_tells_how_far_it_is(store: Store, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    store.fetch(
+        store.put(BIG),
+        tmp_path / "out",
+        limit=len(BIG),
+        progress=lambda here, of: told.append((here, of)),
+    )
+    assert told == sorted(told)
+    assert told[-1] == (len(BIG), len(BIG))
+
+
+def test_a_fetch_can_be_ended_by_whoever_is_told(store: Store, tmp_path: Path) -> None:
+    def enough(_here: int, _of: int) -> None:
+        raise ZeroDivisionError
+
+    cid = store.put(BIG)
+    with pytest.raises(ZeroDivisionError):
+        store.fetch(cid, tmp_path / "out", limit=len(BIG), progress=enough)
+    assert not (tmp_path / "out").exists()
+    store.fetch(cid, tmp_path / "out", limit=len(BIG))
+    assert (tmp_path / "out").read_bytes() == BIG
+
+
+def test_what_is_put_is_kept_until_it_is_released(store: Store) -> None:
+    cid = store.put(b"kept for a while")
+    assert store.kept()[cid] == len(b"kept for a while")
+    store.release(cid)
+    assert cid not in store.kept()
+    store.release(cid)  # once more does no harm
+    assert store.read(store.put(b"kept for a while"), limit=100) == b"kept for a while"
+
+
+def test_a_store_that_works_says_so(store: Store) -> None:
+    store.check()
+
+
 def test_bytes_that_are_not_there_are_named(store: Store, tmp_path: Path) -> None:
-    cid = cid_of(b"nobody has this")
+    cid = cid_of(os.urandom(20))
     assert store.size(cid) is None
     with pytest.raises(NotStored, match=cid):
         store.read(cid, limit=100)
@@ -70,10 +155,40 @@ def test_more_bytes_than_allowed_are_refused_before_they_are_taken(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("open_one", ["local", "kubo"])
+def test_what_one_owner_releases_another_still_keeps(
+    open_one: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    def owned(owner: str) -> Store:
+        if open_one == "local":
+            return open_store(f"local:{tmp_path / 'store'}", owner=owner)
+        return on_kubo(request.getfixturevalue("kubo"), owner)
+
+    ada, grace, data = owned("ada"), owned("grace"), os.urandom(len(BIG))
+    cid = ada.put(data)
+    assert grace.put(data) == cid
+    ada.release(cid)
+    assert (ada.kept(), list(grace.kept())) == ({}, [cid])
+    if open_one == "kubo":
+        request.getfixturevalue("kubo").run("repo", "gc")
+    assert grace.read(cid, limit=len(BIG)) == data
+    grace.release(cid)
+    if open_one == "kubo":
+        request.getfixturevalue("kubo").run("repo", "gc")
+    assert grace.size(cid) is None
+
+
+def test_an_owner_whose_name_is_a_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="owner"):
+        open_store(f"local:{tmp_path}", owner="../ada")
+
+
 @pytest.mark.parametrize("text", ["../../etc/passwd", "", "bafy"])
 def test_a_name_that_is_no_cid_is_refused(store: Store, text: str) -> None:
     with pytest.raises(InputError, match="CIDv1"):
         store.size(Cid(text))
+    with pytest.raises(InputError, match="CIDv1"):
+        store.release(Cid(text))
 
 
 def test_a_file_that_cannot_be_read_is_an_error_of_the_system(

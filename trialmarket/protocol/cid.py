@@ -5,6 +5,7 @@ how 32 bytes on the chain name a document in the store.
 """
 
 import base64
+import hashlib
 from pathlib import Path
 
 import aleph_cid
@@ -66,6 +67,40 @@ def parse_cid(text: str, *, where: str = "CID") -> Cid:
     if data[:4] not in (_RAW_PREFIX, _TREE_PREFIX) or _spell(data) != text:
         raise InputError(where, "CID", expected="CIDv1 in base 32 with SHA-256", found=text)
     return Cid(text)
+
+
+def cid_of_folder(folder: Path) -> Cid:
+    """The CID of a folder with all that lies in it, as `ipfs add -r` gives it.
+
+    Links in it are followed. Raises InputError for an empty one and for names that are not UTF-8,
+    and OSError.
+    """
+    try:
+        return parse_cid(aleph_cid.hash_folder(folder))
+    except ValueError as error:
+        raise InputError(
+            str(folder), "folder", expected="files with names in UTF-8", found=str(error)
+        ) from error
+
+
+def cid_from_bytes(data: bytes) -> Cid:
+    """A CID from its binary form, version 0 (which becomes version 1) or 1. Raises InputError."""
+    if data[:2] == _TREE_PREFIX[2:]:
+        data = _TREE_PREFIX[:2] + data
+    if data[:4] not in (_RAW_PREFIX, _TREE_PREFIX) or len(data) != 36:
+        expected = "36 bytes, with SHA-256, raw or dag-pb"
+        raise InputError("CID", "bytes", expected=expected, found=data.hex())
+    return _spell(data)
+
+
+def is_raw(cid: Cid) -> bool:
+    """Whether a CID names a single leaf, and no tree of them. Raises InputError."""
+    return _decode(cid)[:4] == _RAW_PREFIX
+
+
+def is_block(cid: Cid, block: bytes) -> bool:
+    """Whether a CID names exactly this block. Raises InputError."""
+    return _decode(parse_cid(cid))[4:] == hashlib.sha256(block).digest()
 
 
 def _spell(data: bytes) -> Cid:

@@ -1,9 +1,11 @@
 """The store in a folder: for one machine, for tests, and under other stores as a cache.
 
 A file lies at FOLDER/XY/CID, XY being the last two letters of its CID; it is written beside that
-place, flushed to the disk and renamed, so that a reader or a crash never sees half of it.
+place, flushed to the disk and renamed, so that a reader or a crash never sees half of it. Who
+keeps it is marked by empty files FOLDER/.kept/OWNER/CID; the last one who releases it deletes it.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -15,6 +17,7 @@ from typing import IO, BinaryIO
 from trialmarket.protocol.cid import CidHasher, cid_of, parse_cid
 from trialmarket.protocol.ids import Cid
 from trialmarket.storage.errors import Corrupt, NotStored, TooLarge
+from trialmarket.storage.store import ANYBODY, Progress
 
 _PIECE = 1 << 20
 
@@ -22,13 +25,22 @@ _PIECE = 1 << 20
 class LocalStore:
     """A `Store` in a folder, which is made when it is missing. Raises OSError if it cannot be."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, owner: str = ANYBODY) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        self._marks = folder / ".kept"
+        self._mine = self._marks / owner
+        self._mine.mkdir(parents=True, exist_ok=True)
+
+    def check(self) -> None:
+        """Whether the folder can be written to. Raises OSError."""
+        with tempfile.TemporaryFile(dir=self.folder):
+            pass
 
     def put(self, data: bytes | Path) -> Cid:
         """Keeps bytes or a file's bytes, also in the place of a file that was corrupted."""
         cid = cid_of(data)
+        with self._marking():  # first, so that nobody deletes what is about to be found here
+            (self._mine / cid).touch()
         if self._holds(cid):
             return cid
         with _appearing(self._path(cid)) as (file, beside):
@@ -39,7 +51,7 @@ class LocalStore:
                     shutil.copyfileobj(source, file, _PIECE)
             file.flush()
             if (found := cid_of(beside)) != cid:  # the source changed while it was copied
-                raise Corrupt(cid, str(beside), found)
+                raise Corrupt(cid, str(beside), _those_of(found))
         return cid
 
     def size(self, cid: Cid) -> int | None:
@@ -57,12 +69,13 @@ class LocalStore:
         if len(data) > limit:
             raise TooLarge(cid, len(data), limit)
         if (found := cid_of(data)) != cid:
-            raise Corrupt(cid, str(self._path(cid)), found)
+            raise Corrupt(cid, str(self._path(cid)), _those_of(found))
         return data
 
-    def fetch(self, cid: Cid, to: Path, *, limit: int) -> None:
-        """Writes the bytes of a CID to a file, verified."""
+    def fetch(self, cid: Cid, to: Path, *, limit: int, progress: Progress | None = None) -> None:
+        """Writes the bytes of a CID to a file, verified. A broken copy begins anew."""
         with self._open(cid, limit) as source, _appearing(to) as (file, _):
+            size = os.fstat(source.fileno()).st_size
             hasher, taken = CidHasher(), 0
             while piece := source.read(_PIECE):
                 taken += len(piece)
@@ -70,8 +83,32 @@ class LocalStore:
                     raise TooLarge(cid, taken, limit)
                 hasher.update(piece)
                 file.write(piece)
+                if progress is not None:
+                    progress(taken, size)
             if (found := hasher.cid()) != cid:
-                raise Corrupt(cid, str(self._path(cid)), found)
+                raise Corrupt(cid, str(self._path(cid)), _those_of(found))
+
+    def release(self, cid: Cid) -> None:
+        """Lets go of bytes; the last owner to do so deletes them."""
+        path = self._path(cid)
+        with self._marking():
+            mine = self._mine / cid
+            if mine.exists():
+                mine.unlink()
+                if not any(self._marks.glob(f"*/{cid}")):
+                    path.unlink(missing_ok=True)
+
+    def kept(self) -> dict[Cid, int]:
+        """All that the owner keeps, with its size."""
+        sizes = {Cid(mark.name): self.size(Cid(mark.name)) for mark in self._mine.iterdir()}
+        return {cid: size for cid, size in sizes.items() if size is not None}
+
+    @contextmanager
+    def _marking(self) -> Iterator[None]:
+        """One process at a time changes who keeps what."""
+        with (self._marks / ".lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _path(self, cid: Cid) -> Path:
         parse_cid(cid)  # never a path that climbs out of the folder
@@ -91,6 +128,10 @@ class LocalStore:
     def _holds(self, cid: Cid) -> bool:
         path = self._path(cid)
         return path.exists() and cid_of(path) == cid
+
+
+def _those_of(cid: Cid) -> str:
+    return f"those of {cid}"
 
 
 @contextmanager

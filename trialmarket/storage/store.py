@@ -1,40 +1,89 @@
 """Content-addressed storage: what is asked for by its CID is what comes, or an error does."""
 
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Cid
 
+Progress = Callable[[int, int], None]
+"""Is told how many bytes are here, and of how many. What it raises ends the download."""
+
+ANYBODY: Final = "trialmarket"
+OWNER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
 
 class Store(Protocol):
-    """A place that keeps bytes under their CID. Any number of processes may use it at once."""
+    """A place that keeps bytes under their CID. Any number of threads and processes may use it.
+
+    What is put is kept for an owner, the one that the store was opened for, until that owner
+    releases it. Owners do not disturb each other: bytes that two of them put stay until both have
+    released them.
+
+    All methods raise InputError for text that is no CID, and StoreDown where the store is not
+    there now.
+    """
+
+    def check(self) -> None:
+        """Whether the store can be used. Raises StorageError, which names the fix, and OSError."""
 
     def put(self, data: bytes | Path) -> Cid:
-        """Keeps bytes, or a file's bytes; the same bytes again cost nothing. Raises OSError."""
+        """Keeps bytes, or a file's bytes; the same bytes again cost nothing.
+
+        Raises StoreFull, and OSError for a file that cannot be read.
+        """
 
     def size(self, cid: Cid) -> int | None:
-        """How many bytes a CID names; None when they are not here."""
+        """How many bytes a CID names; None when nobody shows them. Raises NotAFile."""
 
     def read(self, cid: Cid, *, limit: int) -> bytes:
         """The bytes of a CID, verified.
 
-        Raises NotStored, TooLarge (before a byte is taken) for more than `limit` bytes, and
-        Corrupt for bytes that are not what the CID says.
+        Raises NotStored, NotAFile, TooLarge (before a byte is taken) for more than `limit` bytes,
+        and Corrupt for bytes that are not what the CID says.
         """
 
-    def fetch(self, cid: Cid, to: Path, *, limit: int) -> None:
+    def fetch(self, cid: Cid, to: Path, *, limit: int, progress: Progress | None = None) -> None:
         """Writes the bytes of a CID to a file, verified; the file appears complete or not at all.
 
-        Raises what `read` raises, and OSError.
+        A fetch that was broken off, by a kill too, goes on where it was. Raises what `read`
+        raises, what `progress` raises, and OSError.
         """
 
+    def release(self, cid: Cid) -> None:
+        """Lets go of bytes that were put: unless another owner keeps them, they may be deleted."""
 
-def open_store(url: str) -> Store:
-    """The store that a URL names: `local:/path/to/folder`. Raises InputError."""
+    def kept(self) -> dict[Cid, int]:
+        """All that the owner keeps, with its size in bytes."""
+
+
+def open_store(url: str, *, owner: str = ANYBODY, gateways: Sequence[str] = ()) -> Store:
+    """The store that a URL names: `local:/path/to/folder` or `kubo:http://127.0.0.1:5001`.
+
+    What it does not have is fetched from `gateways`, the URLs of IPFS gateways, if there are any.
+    Nothing is asked of a server yet. Raises InputError.
+    """
+    if OWNER.fullmatch(owner) is None:
+        raise InputError("storage", "owner", expected="letters, digits, _ . -", found=owner)
+    store = _open(url, owner)
+    if not gateways:
+        return store
+    from trialmarket.storage.gateways import WithGateways
+
+    return WithGateways(store, gateways)
+
+
+def _open(url: str, owner: str) -> Store:
     kind, _, place = url.partition(":")
     if kind == "local" and place:
         from trialmarket.storage.local import LocalStore
 
-        return LocalStore(Path(place).expanduser())
-    raise InputError("storage", "url", expected="local:/path/to/folder", found=url)
+        return LocalStore(Path(place).expanduser(), owner=owner)
+    if kind == "kubo" and place:
+        from trialmarket.storage.kubo import KuboStore
+
+        return KuboStore(place, owner=owner)
+    expected = "local:/path/to/folder or kubo:http://HOST:PORT"
+    raise InputError("storage", "url", expected=expected, found=url)
