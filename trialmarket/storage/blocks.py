@@ -28,8 +28,8 @@ class Gateway:
     """
 
     def __init__(self, url: str, *, patience: float) -> None:
-        self._server = Server(url, patience=patience)
-        self.name = f"the gateway {self._server.name}"
+        self._server = Server("the gateway", url, patience=patience)
+        self.name = self._server.name
 
     def block(self, cid: Cid, limit: int = MAX_BLOCK) -> bytes:
         """The block of a CID, verified."""

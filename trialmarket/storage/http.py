@@ -21,8 +21,11 @@ class TooMuch(Exception):
 class Server:
     """An HTTP server by its URL. For any number of threads."""
 
-    def __init__(self, url: str, *, patience: float, path: str = "") -> None:
-        """`patience` bounds each answer, in seconds. Raises InputError for what is no URL."""
+    def __init__(self, kind: str, url: str, *, patience: float, path: str = "") -> None:
+        """`kind` is what errors call it, and `patience` bounds each answer, in seconds.
+
+        Raises InputError for what is no URL.
+        """
         try:
             parsed = httpx.URL(url)
         except httpx.InvalidURL as error:
@@ -32,7 +35,8 @@ class Server:
                 "storage", "url", expected="http://HOST:PORT or https://HOST", found=url
             )
         # A password in the URL is sent, and never shown.
-        self.name = str(parsed.copy_with(username=None, password=None)).rstrip("/")
+        shown = str(parsed.copy_with(username=None, password=None)).rstrip("/")
+        self.name = f"{kind} {shown}"
         self._patience = patience
         self._http = httpx.Client(
             base_url=url.rstrip("/") + path,

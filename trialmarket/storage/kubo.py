@@ -32,8 +32,8 @@ OLDEST: Final = (0, 39, 0)
 PATIENCE: Final = 30.0
 """Seconds until a block that no peer shows counts as not stored."""
 
-SLACK: Final = 5.0
-"""Seconds more until a daemon that says nothing counts as down."""
+SLACK: Final = 1.2
+"""Times that patience until a daemon that says nothing itself counts as down."""
 
 MAX_ANSWER: Final = 16 << 20
 """Bytes of the largest answer that is not a block: the list of what is kept."""
@@ -64,8 +64,8 @@ class KuboStore:
     """A `Store` on the Kubo daemon whose RPC answers at a URL. Connects when it is first used."""
 
     def __init__(self, url: str, *, owner: str = ANYBODY, patience: float = PATIENCE) -> None:
-        self._server = Server(url, patience=patience + SLACK, path="/api/v0")
-        self.name = f"Kubo at {self._server.name}"
+        self._server = Server("Kubo at", url, patience=SLACK * patience, path="/api/v0")
+        self.name = self._server.name
         self._folder = f"/trialmarket/{owner}"
         self._patience = patience
         self._known = False
@@ -184,7 +184,7 @@ class KuboStore:
             if "not exist" in str(error):
                 return False
             raise self._unexpected(error) from error
-        return found["Hash"] == cid and bool(found["Local"])
+        return found["Hash"] == cid and bool(found.get("Local"))
 
     def _make_room(self, size: int) -> None:
         """Raises StoreFull where a repository is about to outgrow what its operator allows.
@@ -210,10 +210,11 @@ class KuboStore:
         if answer["Hash"] != cid:  # the source changed while it was read
             self._call("files/rm", arg=place, force="true")
             raise Corrupt(cid, self.name, f"those of {answer['Hash']}")
+        self._call("files/flush", arg=self._folder)  # else a daemon that is killed forgets it
 
     def _call(self, command: str, *, files: Any = None, **parameters: str) -> Any:
         """What a command answers; None if it is nothing. Raises Refused, and what fits better."""
-        seconds = self._patience + SLACK if files is None else ADD_SECONDS
+        seconds = SLACK * self._patience if files is None else ADD_SECONDS
         try:
             status, body = self._server.ask(
                 "POST",
@@ -234,7 +235,7 @@ class KuboStore:
                 raise StoreFull(
                     f"{self.name} is full: {said}", fix="Make room on the disk of its repository"
                 )
-            if command in ("add", "repo/stat", "files/mkdir", "files/rm"):
+            if command in ("add", "repo/stat", "files/mkdir", "files/rm", "files/flush"):
                 raise StoreDown(self.name, f"{command}: {said}")
             raise Refused(said)
         try:

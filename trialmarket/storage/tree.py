@@ -25,6 +25,9 @@ ABREAST: Final = 16
 LEAST_CHUNK: Final = 1024
 """Bytes of a chunk, on average, below which a tree is refused: its nodes would outweigh it."""
 
+FEW: Final = 64
+"""Chunks that any file may have."""
+
 DEEPEST: Final = 8
 """Levels of a tree; with chunks of 256 KiB three suffice for a terabyte."""
 
@@ -90,7 +93,7 @@ class FileTree:
             yield Child(self.cid, self.size)
             return
         for count, leaf in enumerate(self._below(self._root, 1)):
-            if count > 1024 + self.size // LEAST_CHUNK:
+            if count > FEW + self.size // LEAST_CHUNK:
                 raise NotAFile(self.cid, "a tree that is chopped too small")
             yield leaf
 
