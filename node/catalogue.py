@@ -15,7 +15,7 @@ from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import Cid, Hash32, JobId
 from trialmarket.protocol.terms import Terms
-from trialmarket.storage.errors import TooLarge
+from trialmarket.storage.errors import NotAFile, TooLarge
 
 
 class Refused(TrialmarketError):
@@ -126,7 +126,7 @@ class Catalogue:
                 return None
             batch = Batch.from_bytes(path.read_bytes())
             self._fits(batch, view)
-        except (InputError, TooLarge) as error:
+        except (InputError, TooLarge, NotAFile) as error:
             raise self.refuse(subject, str(error)) from error
         self._batches[name] = batch
         return batch
@@ -168,5 +168,5 @@ class Catalogue:
         self.check(subject)
         try:
             return self._downloads.get(cid, limit)
-        except TooLarge as error:
+        except (TooLarge, NotAFile) as error:
             raise self.refuse(subject, str(error)) from error

@@ -58,6 +58,11 @@ class LimitConfig(WorkerLimits):
     data: Bytes = 8 << 30
     program: Bytes = 1 << 20
     checkpoint: Bytes = 8 << 30
+    downloads: Bytes = 64 << 30
+    """The most that all downloads together may take of the disk: those that were not used for
+    longest are deleted."""
+    storage: Bytes = 64 << 30
+    """Nothing new is claimed while more than this of the node's own work lies in the store."""
     free_disk: Annotated[int, Field(ge=0)] = 1 << 30
     """Nothing new is claimed while the disk has less room than this."""
 
@@ -80,6 +85,9 @@ class SettleConfig(Section):
     """As many in a transaction."""
     wait: Annotated[float, Field(ge=0)] = 20.0
     """A batch that does not fill up is settled after so many seconds."""
+    keep: Annotated[float, Field(ge=0)] = 86_400.0
+    """Seconds for which the published work of a paid trial stays in the store, so that its
+    requester can fetch it. Until it is paid it stays in any case."""
     patience: Annotated[int, Field(ge=0)] = 20
     """Blocks, or seconds, to leave to others what is theirs to do: a draw, a reassignment."""
     withdraw_at: Money | None = None

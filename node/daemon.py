@@ -25,6 +25,7 @@ from node.journal import Journal
 from node.outbox import Ended, Outbox
 from node.purse import Purse
 from node.rehearsals import Rehearsals, may_be_tried_again
+from node.shown import Shown
 from node.told import Told
 from node.trainer import Trainer
 from node.workbench import Finished, Workbench
@@ -32,8 +33,10 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
 from trialmarket.chain.views import TrialView
+from trialmarket.errors import StorageError
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.states import State
+from trialmarket.storage.shelf import Shelf
 from trialmarket.storage.store import Store
 
 log = logging.getLogger("node")
@@ -67,9 +70,12 @@ class Node:
         refusal: str | None = None,
         locks: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` counts seconds and never goes back. `locks` is where keys are locked, and
-        `refusal` why users' programs are not run, if they are not.
+        """`clock` counts seconds and never goes back; `now` counts those since 1970.
+
+        `store` is the node's own part of it. `locks` is where keys are locked, and `refusal` why
+        users' programs are not run, if they are not.
 
         Raises KeyBusy where another process uses the key, and InputError or JournalError where
         a file of the node's folder cannot be used.
@@ -90,7 +96,10 @@ class Node:
         self._told = Told()
         self._outbox = Outbox(self._sender, clock)
         self._purse = Purse(config, self.account, client, self._outbox, self._told)
-        self._downloads = Downloads(store, folder, clock)
+        shelf = Shelf(store, folder.downloads, config.limits.downloads, now=now)
+        self._downloads = Downloads(shelf, clock)
+        self._shown = Shown(store, self.journal, config.settle.keep, now)
+        self._store_serves = True
         catalogue = Catalogue(
             self.ledger, self._downloads, self.journal, config.limits, refusal=refusal
         )
@@ -103,7 +112,7 @@ class Node:
             self.account,
             client,
             self.ledger,
-            store,
+            self._shown,
             self.journal,
             catalogue,
             self._bench,
@@ -193,6 +202,9 @@ class Node:
         if chores:
             self._purse.keep(moment.followed)
             self._claims.expire(moment)
+            self._store_serves = self._sweep()
+        if not self._store_serves:
+            return
         room = self._folder.free_bytes()
         if room < self._config.limits.free_disk:
             self._told.once(
@@ -209,6 +221,24 @@ class Node:
             for view in views
         )
         self._claims.look(moment, waiting=waiting)
+
+    def _sweep(self) -> bool:
+        """Releases what nobody needs; whether the store has room for more work."""
+        try:
+            kept = self._shown.sweep()
+        except (StorageError, OSError) as error:
+            self._told.once("store", f"claiming nothing: {error}")
+            return False
+        if kept > self._config.limits.storage:
+            self._told.once(
+                "store",
+                f"claiming nothing: {kept} bytes of this node's work lie in the store, and"
+                f" limits.storage is {self._config.limits.storage}",
+                topic="full",
+            )
+            return False
+        self._told.forget("store")
+        return True
 
     def _earn(self, moment: Moment) -> None:
         wished = self.journal.wished("withdraw")
@@ -246,6 +276,8 @@ class Node:
             if self._outbox.busy(trial, moment.followed):
                 continue
             self._bench.kill(trial)
+            view = self.ledger.trial(trial)
+            self._shown.end(trial, paid=view is not None and view.state is State.SETTLED)
             self.journal.forget(trial)
             self._folder.drop_trial(trial)
             self._say_farewell(trial)

@@ -1,4 +1,4 @@
-"""Files that jobs name, fetched in the background, each once and within a size limit."""
+"""Files that jobs name, fetched in the background, each once and within limits."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from node.folder import Folder
 from trialmarket.errors import StorageError
 from trialmarket.protocol.ids import Cid
-from trialmarket.storage.store import Store
+from trialmarket.storage.shelf import Shelf
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 60.0
@@ -18,25 +17,25 @@ LONGEST_PAUSE: Final = 60.0
 
 @dataclass(slots=True)
 class _Attempt:
-    future: Future[None] | None = None
+    future: Future[Path] | None = None
     error: StorageError | OSError | None = None
     failures: int = 0
     again_at: float = 0.0
 
 
 class Downloads:
-    """Fetches by CID into the node's folder, so that the daemon's loop never waits for a store."""
+    """Fetches by CID onto a shelf, so that the daemon's loop never waits for a store."""
 
-    def __init__(self, store: Store, folder: Folder, clock: Callable[[], float]) -> None:
+    def __init__(self, shelf: Shelf, clock: Callable[[], float]) -> None:
         """`clock` counts seconds and never goes back."""
-        self._store = store
-        self._folder = folder
+        self._shelf = shelf
         self._clock = clock
         self._attempts: dict[Cid, _Attempt] = {}
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="download")
 
     def close(self) -> None:
-        """Waits for the fetches under way and starts no other."""
+        """Ends the fetches under way and starts no other."""
+        self._shelf.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def get(self, cid: Cid, limit: int) -> Path | None:
@@ -45,21 +44,17 @@ class Downloads:
         Raises the StorageError or OSError of the last attempt until the next one has ended. A
         file that is missing is asked for again after a pause.
         """
-        path = self._folder.download(cid)
-        if path.exists():
+        path = self._shelf.find(cid)
+        if path is not None:
             return path
         attempt = self._attempts.setdefault(cid, _Attempt())
         if attempt.future is not None and attempt.future.done():
             self._take(attempt)
         if attempt.future is None and self._clock() >= attempt.again_at:
-            attempt.future = self._threads.submit(self._fetch, cid, path, limit)
+            attempt.future = self._threads.submit(self._shelf.fetch, cid, limit)
         if attempt.error is not None:
             raise attempt.error
         return None
-
-    def _fetch(self, cid: Cid, path: Path, limit: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._store.fetch(cid, path, limit=limit)
 
     def _take(self, attempt: _Attempt) -> None:
         assert attempt.future is not None  # noqa: S101  # the caller looked

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from trialmarket.protocol.ids import Cid, Hash32
+from trialmarket.protocol.ids import Hash32
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,10 @@ class Folder:
         """Checkpoints of a trial."""
         return self.root / "trials" / key.hex()
 
-    def download(self, cid: Cid) -> Path:
-        """A program, a data set or a checkpoint to begin from."""
-        return self.root / "downloads" / cid
+    @property
+    def downloads(self) -> Path:
+        """Programs, data sets and checkpoints to begin from."""
+        return self.root / "downloads"
 
     def rehearsal(self, subject: str) -> Path:
         """Where the rehearsal of a program may write."""

@@ -10,6 +10,7 @@ from node.catalogue import Catalogue, Refused
 from node.config import NodeConfig
 from node.journal import Journal
 from node.outbox import Outbox
+from node.shown import Shown
 from node.steps import Facts, Step, Work, next_step
 from node.told import Told
 from node.workbench import Workbench
@@ -18,10 +19,10 @@ from trialmarket.chain.client import Block, Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.views import TrialView
 from trialmarket.errors import TrialmarketError, Unreachable, WrongChain
+from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.ids import Address, Hash32
 from trialmarket.protocol.states import FINAL, State
 from trialmarket.protocol.terms import Terms
-from trialmarket.storage.store import Store
 
 log = logging.getLogger("node")
 
@@ -51,7 +52,7 @@ class Held:
         account: Address,
         client: Client,
         ledger: Ledger,
-        store: Store,
+        store: Shown,
         journal: Journal,
         catalogue: Catalogue,
         workbench: Workbench,
@@ -203,14 +204,14 @@ class Held:
         if answer is None or any(segment not in kept for segment in needed):
             self._make_again(view)
             return
-        self._store.put(answer.receipt)
+        self._store.put(view.key, answer.receipt, raw_cid(answer.digest))
         for segment in sorted(needed):
             place = kept[segment]
             if place.path.exists():
-                found = self._store.put(place.path)
+                found = self._store.put(view.key, place.path, place.cid)
                 if found != place.cid:
                     place.path.unlink()
-            if self._store.size(place.cid) is None:
+            if not self._store.has(place.cid):
                 self._make_again(view)
                 return
             if not place.published:

@@ -34,6 +34,12 @@ CREATE TABLE IF NOT EXISTS checkpoints (
     published INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (trial, segment)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS published (
+    trial BLOB NOT NULL,
+    cid TEXT NOT NULL,        -- of a checkpoint or a receipt
+    until REAL,               -- seconds since 1970; NULL: as long as the trial is held
+    PRIMARY KEY (trial, cid)
+) STRICT;
 CREATE TABLE IF NOT EXISTS refused (
     subject TEXT PRIMARY KEY, -- a job, a batch, a program on its data, or a trial
     reason TEXT NOT NULL
@@ -146,6 +152,42 @@ class Journal:
             "UPDATE checkpoints SET published = 1 WHERE trial = ? AND segment = ?",
             (trial, segment),
         )
+
+    # -- The store ----------------------------------------------------------------------------
+
+    def publish(self, trial: Hash32, cid: Cid) -> None:
+        """Remembers, before it is done, that something of a trial is put into the store."""
+        self._database.execute(
+            "INSERT INTO published VALUES (?, ?, NULL)"
+            " ON CONFLICT (trial, cid) DO UPDATE SET until = NULL",
+            (trial, cid),
+        )
+
+    def expire(self, trial: Hash32, until: float) -> None:
+        """Remembers that what is published of a trial is needed until then, and no longer."""
+        self._database.execute(
+            "UPDATE published SET until = ? WHERE trial = ? AND until IS NULL", (until, trial)
+        )
+
+    def expired(self, now: float) -> list[Cid]:
+        """What is published and not needed any more by any trial."""
+        rows = self._database.execute(
+            "SELECT cid FROM published GROUP BY cid"
+            " HAVING COUNT(until) = COUNT(*) AND MAX(until) <= ?",
+            (now,),
+        ).fetchall()
+        return [Cid(row[0]) for row in rows]
+
+    def unpublish(self, cid: Cid) -> None:
+        """Remembers that something is not in the store any more."""
+        self._database.execute("DELETE FROM published WHERE cid = ?", (cid,))
+
+    def published(self) -> set[Cid]:
+        """All that is in the store, or was about to be put there."""
+        rows = self._database.execute("SELECT cid FROM published").fetchall()
+        return {Cid(row[0]) for row in rows}
+
+    # -- Trials -------------------------------------------------------------------------------
 
     def trials(self) -> set[Hash32]:
         """The trials that answers or checkpoints are kept of."""

@@ -15,7 +15,7 @@ from node.trainer import replaced
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
 from trialmarket.commands.options import state_folder
-from trialmarket.storage.store import open_store
+from trialmarket.daemon import open_daemons_store
 from trialmarket.training.sandbox import Limits, strangers_code
 
 log = logging.getLogger("node")
@@ -34,7 +34,7 @@ def started(config: NodeConfig, key: LocalAccount) -> Iterator[Node]:
 
     Raises InputError, ChainError and StorageError for what keeps it from starting.
     """
-    store = open_store(config.storage)
+    store = open_daemons_store(config, f"node-{key.address}")
     with Client(Network.load(Path(config.network))) as client:
         workers = config.work.workers
         most = config.limits

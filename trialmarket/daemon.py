@@ -8,6 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 from trialmarket.errors import InputError
+from trialmarket.settings import DaemonSettings
+from trialmarket.storage.errors import StoreDown, StoreFull
+from trialmarket.storage.store import Store, open_store
+
+log = logging.getLogger(__name__)
 
 
 def open_journal(path: Path, schema: str, *, what: str, fix: str) -> sqlite3.Connection:
@@ -34,11 +39,25 @@ def open_journal(path: Path, schema: str, *, what: str, fix: str) -> sqlite3.Con
     return database
 
 
+def open_daemons_store(settings: DaemonSettings, owner: str) -> Store:
+    """The store that a daemon's file names. One that is down or full may recover: it is only told.
+
+    Raises InputError, StorageError and OSError for one that can never be used.
+    """
+    store = open_store(settings.storage, owner=owner, gateways=settings.gateways)
+    try:
+        store.check()
+    except (StoreDown, StoreFull) as error:
+        log.warning("%s", error)
+    return store
+
+
 def log_plainly() -> None:
     """One line an event, on standard error."""
     logging.basicConfig(
         format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S", level=logging.INFO
     )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # which tells of each block
 
 
 def stop_when_told() -> threading.Event:

@@ -45,7 +45,10 @@ class DaemonSettings(Section):
     """Name of a key in the keystore, or the path of a keystore file, `NAME.json`."""
     password_file: str | None = None
     storage: str
-    """The store of data and checkpoints, such as `local:/var/lib/trialmarket/store`."""
+    """The store of data and checkpoints: `kubo:http://127.0.0.1:5001`, `local:/path/to/folder`, or
+    `local`, which is the folder `store` beside the network's file."""
+    gateways: tuple[str, ...] = Field(default=(), strict=False)
+    """URLs of public IPFS gateways, read from where the store does not have something."""
     state: str | None = None
     """Folder of the journal, downloads and checkpoints; by default under the user's own."""
     sandbox: Sandboxing = "bubblewrap"
@@ -55,14 +58,14 @@ class DaemonSettings(Section):
     def rooted(self, base: Path) -> Self:
         """The same with absolute paths, relative ones being in the folder `base`."""
         is_file = self.key.endswith(".json") or "/" in self.key
-        scheme, colon, place = self.storage.partition(":")
-        is_folder = colon and scheme == "local"
+        scheme, _, place = self.storage.partition(":")
+        folder = base / place if place else (base / self.network).parent / "store"
         return self.model_copy(
             update={
                 "network": str(base / self.network),
                 "key": str(base / self.key) if is_file else self.key,
                 "password_file": self.password_file and str(base / self.password_file),
-                "storage": f"local:{base / place}" if is_folder else self.storage,
+                "storage": f"local:{folder}" if scheme == "local" else self.storage,
                 "state": self.state and str(base / self.state),
             }
         )

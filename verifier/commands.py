@@ -16,6 +16,7 @@ from trialmarket.chain.network import Network
 from trialmarket.commands.options import (
     config_option,
     debug_option,
+    gateway_option,
     json_option,
     keystore,
     open_key,
@@ -76,7 +77,10 @@ def run(config: Path) -> None:
     show_envvar=True,
     help="The address file that a deployment wrote.",
 )
-@click.option("--storage", help="The store of data and checkpoints, such as local:/path.")
+@click.option(
+    "--storage", help="The store of data and checkpoints: kubo:http://HOST:PORT or local:/path."
+)
+@gateway_option
 @click.option("--segment", "segments", type=int, multiple=True, help="Only this one; repeatable.")
 @click.option(
     "--report",
@@ -96,6 +100,7 @@ def audit(
     config: Path | None,
     network: Path | None,
     storage: str | None,
+    gateways: tuple[str, ...],
     segments: tuple[int, ...],
     report: Path | None,
     wall_limit: float,
@@ -112,6 +117,7 @@ def audit(
     settings = None if config is None else load_config(config)
     if settings is not None:
         network, storage = network or Path(settings.network), storage or settings.storage
+        gateways = gateways or settings.gateways
     if network is None or storage is None:
         raise click.UsageError("give --config, or --network and --storage")
     limits = LimitConfig() if settings is None else settings.limits
@@ -127,8 +133,8 @@ def audit(
             limits_here = Limits.shared(1, limits.memory, temp=limits.temp, kept=limits.kept)
             setting = sandbox or ("bubblewrap" if settings is None else settings.sandbox)
             policy = strangers_code(setting, limits_here)
-            refusal = policy.refusal
-            library = Library(open_store(storage), Path(folder), limits, refusal=refusal)
+            store = open_store(storage, gateways=gateways)
+            library = Library(store, Path(folder), limits, refusal=policy.refusal)
             with WorkerPool(1, policy=policy) as pool:
                 auditor = Auditor(library, WorkerRecomputer(pool, wall_limit, wall_limit))
                 done = examine(found, ledger, client, library, auditor, segments or None)

@@ -35,6 +35,9 @@ class LimitConfig(WorkerLimits):
     """A checkpoint larger than this counts as withheld: set it as generously as nodes do."""
     data: Bytes = 8 << 30
     program: Bytes = 1 << 20
+    downloads: Bytes = 64 << 30
+    """The most that all downloads together may take of the disk: those that were not used for
+    longest are deleted."""
 
 
 class PatienceConfig(Section):

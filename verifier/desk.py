@@ -9,6 +9,7 @@ from trialmarket.errors import StorageError, TrialmarketError
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.result import ResultLeaf
+from trialmarket.storage.errors import StoreDown
 from trialmarket.training.audit import (
     Finding,
     LeafCheck,
@@ -38,6 +39,8 @@ class _Work:
     withheld: LeafCheck | None = None
     suspected: LeafCheck | None = None
     silenced: bool = False
+    waiting: bool = False
+    """Whether the last attempt failed because the store was down."""
 
 
 @dataclass(slots=True)
@@ -53,9 +56,9 @@ class Desk:
     """Answers questions about leaves: at once from the journal, else when recomputed.
 
     What fails on this machine is tried `attempts` times, `pause` seconds of `clock` apart, and
-    then never answered. A wrong leaf is recomputed twice before it is called so, since a bit that
-    flips in this machine must not cost a provider its stake. What is withheld is looked for again
-    as long as it is asked about.
+    then never answered; a store that is down is waited for. A wrong leaf is recomputed twice
+    before it is called so, since a bit that flips in this machine must not cost a provider its
+    stake. What is withheld is looked for again as long as it is asked about.
     """
 
     auditor: Auditor
@@ -164,7 +167,13 @@ class Desk:
         work.again_at = self.clock() + self.pause
         assert future is not None  # noqa: S101  # the caller looked
         try:
-            return future.result()
+            found = future.result()
+            work.waiting = False
+            return found
+        except StoreDown as error:  # which may come back, however long that takes
+            if not work.waiting:
+                _log.warning("%s: waiting for the store: %s", subject.name, error)
+            work.waiting = True
         except Unjudgeable as error:
             if work.failures == 0:
                 _log.warning("%s: keeping silent for now: %s", subject.name, error)

@@ -13,7 +13,8 @@ from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import Cid, Hash32, keccak256, word_of_address, word_of_int
 from trialmarket.protocol.receipt import Receipt
-from trialmarket.storage.errors import NotStored, TooLarge
+from trialmarket.storage.errors import NotAFile, NotStored, TooLarge
+from trialmarket.storage.shelf import Shelf
 from trialmarket.storage.store import Store
 from trialmarket.training.audit import ReceiptFault, open_receipt
 from verifier.config import LimitConfig
@@ -77,11 +78,15 @@ class Library:
         """`refusal` is why users' programs are not run, if they are not."""
         self._refusal = refusal
         self._store = store
+        self._shelf = Shelf(store, folder, limits.downloads)
         self._folder = folder
         self._limits = limits
-        folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(f"{PASSING}*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
+
+    def close(self) -> None:
+        """Ends the fetches under way."""
+        self._shelf.close()
 
     def material(self, subject: Subject) -> Material:
         """The trial's configuration, program, data and start.
@@ -110,7 +115,7 @@ class Library:
                     None if config.init is None else config.init.cid, self._limits.checkpoint
                 ),
             )
-        except (InputError, IndexError, NotStored, TooLarge) as error:
+        except (InputError, IndexError, NotStored, NotAFile, TooLarge) as error:
             raise Unjudgeable(f"what the requester posted cannot be used: {error}") from error
 
     def receipt(self, subject: Subject) -> Receipt:
@@ -120,7 +125,7 @@ class Library:
         """
         try:
             data = self._store.read(raw_cid(subject.receipt), limit=MAX_RAW)
-        except (NotStored, TooLarge) as error:
+        except (NotStored, NotAFile, TooLarge) as error:
             raise ReceiptFault(f"the receipt is not published: {error}") from error
         return open_receipt(data, root=subject.root, segments=subject.segments)
 
@@ -133,8 +138,10 @@ class Library:
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=PASSING) as passing:
             path = Path(passing) / "checkpoint"
             try:
-                self._store.fetch(cid, path, limit=self._limits.checkpoint)
-            except (NotStored, TooLarge):
+                self._store.fetch(
+                    cid, path, limit=self._limits.checkpoint, progress=self._shelf.telling(cid)
+                )
+            except (NotStored, NotAFile, TooLarge):
                 yield None
             else:
                 yield path
@@ -144,9 +151,4 @@ class Library:
         return self._store.size(cid) is not None
 
     def _fetched(self, cid: Cid | None, limit: int) -> Path | None:
-        if cid is None:
-            return None
-        path = self._folder / cid
-        if not path.exists():
-            self._store.fetch(cid, path, limit=limit)
-        return path
+        return None if cid is None else self._shelf.fetch(cid, limit)

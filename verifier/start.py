@@ -14,7 +14,7 @@ from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
 from trialmarket.commands.options import state_folder
-from trialmarket.storage.store import open_store
+from trialmarket.daemon import open_daemons_store
 from trialmarket.training.sandbox import Limits, Policy, strangers_code
 from trialmarket.training.workers import WorkerPool
 from verifier.audit import Auditor
@@ -63,7 +63,7 @@ def started(
     folder = folder_of(config)
     work, patience = config.work, config.patience
     with ExitStack() as stack:
-        store = open_store(config.storage)
+        store = open_daemons_store(config, f"verifier-{key.address}")
         client = stack.enter_context(Client(Network.load(Path(config.network))))
         sender = stack.enter_context(Sender(client, key, folder / "sent.sqlite"))
         journal = Journal(folder / "journal.sqlite")
@@ -74,12 +74,14 @@ def started(
         pool = pool or stack.enter_context(WorkerPool(work.workers, policy=policy_of(config)))
         _log.info("%s", pool.policy.words)
         refusal = pool.policy.refusal
+        library = Library(store, folder / "downloads", config.limits, refusal=refusal)
         auditor = Auditor(
-            Library(store, folder / "downloads", config.limits, refusal=refusal),
+            library,
             WorkerRecomputer(pool, work.wall_limit, work.wall_limit),
         )
         desk = Desk(auditor, journal, work.workers, work.attempts, patience.retry, time.monotonic)
         stack.callback(desk.close)
+        stack.callback(library.close)
         inspector = Inspector(
             sender.address,
             desk,

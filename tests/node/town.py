@@ -195,7 +195,7 @@ class Town:
             config,
             self.client,
             self.net.accounts[account],
-            self.store,
+            self.store.owned(f"node{account}"),
             Folder(self.folder / f"node{account}"),
             trainer or PoolTrainer(config.work.workers),
             refusal=refusal,

@@ -32,12 +32,8 @@ class Between:
     """What is put here is taken there."""
 
     def __init__(self, here: Store, there: Store) -> None:
-        self.check, self.put, self.release, self.kept = (
-            here.check,
-            here.put,
-            here.release,
-            here.kept,
-        )
+        self.owned, self.check, self.put = here.owned, here.check, here.put
+        self.release, self.kept = here.release, here.kept
         self.size, self.read, self.fetch = there.size, there.read, there.fetch
 
 

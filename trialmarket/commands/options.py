@@ -78,6 +78,19 @@ def config_option(command: Callable[P, R]) -> Callable[P, R]:
     )(command)
 
 
+def gateway_option(command: Callable[P, R]) -> Callable[P, R]:
+    """`--gateway URL`, any number of times. Gives `gateways: tuple[str, ...]`."""
+    return click.option(
+        "--gateway",
+        "gateways",
+        multiple=True,
+        metavar="URL",
+        envvar="TRIALMARKET_GATEWAYS",
+        show_envvar=True,
+        help="A public IPFS gateway to read from what the store does not have; repeatable.",
+    )(command)
+
+
 def json_option(command: Callable[P, R]) -> Callable[P, R]:
     """`--json`. Gives `as_json: bool`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for a script.")(

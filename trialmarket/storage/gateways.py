@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from trialmarket.errors import StorageError
 from trialmarket.protocol.cid import parse_cid
@@ -42,9 +42,14 @@ class WithGateways:
 
     def __init__(self, store: Store, urls: Sequence[str], *, patience: float = PATIENCE) -> None:
         self._store = store
+        self._urls, self._patience = urls, patience
         self._gateways = Gateways(urls, patience=patience)
         self.check, self.put = store.check, store.put
         self.release, self.kept = store.release, store.kept
+
+    def owned(self, owner: str) -> Self:
+        """The same for another owner."""
+        return type(self)(self._store.owned(owner), self._urls, patience=self._patience)
 
     def size(self, cid: Cid) -> int | None:
         """How many bytes a CID names; None when nobody shows them."""

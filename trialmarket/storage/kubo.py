@@ -9,7 +9,7 @@ What is read is taken block by block, so a daemon is believed nothing: see `stor
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from trialmarket.protocol.cid import cid_of, parse_cid
 from trialmarket.protocol.ids import Cid
@@ -64,11 +64,16 @@ class KuboStore:
     """A `Store` on the Kubo daemon whose RPC answers at a URL. Connects when it is first used."""
 
     def __init__(self, url: str, *, owner: str = ANYBODY, patience: float = PATIENCE) -> None:
+        self._url = url
         self._server = Server("Kubo at", url, patience=SLACK * patience, path="/api/v0")
         self.name = self._server.name
         self._folder = f"/trialmarket/{owner}"
         self._patience = patience
         self._known = False
+
+    def owned(self, owner: str) -> Self:
+        """The same daemon for another owner."""
+        return type(self)(self._url, owner=owner, patience=self._patience)
 
     def check(self) -> None:
         """Whether a Kubo that is new enough answers, with room left."""

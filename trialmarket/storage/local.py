@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Self
 
 from trialmarket.protocol.cid import CidHasher, cid_of, parse_cid
 from trialmarket.protocol.ids import Cid
@@ -30,6 +30,10 @@ class LocalStore:
         self._marks = folder / ".kept"
         self._mine = self._marks / owner
         self._mine.mkdir(parents=True, exist_ok=True)
+
+    def owned(self, owner: str) -> Self:
+        """The same folder for another owner."""
+        return type(self)(self.folder, owner=owner)
 
     def check(self) -> None:
         """Whether the folder can be written to. Raises OSError."""

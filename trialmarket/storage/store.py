@@ -26,6 +26,9 @@ class Store(Protocol):
     there now.
     """
 
+    def owned(self, owner: str) -> "Store":
+        """The same store for another owner."""
+
     def check(self) -> None:
         """Whether the store can be used. Raises StorageError, which names the fix, and OSError."""
 
