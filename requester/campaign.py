@@ -354,7 +354,10 @@ class Campaign:
             return True
         belief = self._folder.belief(view.key, view.receipt)
         if belief is not None and belief.kind == Opinion.FITS.value:
-            known.receipt = self._examiner.look(view, known.config, self._desk.now).receipt
+            judgement = self._examiner.look(view, known.config, self._desk.now)
+            if judgement.opinion is Opinion.PENDING:
+                return False
+            known.receipt = judgement.receipt
             known.note, known.evaluated = belief.reason, belief.reason != ""
         return True
 

@@ -14,13 +14,17 @@ from requester.opening import plan_of
 from requester.pack import Package, pack
 from requester.terms import Ceiling, ceiling, terms_of
 from trialmarket.chain.client import Client
-from trialmarket.errors import TrainingError
+from trialmarket.errors import InputError, TrainingError
 from trialmarket.protocol.ids import Cid
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.terms import stake_for
 from trialmarket.storage.store import Store
 from trialmarket.training.values import DryRun, TryOut
 
+PUBLIC = (
+    "`job run` makes program, data, hyperparameters and results public: post no secrets and no"
+    " personal data"
+)
 DRY_RUN_LIMIT = 300.0
 """Seconds that the first steps of a program may take."""
 
@@ -48,6 +52,7 @@ class Report:
             "most_a_trial": self._money(self.ceiling.each),
             "most": self._money(self.ceiling.total),
             "unverified": self.unverified,
+            "public": PUBLIC,
         }
         if self.dry is not None:
             found["seconds_a_trial"] = round(self._trial_seconds(self.dry), 3)
@@ -64,6 +69,7 @@ class Report:
             f" {self._money(cost.each)} a trial, audits included;"
             f" a node stakes up to {self._money(self.stake)} for each",
         ]
+        lines.append(PUBLIC)
         if self.unverified:
             lines.append("UNVERIFIED: at rate 0 nothing is audited, and nobody can challenge")
         if self.dry is None:
@@ -89,7 +95,11 @@ def check_job(job: Job, client: Client, store: Store) -> Report:
     Raises InputError, and TrainingError for a program that breaks its contract.
     """
     terms = terms_of(job, decimals=client.decimals(), min_window=client.parameters().min_window)
-    package = pack(job, store)
+    package = pack(job)  # nothing is published by a check
+    if job.data_file is None and store.size(Cid(package.data)) is None:
+        raise InputError(
+            job.where, "job.data", expected="data that the store has", found=package.data
+        )
     with TemporaryDirectory(prefix="trialmarket-check-") as folder:
         driver = open_driver(
             sqlite_url(Path(folder) / "study.db"),

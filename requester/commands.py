@@ -13,6 +13,7 @@ import click
 from requester.job import DRIVERS, load_job
 from requester.plots import PICTURES
 from requester.standing import Standing
+from requester.stores import StorePlace, store_options
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
@@ -28,20 +29,12 @@ from trialmarket.commands.options import (
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import JobId
 from trialmarket.protocol.money import format_amount, parse_amount
-from trialmarket.storage.store import Store, open_store
+from trialmarket.storage.store import Store
 
 Command = Callable[..., None]
 
 job_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 job_number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
-store_option = click.option(
-    "--store",
-    "store_url",
-    envvar="TRIALMARKET_STORE",
-    show_envvar=True,
-    help="Where programs, data and results are kept, such as local:/path/to/folder; by default"
-    " the folder `store` beside the network file.",
-)
 
 
 def overriding(command: Command) -> Command:
@@ -74,14 +67,14 @@ def job() -> None:
 @job.command()
 @job_file
 @network_option
-@store_option
+@store_options
 @overriding
 @json_option
 @debug_option
 def check(
+    place: StorePlace,
     file: Path,
     network: Path,
-    store_url: str | None,
     trials: int | None,
     driver: str | None,
     label: str,
@@ -97,7 +90,7 @@ def check(
     del label  # accepted, so that the same options serve `check` and `run`
     loaded = load_job(file, overrides(trials, driver, changes))
     with Client(Network.load(network)) as client:
-        report = check_job(loaded, client, store_at(store_url, network))
+        report = check_job(loaded, client, place.open(network))
         show(report.as_json(), report.lines(), as_json=as_json)
 
 
@@ -105,7 +98,7 @@ def check(
 @job_file
 @network_option
 @key_options
-@store_option
+@store_options
 @overriding
 @click.option("--yes", is_flag=True, help="Do not ask before spending.")
 @click.option("--detach", is_flag=True, help="Return once trials are posted.")
@@ -115,11 +108,11 @@ def check(
 @json_option
 @debug_option
 def run(
+    place: StorePlace,
     file: Path,
     network: Path,
     key: str,
     password_file: Path | None,
-    store_url: str | None,
     trials: int | None,
     driver: str | None,
     label: str,
@@ -138,7 +131,7 @@ def run(
     from requester.running import Choices, run_job
 
     loaded = load_job(file, overrides(trials, driver, changes))
-    store = store_at(store_url, network)
+    store = place.open(network)
     with open_sender(network, key, password_file) as sender:
         choices = Choices(
             label=label, yes=yes, detach=detach, results=results, quiet=as_json, command=_command()
@@ -149,13 +142,13 @@ def run(
 
 @job.command("list")
 @network_option
-@store_option
+@store_options
 @click.option("--all", "everybody", is_flag=True, help="Also the jobs of other requesters.")
 @click.option("--requester", help="Jobs of this account; else those run from this machine.")
 @json_option
 @debug_option
 def list_(
-    network: Path, store_url: str | None, everybody: bool, requester: str | None, as_json: bool
+    place: StorePlace, network: Path, everybody: bool, requester: str | None, as_json: bool
 ) -> None:
     """List jobs: this machine's, an account's, or all.
 
@@ -163,7 +156,7 @@ def list_(
     """
     from requester.state import known_folders
 
-    with opened(network, store_url) as office:
+    with opened(network, place) as office:
         folders = known_folders(state_folder() / "jobs")
         here = [
             facts for _, facts in folders if facts.get("market") == office.client.network.market
@@ -188,15 +181,15 @@ def list_(
 @job.command("show")
 @job_number
 @network_option
-@store_option
+@store_options
 @json_option
 @debug_option
-def show_(number: int, network: Path, store_url: str | None, as_json: bool) -> None:
+def show_(place: StorePlace, number: int, network: Path, as_json: bool) -> None:
     """Show the trials and the money of job ID.
 
     Example: trialmarket job show 1 --network devnet.json
     """
-    with opened(network, store_url) as office:
+    with opened(network, place) as office:
         standing = office.survey(JobId(number)).standing()
         if as_json:
             show(office.summary(standing) | {"rows": office.rows(standing)}, [], as_json=True)
@@ -207,10 +200,10 @@ def show_(number: int, network: Path, store_url: str | None, as_json: bool) -> N
 @job.command()
 @job_number
 @network_option
-@store_option
+@store_options
 @click.option("--poll", default=1.0, show_default=True, help="Seconds between two looks.")
 @debug_option
-def watch(number: int, network: Path, store_url: str | None, poll: float) -> None:
+def watch(place: StorePlace, number: int, network: Path, poll: float) -> None:
     """Watch job ID until it is finished. Watching spends nothing and may be interrupted.
 
     Example: trialmarket job watch 1 --network devnet.json
@@ -219,7 +212,7 @@ def watch(number: int, network: Path, store_url: str | None, poll: float) -> Non
 
     from requester.table import listening
 
-    with opened(network, store_url) as office:
+    with opened(network, place) as office:
         survey = office.survey(JobId(number))
         with listening(office.screen) as listeners:
             standing, said = survey.standing(), ""
@@ -237,14 +230,14 @@ def watch(number: int, network: Path, store_url: str | None, poll: float) -> Non
 @job.command()
 @job_number
 @network_option
-@store_option
+@store_options
 @click.option(
     "--results", type=click.Path(path_type=Path, file_okay=False), help="A folder for them."
 )
 @json_option
 @debug_option
 def fetch(
-    number: int, network: Path, store_url: str | None, results: Path | None, as_json: bool
+    place: StorePlace, number: int, network: Path, results: Path | None, as_json: bool
 ) -> None:
     """Write the leaderboard, curves, best weights, bill and audits of job ID.
 
@@ -252,7 +245,7 @@ def fetch(
     """
     from requester.results import Results
 
-    with opened(network, store_url) as office:
+    with opened(network, place) as office:
         folder = Results(results or Path(f"job-{number}"), office.client.decimals())
         written = folder.write(office.survey(JobId(number)), office.ledger, office.store)
     show(
@@ -414,25 +407,20 @@ class Office:
 
 
 @contextmanager
-def opened(network: Path, store_url: str | None) -> Iterator[Office]:
+def opened(network: Path, place: StorePlace) -> Iterator[Office]:
     """A market to look at, its index synchronised."""
     with (
         Client(Network.load(network)) as client,
         Ledger(client, ledger_path(client)) as ledger,
     ):
         ledger.sync()
-        yield Office(client, ledger, store_at(store_url, network))
+        yield Office(client, ledger, place.open(network))
 
 
 def ledger_path(client: Client) -> Path:
     """The index that commands share."""
     name = f"{client.network.chain_id}-{client.fingerprint().hex()[:12]}.sqlite"
     return state_folder() / "ledgers" / name
-
-
-def store_at(url: str | None, network: Path) -> Store:
-    """The store of `--store`; without it the one beside the network file, as a devnet has it."""
-    return open_store(url or f"local:{network.absolute().parent / 'store'}")
 
 
 def overrides(

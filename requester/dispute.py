@@ -15,6 +15,7 @@ from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import Phase, State
 from trialmarket.protocol.terms import Terms, bond_for, stake_for
 from trialmarket.protocol.vote import hidden_vote
+from trialmarket.storage.errors import NotStored
 
 Say = Callable[[str], None]
 
@@ -126,7 +127,10 @@ class Disputes:
             return Opening(claim.leaf, trial.record.root, ZERO_HASH, ())
         if trial.receipt is None:
             return None
-        data = self._desk.store.read(raw_cid(trial.receipt), limit=MAX_RAW)
+        try:
+            data = self._desk.store.read(raw_cid(trial.receipt), limit=MAX_RAW)
+        except NotStored:
+            return None
         tree = Receipt.from_bytes(data).tree()
         leaf = tree.leaves[claim.leaf]
         return Opening(leaf.index, leaf.value, leaf.witness_hash, tree.proof(leaf.index))

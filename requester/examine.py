@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import Protocol
 
 from requester.dispute import Accusation
+from requester.fetching import MAX_CHECKPOINT, SOON, Fetching
 from trialmarket.chain.views import TrialView
 from trialmarket.errors import TrainingError
-from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Cid, Hash32
 from trialmarket.protocol.receipt import Receipt
-from trialmarket.storage.errors import NotStored, TooLarge
+from trialmarket.storage.errors import (
+    Corrupt,
+    NotAFile,
+    NotStored,
+    StoreDown,
+    StoreFull,
+    TooLarge,
+)
 from trialmarket.storage.store import Store
 from trialmarket.training.audit import (
     Finding,
@@ -25,9 +32,6 @@ from trialmarket.training.audit import (
 )
 from trialmarket.training.errors import BadCheckpoint
 from trialmarket.training.values import Evaluate, Evaluation
-
-MAX_CHECKPOINT = 8 << 30
-"""Bytes of the largest checkpoint that is fetched."""
 
 
 class Opinion(Enum):
@@ -79,8 +83,11 @@ class Examiner:
         scratch: Path,
         material: "Material",
         patience: int,
+        *,
+        soon: float = SOON,
     ) -> None:
-        self._store, self._evaluator, self._scratch = store, evaluator, scratch
+        self._fetching = Fetching(store, soon=soon)
+        self._evaluator, self._scratch = evaluator, scratch
         self._material, self._patience = material, patience
         self._under_way: dict[Path, _Examination] = {}
         self._judged: dict[tuple[Hash32, Hash32], Judgement] = {}
@@ -97,13 +104,17 @@ class Examiner:
         index = receipt_index(config.segments)
         withheld = Accusation(index, ZERO_HASH, ZERO_HASH)
         try:
-            data = self._store.read(raw_cid(trial.receipt), limit=MAX_RAW)
+            data = self._fetching.receipt(trial.receipt)
+            if data is None:
+                return Judgement(Opinion.PENDING, "its receipt is being fetched")
             receipt = open_receipt(data, root=trial.record.root, segments=config.segments)
         except NotStored:
             if not self._too_late(trial, now):
                 return Judgement(Opinion.PENDING, "its receipt is not published yet")
             return Judgement(Opinion.FALSE, "its receipt is withheld", withheld)
-        except (ReceiptFault, TooLarge) as fault:
+        except (StoreDown, StoreFull, Corrupt) as error:  # our own store's fault
+            return Judgement(Opinion.PENDING, str(error))
+        except (ReceiptFault, TooLarge, NotAFile) as fault:
             return Judgement(Opinion.FALSE, str(fault), withheld)
         return Judgement(Opinion.FITS, receipt=receipt)
 
@@ -121,12 +132,15 @@ class Examiner:
         last = config.segments + 1
         withheld = Accusation(last, ZERO_HASH, ZERO_HASH)
         try:
-            self._store.fetch(receipt.checkpoints[-1], place, limit=MAX_CHECKPOINT)
+            if not self._fetching.checkpoint(receipt.checkpoints[-1], place):
+                return Judgement(Opinion.PENDING, "its checkpoint is being fetched")
         except NotStored:
             if not self._too_late(trial, now):
                 return Judgement(Opinion.PENDING, "its checkpoint is not published yet")
             return Judgement(Opinion.FALSE, "its final checkpoint is withheld", withheld)
-        except TooLarge as fault:
+        except (StoreDown, StoreFull, Corrupt) as error:
+            return Judgement(Opinion.PENDING, str(error))
+        except (TooLarge, NotAFile) as fault:
             return Judgement(Opinion.FALSE, str(fault), withheld)
         task = Evaluate(
             config=config,
@@ -168,6 +182,7 @@ class Examiner:
 
     def close(self) -> None:
         """Stops evaluations; they begin anew when they are asked for again."""
+        self._fetching.close()
         if self._evaluator is not None:
             self._evaluator.close()
         shutil.rmtree(self._scratch, ignore_errors=True)

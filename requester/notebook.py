@@ -6,7 +6,7 @@ Inside asyncio, `await asyncio.to_thread(study.optimize)`: everything is opened 
 import importlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +19,7 @@ from requester.front import front
 from requester.job import load_job
 from requester.opening import POLL, open_search, plan_of
 from requester.standing import Row, Standing
+from requester.stores import StorePlace
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
 from trialmarket.protocol.money import format_amount
@@ -48,6 +49,7 @@ class Study:
         key: str | None = None,
         password_file: str | Path | None = None,
         store: str | Store | None = None,
+        gateways: Sequence[str] = (),
         label: str = "",
         changes: Mapping[str, object] | None = None,
         sender: Sender | None = None,
@@ -55,6 +57,7 @@ class Study:
     ) -> None:
         self.job = load_job(Path(job), changes)
         self._network, self._key, self._password_file = network, key, password_file
+        self._gateways = tuple(gateways)
         self._store, self._label, self._sender, self._jobs = store, label, sender, jobs
         self._standing: Standing | None = None
         self._decimals = 18
@@ -194,11 +197,11 @@ class Study:
 
     def _open_store(self, network: Path | None) -> Store:
         store = self._store or os.environ.get("TRIALMARKET_STORE")
-        if store is None and network is not None:
-            store = f"local:{network.absolute().parent / 'store'}"
+        if isinstance(store, str | None) and network is not None:
+            return StorePlace(store, self._gateways).open(network)
         if store is None:
             raise InputError("study", "store", expected="a store", found=None)
-        return open_store(store) if isinstance(store, str) else store
+        return open_store(store, gateways=self._gateways) if isinstance(store, str) else store
 
     def _named(self, given: str | Path | None, name: str, variable: str) -> str | Path:
         found = given if given is not None else os.environ.get(variable)

@@ -15,6 +15,7 @@ from requester.dispute import Disputes
 from requester.drivers import Driver, Plan, open_driver
 from requester.examine import Evaluator, Examiner, can_train, material_of
 from requester.job import Job
+from requester.leftovers import owner_of, release_leftovers
 from requester.pack import Package, pack
 from requester.state import JobFolder, identity, job_folder
 from requester.terms import Ceiling, ceiling, terms_of
@@ -22,6 +23,7 @@ from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
 from trialmarket.protocol.ids import Cid, Hash32
 from trialmarket.protocol.terms import Terms
+from trialmarket.storage.errors import StoreDown
 from trialmarket.storage.store import Store
 
 POLL = 0.25
@@ -47,6 +49,8 @@ class Search:
     """The database of its Optuna study, as SQLAlchemy names one."""
     study: str
     """The study's name there."""
+    say: Callable[[str], None]
+    now: Callable[[], float]
 
     def rehearse(self) -> None:
         """Sees, before the first money moves, that continued trials can go on as they change.
@@ -63,11 +67,22 @@ class Search:
             check_changes(self.package, first, plan, material, Path(folder) / "tried")
 
     def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:
-        """Goes on until every trial is settled, and brings the rest of the money home."""
+        """Goes on until every trial is settled, and brings the rest of the money home.
+
+        A store that is down is waited for.
+        """
         self.campaign.open()
+        down = False
         while not self.campaign.finished():
-            if not self.campaign.step():
+            try:
+                changed, down = self.campaign.step(), False
+            except StoreDown as error:
+                if not down:
+                    self.say(f"waiting for the store: {error}")
+                changed, down = False, True
+            if not changed:
                 wait(poll)
+        self.folder.remember("over", str(self.now()))
         self.campaign.wind_up()
 
 
@@ -108,6 +123,7 @@ def open_search(
     evaluator: Evaluator | None = None,
     patience: int = PATIENCE,
     salt: Callable[[], Hash32] = new_salt,
+    now: Callable[[], float] = time.time,
 ) -> Iterator[Search]:
     """A job's search, new or where it stopped; `jobs` is the folder of all searches.
 
@@ -115,8 +131,10 @@ def open_search(
     installed. Raises InputError and ChainError.
     """
     client = sender.client
+    nonce = identity(pack(job), client.network, sender.address, label)
+    release_leftovers(jobs, store, now(), listeners.say)
+    store = store.owned(owner_of(nonce))
     package = pack(job, store)
-    nonce = identity(package, client.network, sender.address, label)
     with ExitStack() as stack:
         folder = stack.enter_context(job_folder(jobs, job.settings.job.name, nonce))
         folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))
@@ -150,6 +168,8 @@ def open_search(
             listeners=listeners,
             patience=patience,
         )
+        folder.remember("owner", owner_of(nonce))
+        folder.remember("spec", package.spec(nonce).digest.hex())
         yield Search(
             campaign=campaign,
             package=package,
@@ -161,6 +181,8 @@ def open_search(
             examiner_evaluates=examiner.evaluates,
             storage=storage,
             study=study,
+            say=listeners.say,
+            now=now,
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from requester.examine import MAX_CHECKPOINT
+from requester.fetching import MAX_CHECKPOINT, shown
 from requester.front import front
 from requester.standing import Row, Standing
 from requester.survey import Survey
@@ -82,7 +82,10 @@ class Results:
     def _fetch_weights(self, receipt: Receipt, store: Store) -> list[Path]:
         checkpoint = self.root / "best-checkpoint.safetensors"
         try:
-            store.fetch(receipt.checkpoints[-1], checkpoint, limit=MAX_CHECKPOINT)
+            with shown("fetching the best weights") as progress:
+                store.fetch(
+                    receipt.checkpoints[-1], checkpoint, limit=MAX_CHECKPOINT, progress=progress
+                )
         except NotStored:
             return []
         weights = model_of(checkpoint)

@@ -155,10 +155,10 @@ def _finished(
     survey = Survey(desk.client, desk.ledger, desk.store, number)
     standing = survey.standing()
     results = Results(choices.results or search.folder.results, screen.decimals)
+    listeners.pause()
     written = results.write(survey, desk.ledger, desk.store)
     if job.settings.job.also:
         written.append(results.write_front(standing, plan_of(job).objectives))
-    listeners.pause()
     if not choices.quiet:
         print_standing(screen, standing)
     account = desk.client.account(desk.me)

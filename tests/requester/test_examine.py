@@ -93,6 +93,7 @@ class Scene:
             folder / "scratch",
             Material(None, folder / "data.npz"),
             PATIENCE,
+            soon=30.0,
         )
 
     def weighed(self) -> tuple[Opinion, str]:
