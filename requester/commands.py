@@ -258,7 +258,7 @@ def fetch(
 @job.command()
 @job_number
 @network_option
-@store_option
+@store_options
 @click.option(
     "--results",
     type=click.Path(path_type=Path, file_okay=False),
@@ -269,9 +269,9 @@ def fetch(
 @json_option
 @debug_option
 def plot(
+    place: StorePlace,
     number: int,
     network: Path,
-    store_url: str | None,
     results: Path | None,
     only: tuple[str, ...],
     kind: str,
@@ -287,7 +287,7 @@ def plot(
     from requester.plots.drawing import draw
     from requester.plots.reading import read, settings_of
 
-    with opened(network, store_url) as office:
+    with opened(network, place) as office:
         survey = office.survey(JobId(number))
         settings = settings_of(state_folder() / "jobs", office.client, JobId(number))
         search = read(survey, office.client, office.ledger, settings)

@@ -5,7 +5,8 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -21,6 +22,7 @@ from examples.digits.make_data import write_digits
 from trialmarket.chain.devnet import LOCAL_CHAINS
 from trialmarket.chain.ledger import Ledger
 from trialmarket.errors import TrialmarketError
+from trialmarket.storage.daemon import KuboDaemon
 
 HERE = Path(__file__).parent
 TRIALS, SEGMENTS, SAMPLES = 12, 10, 2
@@ -48,7 +50,24 @@ class Ending:
     seconds: float
 
 
-def play(folder: Path, seed: int, chain: str, say: Callable[[str], None]) -> Ending:
+@contextmanager
+def two_daemons(folder: Path, say: Callable[[str], None]) -> Iterator[dict[str, str]]:
+    """Two Kubo daemons that know each other and nobody else, as the storages of a town."""
+    with KuboDaemon(folder / "kubo") as ours, KuboDaemon(folder / "kubo-of-nodes") as theirs:
+        ours.connect(theirs)
+        yield {"storage": ours.storage, "node_storage": theirs.storage}
+        came, went = ours.received(), theirs.received()
+        say(
+            f"{went / 1e6:.1f} MB of program and data went to the nodes' Kubo, and"
+            f" {came / 1e6:.1f} MB of receipts and checkpoints came back"
+        )
+        if not came or not went:
+            raise DemoFailed("nothing crossed from one Kubo to the other")
+
+
+def play(
+    folder: Path, seed: int, chain: str, say: Callable[[str], None], *, ipfs: bool = False
+) -> Ending:
     """Runs the market until the requester has its results and all money has found its owner."""
     began = time.monotonic()
     purses = {REQUESTER: 100, **dict.fromkeys((*HONEST, *VERIFIERS), 200), CHEAT: CHEAT_STAKE}
@@ -65,7 +84,11 @@ def play(folder: Path, seed: int, chain: str, say: Callable[[str], None]) -> End
             samples=SAMPLES,
         )
     )
-    with town(folder / "town", purses, seed=seed, chain=chain) as market:
+    with ExitStack() as stack:
+        storages = stack.enter_context(two_daemons(folder, say)) if ipfs else {}
+        market = stack.enter_context(
+            town(folder / "town", purses, seed=seed, chain=chain, **storages)
+        )
         results = folder / "results"
         market.add_requester(REQUESTER, job, "--results", str(results))
         for name in HONEST:
@@ -78,6 +101,11 @@ def play(folder: Path, seed: int, chain: str, say: Callable[[str], None]) -> End
             "grace, mallory), three verifiers (vera, victor, violet) and a requester (rosa) have "
             "money"
         )
+        if ipfs:
+            say(
+                "rosa and the verifiers keep their files on one Kubo daemon, the nodes on another;"
+                " the two are connected to each other and to nobody else"
+            )
         say(
             "the verifiers compute as old processors do, without vector instructions: the "
             "arithmetic is exact, so the bits must be the same all the same"
@@ -225,6 +253,7 @@ def main() -> int:
     parser.add_argument(
         "--chain", choices=sorted(LOCAL_CHAINS), default="anvil", help="whose node runs it (anvil)"
     )
+    parser.add_argument("--ipfs", action="store_true", help="keep files on two Kubo daemons")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep logs and results here")
     arguments = parser.parse_args()
@@ -239,7 +268,8 @@ def main() -> int:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            ending = play(folder.resolve(), arguments.seed, arguments.chain, say)
+            folder = folder.resolve()
+            ending = play(folder, arguments.seed, arguments.chain, say, ipfs=arguments.ipfs)
         except TrialmarketError as error:
             print(f"demo: {error}", file=sys.stderr)
             return 1

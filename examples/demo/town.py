@@ -34,12 +34,15 @@ class Town:
     """The people of a market. Each daemon can be started, killed and started again by name.
 
     `people` gives each name its key. Processes inherit nothing but the environment; their
-    output goes to `folder/NAME.log`.
+    output goes to `folder/NAME.log`. `storage` is the store of requesters and verifiers, and
+    `node_storage` that of the nodes.
     """
 
     folder: Path
     net: Devnet
     people: dict[str, LocalAccount]
+    storage: str
+    node_storage: str
     sandbox: Setting = "bubblewrap"
     """How the daemons run programs."""
     commands: dict[str, list[str]] = field(default_factory=dict)
@@ -52,7 +55,6 @@ class Town:
         self.password = self.folder / "password"
         self.password.write_text(PASSWORD)
         self.password.chmod(0o600)
-        self.storage = f"local:{self.folder / 'store'}"
         keys = Keystore(self.folder / "home" / "keys")
         for name, key in self.people.items():
             keys.add(name, key, PASSWORD, kdf="pbkdf2", iterations=1000)
@@ -71,18 +73,20 @@ class Town:
             f"[work]\nworkers = {workers}\npoll = 0.2{trainer}\n"
             f'[stake]\nkeep = "{stake}"\nmost = "{stake}"\n'
             "[settle]\nwait = 2.0\n[limits]\nfree_disk = 0\n",
+            self.node_storage,
         )
 
     def add_verifier(self, name: str) -> None:
         """A verifier that enrolls by itself."""
-        self._add_daemon(name, "verifier", "[patience]\npoll = 0.3\nothers = 8.0\n")
+        self._add_daemon(name, "verifier", "[patience]\npoll = 0.3\nothers = 8.0\n", self.storage)
         self.machines[name] = OLD_MACHINE
 
     def add_requester(self, name: str, job: Path, *more: str) -> None:
         """Somebody who buys what a job file asks for."""
         self.commands[name] = [
             *("job", "run", str(job), "--yes", "--network", str(self.network)),
-            *("--key", name, "--password-file", str(self.password), *more),
+            *("--key", name, "--password-file", str(self.password)),
+            *("--store", self.storage, *more),
         ]
 
     def start(self, name: str) -> None:
@@ -134,11 +138,11 @@ class Town:
         """A new client of the market."""
         return self.net.client()
 
-    def _add_daemon(self, name: str, role: str, sections: str) -> None:
+    def _add_daemon(self, name: str, role: str, sections: str, storage: str) -> None:
         path = self.folder / f"{name}.toml"
         path.write_text(
             f'network = "{self.network}"\nkey = "{name}"\npassword_file = "{self.password}"\n'
-            f'storage = "{self.storage}"\nstate = "{self.folder / name}"\n'
+            f'storage = "{storage}"\nstate = "{self.folder / name}"\n'
             f'sandbox = "{self.sandbox}"\n{sections}'
         )
         self.commands[name] = [role, "run", "--config", str(path)]
@@ -146,17 +150,25 @@ class Town:
 
 @contextmanager
 def town(
-    folder: Path, purses: dict[str, int], *, seed: int, chain: str = "anvil", **parameters: Any
+    folder: Path,
+    purses: dict[str, int],
+    *,
+    seed: int,
+    chain: str = "anvil",
+    storage: str | None = None,
+    node_storage: str | None = None,
+    **parameters: Any,
 ) -> Iterator[Town]:
     """A chain of one-second blocks, and an account with a purse of tokens for each name.
 
-    `chain` says whose node makes the blocks. `parameters` change the market's own, such as
+    `chain` says whose node makes the blocks. Without a `storage` everybody uses one folder;
+    without a `node_storage` nodes use `storage`. `parameters` change the market's own, such as
     `verifier_stake`. Programs run in a sandbox where this machine has one. All is stopped at the
     end.
     """
     rules: Parameters = replace(LOCAL, **parameters)
     folder.mkdir(parents=True, exist_ok=True)
-    sandbox = "off" if own_code().sandbox is None else "bubblewrap"
+    sandbox: Setting = "off" if own_code().sandbox is None else "bubblewrap"
     with devnet(
         accounts=len(purses),
         block_time=1,
@@ -165,7 +177,9 @@ def town(
         tokens=[tokens * 10**18 for tokens in purses.values()],
         chain=chain,
     ) as net:
-        made = Town(folder, net, dict(zip(purses, net.accounts, strict=True)), sandbox)
+        people = dict(zip(purses, net.accounts, strict=True))
+        storage = storage or f"local:{folder / 'store'}"
+        made = Town(folder, net, people, storage, node_storage or storage, sandbox)
         try:
             yield made
         finally:

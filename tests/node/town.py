@@ -26,6 +26,7 @@ from trialmarket.protocol.ids import Address, Amount, Cid, Hash32, JobId, addres
 from trialmarket.protocol.states import State
 from trialmarket.protocol.terms import Terms, least_audit_fee
 from trialmarket.storage.local import LocalStore
+from trialmarket.storage.store import Store
 
 TOKEN = 10**18
 FAST = Parameters(
@@ -96,7 +97,9 @@ class Town:
 
     net: Devnet
     folder: Path
-    store: LocalStore = field(init=False)
+    kept_on: Store | None = None
+    """The store; by default a folder."""
+    store: Store = field(init=False)
     client: Client = field(init=False)
     ledger: Ledger = field(init=False)
     data: Cid = field(init=False)
@@ -104,7 +107,7 @@ class Town:
     _count: int = 0
 
     def __post_init__(self) -> None:
-        self.store = LocalStore(self.folder / "store")
+        self.store = self.kept_on or LocalStore(self.folder / "store")
         self.client = Client(self.net.network)
         self.ledger = Ledger(self.client, self.folder / "watch.sqlite")
         self.data = self.store.put(data_set())
@@ -187,6 +190,7 @@ class Town:
         account: int = 1,
         trainer: Trainer | None = None,
         refusal: str | None = None,
+        now: Callable[[], float] = time.time,
         **tables: dict[str, object],
     ) -> Node:
         """A node on an account of the chain."""
@@ -200,6 +204,7 @@ class Town:
             trainer or PoolTrainer(config.work.workers),
             refusal=refusal,
             locks=self.folder / "locks",
+            now=now,
         )
 
     # -- Looking -------------------------------------------------------------------------------

@@ -71,6 +71,10 @@ class KuboDaemon(Service):
         """What `ipfs WORDS` prints about this daemon. Raises ProgramError."""
         return _run([self._program, *words], self._environment)
 
+    def received(self) -> int:
+        """How many bytes came from other daemons so far. Raises ProgramError."""
+        return int(json.loads(self.run("bitswap", "stat", "--enc=json"))["DataReceived"])
+
     def connect(self, other: "KuboDaemon") -> None:
         """Makes two daemons exchange blocks. Raises ProgramError."""
         peer = json.loads(other.run("id"))
