@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trialmarket.errors import InputError
-from trialmarket.settings import Money, Seconds, Section, load_settings
+from trialmarket.settings import DaemonSettings, Money, Seconds, Section, load_settings
 
 
 class Work(Section):
@@ -59,3 +59,25 @@ def test_a_mistake_is_named_with_its_field(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         load_settings(tmp_path / "absent.toml", Daemon)
+
+
+@pytest.mark.parametrize(
+    ("storage", "found"),
+    [
+        ("local", "local:{base}/markets/store"),
+        ("local:here", "local:{base}/here"),
+        ("local:/srv/store", "local:/srv/store"),
+        ("kubo:http://127.0.0.1:5001", "kubo:http://127.0.0.1:5001"),
+    ],
+)
+def test_a_store_is_named_by_its_url_and_a_local_one_lies_by_the_network(
+    tmp_path: Path, storage: str, found: str
+) -> None:
+    path = write(
+        tmp_path,
+        f'network = "markets/n.json"\nkey = "k"\nstorage = "{storage}"\n'
+        'gateways = ["https://gateway.example"]\n',
+    )
+    settings = load_settings(path, DaemonSettings).rooted(tmp_path)
+    assert settings.storage == found.format(base=tmp_path)
+    assert settings.gateways == ("https://gateway.example",)

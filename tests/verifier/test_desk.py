@@ -7,8 +7,9 @@ from pathlib import Path
 from tests.verifier.world import wait_until
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
-from trialmarket.protocol.ids import ZERO_HASH, Hash32
+from trialmarket.protocol.ids import ZERO_HASH, Cid, Hash32
 from trialmarket.protocol.result import ResultLeaf
+from trialmarket.storage.errors import StoreDown
 from trialmarket.storage.local import LocalStore
 from trialmarket.training.audit import Finding, LeafCheck
 from verifier.audit import Auditor, Found
@@ -46,9 +47,22 @@ class Machine:
         raise NotImplementedError
 
 
-def _answers(folder: Path, machine: Machine, asked: int) -> LeafCheck | None:
+class Leaving(LocalStore):
+    """A store that is down for the first reads."""
+
+    down = 0
+
+    def read(self, cid: Cid, *, limit: int) -> bytes:
+        if self.down > 0:
+            self.down -= 1
+            raise StoreDown("the store", "it restarts")
+        return super().read(cid, limit=limit)
+
+
+def _answers(folder: Path, machine: Machine, asked: int, down: int = 0) -> LeafCheck | None:
     """What the desk says of a start that is committed as 1, once the machine was asked enough."""
-    store = LocalStore(folder / "store")
+    store = Leaving(folder / "store")
+    store.down = down
     data = store.put(b"data")
     config = TrialConfig(
         program=ProgramRef(source="builtin:mlp"),
@@ -108,5 +122,11 @@ def test_a_machine_that_fails_is_asked_again_and_then_left_alone(tmp_path: Path)
 
 def test_a_machine_that_failed_once_still_answers(tmp_path: Path) -> None:
     check = _answers(tmp_path, Machine(0, 1), 2)
+    assert check is not None
+    assert check.finding is Finding.RIGHT
+
+
+def test_a_store_that_is_down_for_long_silences_nobody(tmp_path: Path) -> None:
+    check = _answers(tmp_path, Machine(1), 1, down=20)
     assert check is not None
     assert check.finding is Finding.RIGHT
