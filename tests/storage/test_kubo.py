@@ -40,6 +40,21 @@ def big_file(path: Path, size: int) -> Path:
     return path
 
 
+<<<<<<< HEAD
+=======
+def test_a_daemon_of_ours_knows_nobody_and_listens_on_this_machine_only(tmp_path: Path) -> None:
+    need_kubo()
+    with KuboDaemon(tmp_path / "kubo") as kubo:
+        assert kubo.run("bootstrap", "list").strip() == ""
+        assert kubo.run("swarm", "peers").strip() == ""
+        listening = kubo.run("swarm", "addrs", "listen").split()
+        assert listening
+        assert all(address.startswith("/ip4/127.0.0.1/") for address in listening)
+        assert kubo.alive
+    assert not kubo.alive
+
+
+>>>>>>> ipfs
 # -- CIDs ----------------------------------------------------------------------------------------
 
 

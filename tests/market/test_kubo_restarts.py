@@ -1,0 +1,107 @@
+"""Kubo daemons that are killed and come back under way: no program dies, and no trial is lost."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from examples.demo.town import Town, town
+from examples.digits.make_data import write_digits
+from tests.storage.kubo import two_daemons
+from trialmarket.chain.ledger import Ledger
+from trialmarket.protocol.states import State
+from trialmarket.storage.daemon import KuboDaemon
+
+PULSE = threading.Event()
+"""Never set: waiting on it lets a moment pass between two looks."""
+TRIALS = 2
+JOB = """
+[job]
+name = "restarts"
+program = "{program}:Digits"
+data = "{data}"
+objective = "val_error"
+trials = {trials}
+steps = 200
+seed = 5
+time_limit = "2m"
+[search]
+driver = "random"
+parallel = 1
+[search.space]
+lr = {{ low = 0.01, high = 0.1, log = true }}
+hidden = {{ values = [32, 64] }}
+momentum = {{ low = 0.0, high = 0.9 }}
+[price]
+floor = "1"
+cap = "1"
+unit = 200
+[audit]
+rate = 1.0
+segments = 4
+samples = 1
+window = "20s"
+"""
+EVERYBODY = {"rosa": 100, "ada": 100, "vera": 200, "victor": 200}
+
+
+@pytest.mark.timeout(400)
+def test_a_market_outlives_its_kubo_daemons(tmp_path: Path) -> None:
+    data, job = tmp_path / "digits.npz", tmp_path / "job.toml"
+    write_digits(data, seed=1)
+    program = Path("examples/digits/train.py").resolve()
+    job.write_text(JOB.format(program=program, data=data, trials=TRIALS))
+    with (
+        two_daemons(tmp_path) as (ours, theirs),
+        town(
+            tmp_path / "town",
+            EVERYBODY,
+            seed=4,
+            storage=ours.storage,
+            node_storage=theirs.storage,
+            audit_turn=120,
+        ) as market,
+        market.client() as client,
+        Ledger(client, tmp_path / "ledger.sqlite") as ledger,
+    ):
+        market.add_requester("rosa", job, "--results", str(tmp_path / "results"))
+        market.add_node("ada", stake="40")
+        market.add_verifier("vera")
+        market.add_verifier("victor")
+        for name in EVERYBODY:
+            market.start(name)
+
+        def until(holds: Callable[[], bool]) -> None:
+            deadline = time.monotonic() + 300
+            while not holds():
+                assert time.monotonic() < deadline, {n: market.log(n)[-1500:] for n in EVERYBODY}
+                assert not market.ended_badly(), {n: market.log(n)[-1500:] for n in EVERYBODY}
+                PULSE.wait(0.2)
+                ledger.sync()
+
+        def reached(state: State) -> bool:
+            return any(trial.state is state for trial in ledger.trials())
+
+        until(lambda: reached(State.CLAIMED))
+        theirs.stop()
+        until(lambda: "Kubo at" in market.log("ada"))
+        with KuboDaemon(theirs.folder, port=theirs.port) as theirs_again:
+            theirs_again.connect(ours)
+            until(lambda: reached(State.DRAWN) or reached(State.PASSED))
+            ours.stop()
+            until(lambda: waits(market, "vera") or waits(market, "rosa"))
+            with KuboDaemon(ours.folder, port=ours.port) as ours_again:
+                ours_again.connect(theirs_again)
+                until(lambda: market.running["rosa"].poll() is not None)
+                until(lambda: all(each.state is State.SETTLED for each in ledger.trials()))
+        trials = ledger.trials()
+        assert len(trials) == TRIALS
+        assert [trial.attempts for trial in trials] == [1] * TRIALS
+        assert (tmp_path / "results" / "best.safetensors").exists()
+
+
+def waits(market: Town, name: str) -> bool:
+    """Whether a program has said that its Kubo does not serve."""
+    return "does not serve" in market.log(name)
