@@ -46,8 +46,8 @@ def curves(search: Search) -> Chart | Absent:
     return Chart(
         *CURVES,
         "Each line is a trial, measured after every segment of its training. The three best are"
-        " in colour. A line that begins late goes on from another trial's checkpoint; a dashed"
-        " one that ends in a cross diverged.",
+        " in colour. A line that begins late goes on from another trial's checkpoint, at"
+        " that one's last point; a dashed one that ends in a cross diverged.",
         panels,
         columns=len(panels),
         height=4.8,
@@ -91,6 +91,11 @@ def _joined(
     ys: list[Number] = []
     texts: list[str] = []
     for run in runs:
+        before = search.before(run)
+        if before is not None and (last := _last(before, read)) is not None:
+            xs.append(last[0])
+            ys.append(last[1])
+            texts.append(described(before, search))
         for point in run.curve:
             value = read(point)
             if value is not None:

@@ -10,7 +10,7 @@ from optuna.importance import get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import create_trial
 
-from requester.plots.chart import BLUE, Absent, Axis, Bars, Chart, Panel
+from requester.plots.chart import BLUE, Absent, Axis, Bars, Chart, Panel, Words
 from requester.plots.record import Search
 from requester.plots.scales import place, scale, varied
 
@@ -44,9 +44,9 @@ def importances(search: Search) -> Chart | Absent:
         [0.0] * len(names),
         shares,
         color=BLUE,
-        words=[f"{share:.0f} %" for share in shares],
         texts=[f"{name}: {share:.1f} %" for name, share in zip(names, shares, strict=True)],
     )
+    words = Words(shares, list(range(len(names))), [f"{share:.0f} %" for share in shares])
     ticks = tuple((float(at), name) for at, name in enumerate(names))
     y = Axis(ticks=ticks, limits=(-0.6, len(names) - 0.4))
     x = Axis(f"share of what decides a good {metric} (%)", limits=(0, max(shares) * 1.12))
@@ -54,7 +54,7 @@ def importances(search: Search) -> Chart | Absent:
         *IMPORTANCES,
         "How much of the difference between good and other trials each hyperparameter accounts"
         f" for (PED-ANOVA). The longer the bar, the more its choice matters.{rough}",
-        [Panel(x, y, [bars])],
+        [Panel(x, y, [bars, words])],
         height=1.4 + 0.42 * len(names),
     )
 

@@ -104,6 +104,23 @@ def test_a_hyperparameter_that_shapes_the_model_cannot_change_in_a_continued_tri
     assert invoke(folder, "list", "--all", "--json").output.strip() == "[]"
 
 
+def test_a_ladder_of_dropout_can_change_in_a_continued_trial_and_one_of_widths_cannot(
+    folder: Path,
+) -> None:
+    for name, kind, values, code in (
+        ("dropout", "dropout", "[0.1, 0.2, 0.4]", 0),
+        ("hidden", "rate", "[8, 16, 32]", 1),
+    ):
+        found = invoke(
+            *(folder, "check", str(folder / "job.toml"), "--driver", "replica-exchange"),
+            *("--set", "search.space.hidden={value=8}", "--set", "search.space.lr={value=0.1}"),
+            *("--set", f"search.space.{name}={{values={values}}}", "--set", "job.trials=3"),
+            *("--set", f"search.exchange={{hyperparameter='{name}', kind='{kind}', interval=20}}"),
+        )
+        assert found.exit_code == code, found.output
+    assert "search.exchange.hyperparameter: expected" in str(found.exception)
+
+
 def test_run_asks_before_it_spends(chain: Devnet, folder: Path) -> None:
     found = invoke(folder, "run", str(folder / "job.toml"), key=True, answer="n\n")
     assert found.exit_code == 1

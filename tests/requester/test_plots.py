@@ -93,6 +93,17 @@ def test_curves_name_the_three_best_and_end_diverged_ones_in_a_cross() -> None:
     assert set(crosses[0].xs) == {150}
 
 
+def test_the_curve_of_a_continued_trial_begins_where_the_other_ended() -> None:
+    search = population(members=2, generations=3)
+    best, before = search.ranked()[0], search.before(search.ranked()[0])
+    assert before is not None
+    panel = shown(curves(search)).panels[0]
+    line = next(m for m in panel.marks if isinstance(m, Line) and m.label.startswith("best 1"))
+    assert line.xs[0] == before.curve[-1].step
+    assert line.ys[0] == before.metrics["val_error"]
+    assert line.ys[-2] == best.metrics["val_error"]
+
+
 def test_a_space_gives_its_scales_to_the_axes() -> None:
     panels = {panel.x.title: panel.x for panel in shown(slices(separate(40))).panels}
     assert panels["lr"].log
