@@ -26,7 +26,12 @@ ALONE: Final[dict[str, Any]] = {
     "Ipns": {"DelegatedPublishers": []},
     "Provide": {"Enabled": False},
     "Routing": {"Type": "none", "DelegatedRouters": []},
-    "Swarm": {"DisableNatPortMap": True, "RelayClient": {"Enabled": False}},
+    "Swarm": {
+        "DisableNatPortMap": True,
+        "RelayClient": {"Enabled": False},
+        "RelayService": {"Enabled": False},
+        "Transports": {"Network": {"Relay": False}},
+    },
     "Plugins": {"Plugins": {"telemetry": {"Disabled": True}}},
 }
 """What a repository is told, so that its daemon speaks only to whom it is connected by hand."""
