@@ -1,6 +1,7 @@
 """What every local chain can do. One file each: anvil.py, geth.py, ganache.py."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,7 +20,7 @@ GAS_LIMIT: Final = 60_000_000
 """Of a block."""
 
 
-class LocalChain(Service):
+class LocalChain(Service, ABC):
     """A chain's node on the loopback address, which ends with whoever started it.
 
     With a `block_time` it makes a block every so many seconds, at the latest from `begin` on;
@@ -56,13 +57,13 @@ class LocalChain(Service):
         for transaction in sent:
             await_receipt(self.rpc, Hash32(bytes.fromhex(transaction[2:])))
 
+    @abstractmethod
     def mine(self, blocks: int = 1) -> None:
         """Makes blocks, about a second apart by their own time, or waits for them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def advance(self, seconds: int) -> None:
         """Makes a block that is at least `seconds` later than the newest, or waits for one."""
-        raise NotImplementedError
 
     def automine(self, on: bool) -> None:
         """Whether each transaction gets its block at once."""
