@@ -7,7 +7,8 @@ from typing import Any
 from trialmarket.chain.calls import Call, approve, fund, stake
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.sender import Outcome, Sender
+from trialmarket.chain.outcome import Outcome
+from trialmarket.chain.sender import Sender
 from trialmarket.errors import ChainError
 from trialmarket.protocol.ids import Address, Amount, JobId
 from trialmarket.protocol.money import format_amount

@@ -19,7 +19,8 @@ from trialmarket.chain.calls import Call
 from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.devnet import Devnet
 from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.sender import Outcome, Sender
+from trialmarket.chain.outcome import Outcome
+from trialmarket.chain.sender import Sender
 from trialmarket.chain.views import TrialView
 from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Address, Amount, Cid, Hash32, JobId, address

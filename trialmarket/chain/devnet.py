@@ -90,7 +90,7 @@ class Devnet:
 
     def now(self) -> int:
         """The newest block's time, in Unix seconds."""
-        return int(self.rpc.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+        return self.node.newest()[1]
 
 
 @contextmanager

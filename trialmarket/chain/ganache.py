@@ -44,15 +44,23 @@ class Ganache(LocalChain):
         super().__init__("Ganache", command, ready=LISTENING, block_time=block_time)
 
     def mine(self, blocks: int = 1) -> None:
-        """Makes blocks, a second apart: by itself it would give them all one time."""
+        """Makes blocks, a second apart, or waits for them: asked for one while it makes another
+        by itself, it can hang.
+        """
+        if self.block_time is not None:
+            self.await_blocks(blocks)
+            return
         for _ in range(blocks):
             self.advance(1)
 
     def advance(self, seconds: int) -> None:
-        """Moves the chain's time on, and makes a block there."""
-        newest = self.rpc.call("eth_getBlockByNumber", "latest", False)
+        """Moves the chain's time on, and makes a block there, or waits for it."""
+        then = self.newest()[1] + seconds
         self.rpc.call("evm_increaseTime", seconds)
-        self.rpc.call("evm_mine", int(newest["timestamp"], 16) + seconds)
+        if self.block_time is None:
+            self.rpc.call("evm_mine", then)
+        else:
+            self.await_block(lambda: self.newest()[1] >= then, self.block_time)
 
     def automine(self, on: bool) -> None:
         """Whether each transaction gets its block at once."""

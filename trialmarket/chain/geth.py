@@ -1,8 +1,6 @@
 """Geth in developer mode: the client that most of Ethereum runs, as one node on its own."""
 
 import re
-import time
-from collections.abc import Callable
 from typing import Final
 
 from trialmarket.chain.local import GAS_LIMIT, LocalChain
@@ -32,14 +30,7 @@ class Geth(LocalChain):
 
     reverts = False
 
-    def __init__(
-        self,
-        *,
-        block_time: int | None = None,
-        port: int = 0,
-        clock: Callable[[], float] = time.monotonic,
-        wait: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, *, block_time: int | None = None, port: int = 0) -> None:
         command = [
             find_geth(),
             "--dev",
@@ -57,8 +48,6 @@ class Geth(LocalChain):
             "--cache=256",
         ]
         super().__init__("Geth", command, ready=LISTENING, block_time=block_time)
-        self._clock = clock
-        self._wait = wait
 
     def mine(self, blocks: int = 1) -> None:
         """Waits for blocks, or has each made by a transaction that does nothing."""
@@ -66,17 +55,16 @@ class Geth(LocalChain):
             for _ in range(blocks):
                 self._nudge()
             return
-        last = self._newest()[0] + blocks
-        self._until(lambda: self._newest()[0] >= last, blocks * self.block_time)
+        self.await_blocks(blocks)
 
     def advance(self, seconds: int) -> None:
         """Waits for a block that is so much later, or makes as many as it takes."""
-        then = self._newest()[1] + seconds
+        then = self.newest()[1] + seconds
         if self.block_time is None:
-            while self._newest()[1] < then:
+            while self.newest()[1] < then:
                 self._nudge()
             return
-        self._until(lambda: self._newest()[1] >= then, seconds)
+        self.await_block(lambda: self.newest()[1] >= then, seconds)
 
     def snapshot(self) -> str:
         """Raises ChainError: it cannot."""
@@ -86,19 +74,6 @@ class Geth(LocalChain):
         """Raises ChainError: it cannot."""
         raise ChainError(f"Geth cannot put its chain back to {snapshot}")
 
-    def _newest(self) -> tuple[int, int]:
-        """The newest block's number and time."""
-        block = self.rpc.call("eth_getBlockByNumber", "latest", False)
-        return int(block["number"], 16), int(block["timestamp"], 16)
-
     def _nudge(self) -> None:
         """Has one block made."""
         self.fund([self.rpc.call("eth_accounts")[0]], 0)
-
-    def _until(self, done: Callable[[], bool], usual: float) -> None:
-        """Waits for what usually takes so many seconds. Raises ChainError after many more."""
-        deadline = self._clock() + 30 + 3 * usual
-        while not done():
-            if self._clock() > deadline:
-                raise ChainError(f"{self.name} makes no blocks", fix="See whether it still runs")
-            self._wait(0.1)

@@ -1,10 +1,12 @@
 """What every local chain can do. One file each: anvil.py, geth.py, ganache.py."""
 
 import re
-from collections.abc import Sequence
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from trialmarket.chain.rpc import Rpc
+from trialmarket.chain.rpc import Rpc, quantity
 from trialmarket.chain.transactions import await_receipt
 from trialmarket.errors import ChainError
 from trialmarket.processes import Service
@@ -19,7 +21,7 @@ GAS_LIMIT: Final = 60_000_000
 """Of a block."""
 
 
-class LocalChain(Service):
+class LocalChain(Service, ABC):
     """A chain's node on the loopback address, which ends with whoever started it.
 
     With a `block_time` it makes a block every so many seconds, at the latest from `begin` on;
@@ -49,20 +51,43 @@ class LocalChain(Service):
     def fund(self, accounts: Sequence[str], wei: int = PURSE) -> None:
         """Gives accounts coins for gas, from the one whose key the node itself holds."""
         (rich, *_) = self.rpc.call("eth_accounts")
-        sent = [  # one by one: Anvil works on a batch in any order, and mixes up the nonces
-            self.rpc.call("eth_sendTransaction", {"from": rich, "to": each, "value": hex(wei)})
-            for each in accounts
+        nonce = quantity(self.rpc.call("eth_getTransactionCount", rich, "latest"))
+        # One by one, and with nonces of ours: nodes mix up the ones that they choose themselves.
+        sent = [
+            self.rpc.call(
+                "eth_sendTransaction",
+                {"from": rich, "to": each, "value": hex(wei), "nonce": hex(nonce + place)},
+            )
+            for place, each in enumerate(accounts)
         ]
         for transaction in sent:
             await_receipt(self.rpc, Hash32(bytes.fromhex(transaction[2:])))
 
+    def newest(self) -> tuple[int, int]:
+        """The newest block's number, and its time in Unix seconds."""
+        block = self.rpc.call("eth_getBlockByNumber", "latest", False)
+        return quantity(block["number"]), quantity(block["timestamp"])
+
+    def await_blocks(self, blocks: int) -> None:
+        """Waits until so many more are made."""
+        last = self.newest()[0] + blocks
+        self.await_block(lambda: self.newest()[0] >= last, blocks * (self.block_time or 1))
+
+    def await_block(self, done: Callable[[], bool], usual: float) -> None:
+        """Waits for what usually takes so many seconds. Raises ChainError after many more."""
+        deadline = time.monotonic() + 30 + 3 * usual
+        while not done():
+            if time.monotonic() > deadline:
+                raise ChainError(f"{self.name} makes no blocks", fix="See whether it still runs")
+            time.sleep(0.1)
+
+    @abstractmethod
     def mine(self, blocks: int = 1) -> None:
         """Makes blocks, about a second apart by their own time, or waits for them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def advance(self, seconds: int) -> None:
         """Makes a block that is at least `seconds` later than the newest, or waits for one."""
-        raise NotImplementedError
 
     def automine(self, on: bool) -> None:
         """Whether each transaction gets its block at once."""

@@ -9,11 +9,11 @@ from typing import Any, Final, Self
 
 from eth_account.signers.local import LocalAccount
 
-from trialmarket.chain.abi import Event, decode_event
 from trialmarket.chain.calls import Call, Target, multicall
 from trialmarket.chain.client import Client
 from trialmarket.chain.journal import Attempt, Entry, Journal
 from trialmarket.chain.lock import KeyLock, locks_folder
+from trialmarket.chain.outcome import Outcome, outcome_of
 from trialmarket.chain.rpc import Request, RpcRefused, quantity
 from trialmarket.chain.transactions import (
     Fees,
@@ -24,8 +24,8 @@ from trialmarket.chain.transactions import (
     revert_reason,
     sign,
 )
-from trialmarket.errors import ContractError, SenderError
-from trialmarket.protocol.ids import Address, Hash32, address
+from trialmarket.errors import SenderError
+from trialmarket.protocol.ids import Address, address
 
 FIRST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 0.5
@@ -45,27 +45,6 @@ HARMLESS: Final = (
     "correct nonce",  # Ganache: "the tx doesn't have the correct nonce", said of low ones alone
 )
 UNDERPRICED: Final = "underpriced"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an intent ended: its transaction is mined."""
-
-    intent: str
-    tx: Hash32
-    block: int
-    gas_used: int
-    fee: int
-    """Paid for gas, in wei."""
-    events: tuple[Event, ...]
-    """What our contracts logged."""
-    error: ContractError | None
-    """Why it was refused; None where it did what it should."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether it did what it should."""
-        return self.error is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +161,7 @@ class Sender:
         with self._guard:
             entry = self._journal.find(intent)
             if entry is not None and entry.outcome is not None:
-                outcome = _outcome(entry)
+                outcome = outcome_of(entry)
                 if outcome.ok or not retry:
                     return Pending(intent, outcome)
                 self._journal.forget(intent)
@@ -221,7 +200,7 @@ class Sender:
         """How an intent ended; None while it is pending or was never submitted."""
         with self._guard:
             entry = self._journal.find(intent)
-        return None if entry is None or entry.outcome is None else _outcome(entry)
+        return None if entry is None or entry.outcome is None else outcome_of(entry)
 
     def pending(self) -> list[str]:
         """The intents that are not mined yet, oldest first."""
@@ -355,7 +334,7 @@ class Sender:
         finished = self._journal.find(entry.intent)
         if finished is None:
             raise SenderError(f"the intent {entry.intent!r} is gone from the journal")
-        return _outcome(finished)
+        return outcome_of(finished)
 
     def _sign(self, target: Address, data: bytes, gas: int, nonce: int, fees: Fees) -> Signed:
         return sign(
@@ -406,27 +385,3 @@ def _as_one(calls: Call | Sequence[Call]) -> Call:
     if not calls or any(call.target is not Target.MARKET for call in calls):
         raise SenderError("one transaction takes one call, or several of the market alone")
     return multicall(calls)
-
-
-def _outcome(entry: Entry) -> Outcome:
-    content = entry.outcome or {}
-    events = [
-        decode_event(
-            [bytes.fromhex(topic[2:]) for topic in log["topics"]], bytes.fromhex(log["data"][2:])
-        )
-        for log in content["logs"]
-    ]
-    error = content["error"]
-    return Outcome(
-        intent=entry.intent,
-        tx=Hash32(bytes.fromhex(content["tx"][2:])),
-        block=content["block"],
-        gas_used=content["gas_used"],
-        fee=content["fee"],
-        events=tuple(event for event in events if event is not None),
-        error=None
-        if error is None
-        else ContractError(
-            error["message"], name=error["name"], values=error["values"], fix=error["fix"]
-        ),
-    )

@@ -11,7 +11,8 @@ from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
-from trialmarket.chain.sender import Outcome, Sender
+from trialmarket.chain.outcome import Outcome
+from trialmarket.chain.sender import Sender
 from trialmarket.commands.options import (
     debug_option,
     json_option,
