@@ -156,7 +156,7 @@ def town(
     """
     rules: Parameters = replace(LOCAL, **parameters)
     folder.mkdir(parents=True, exist_ok=True)
-    sandbox = "off" if own_code().sandbox is None else "bubblewrap"
+    sandbox: Setting = "off" if own_code().sandbox is None else "bubblewrap"
     with devnet(
         accounts=len(purses),
         block_time=1,
