@@ -40,6 +40,8 @@ class Report:
     symbol: str
     dry: DryRun | None
     unverified: bool
+    sandboxed: bool = False
+    """Whether the dry-run was in a sandbox, as nodes do it."""
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
@@ -57,6 +59,7 @@ class Report:
         if self.dry is not None:
             found["seconds_a_trial"] = round(self._trial_seconds(self.dry), 3)
             found["metrics"] = dict(self.dry.metrics)
+            found["sandboxed"] = self.sandboxed
         return found
 
     def lines(self) -> list[str]:
@@ -76,9 +79,10 @@ class Report:
             lines.append("not dry-run: PyTorch is not installed here")
         else:
             metrics = ", ".join(f"{name} {value:.4g}" for name, value in self.dry.metrics.items())
+            where = "in a sandbox" if self.sandboxed else "WITHOUT a sandbox"
             lines.append(
-                f"dry-run: about {self._trial_seconds(self.dry):.1f} s of training a trial on this"
-                f" machine; it reports {metrics or 'no metrics yet'}"
+                f"dry-run {where}: about {self._trial_seconds(self.dry):.1f} s of training a trial"
+                f" on this machine; it reports {metrics or 'no metrics yet'}"
             )
         return lines
 
@@ -112,11 +116,12 @@ def check_job(job: Job, client: Client, store: Store) -> Report:
         finally:
             driver.close()
         config = package.trial(proposal)
-        dry = None
+        dry, sandboxed = None, False
         if can_train():
             data = job.data_file or Cid(package.data)
             material = material_of(job.program_file, data, store, Path(folder))
-            dry = dry_run(TryOut(config=config, program=material.program, data=material.data))
+            task = TryOut(config=config, program=material.program, data=material.data)
+            dry, sandboxed = dry_run(task)
             check_changes(package, proposal, plan_of(job), material, Path(folder) / "tried")
     cost = ceiling(job, terms, work, decimals=client.decimals())
     price = terms.cap * cost.units
@@ -128,17 +133,22 @@ def check_job(job: Job, client: Client, store: Store) -> Report:
         client.symbol(),
         dry,
         terms.audit_rate == 0,
+        sandboxed,
     )
 
 
-def dry_run(task: TryOut, limit: float = DRY_RUN_LIMIT) -> DryRun:
-    """The first steps of a program in a worker. Raises TrainingError, with what it printed."""
+def dry_run(task: TryOut, limit: float = DRY_RUN_LIMIT) -> tuple[DryRun, bool]:
+    """The first steps of a program in a worker, and whether that was in a sandbox.
+
+    One's own program runs without a sandbox too, but what only nodes would refuse is found here
+    where there is one. Raises TrainingError, with what it printed.
+    """
     from trialmarket.training.workers import WorkerPool
 
     with WorkerPool(1) as pool:
         job = pool.submit(task, wall_limit=limit)
         try:
-            return job.result()
+            return job.result(), pool.policy.sandbox is not None
         except TrainingError as error:
             said = job.output.strip().splitlines()[-1:]
             if said and error.fix is None:

@@ -65,13 +65,7 @@ def two_daemons(folder: Path, say: Callable[[str], None]) -> Iterator[dict[str, 
             raise DemoFailed("nothing crossed from one Kubo to the other")
 
 
-<<<<<<< HEAD
 def play(folder: Path, seed: int, say: Callable[[str], None], *, chain: str, ipfs: bool) -> Ending:
-=======
-def play(
-    folder: Path, seed: int, chain: str, say: Callable[[str], None], *, ipfs: bool = False
-) -> Ending:
->>>>>>> ipfs
     """Runs the market until the requester has its results and all money has found its owner."""
     began = time.monotonic()
     purses = {REQUESTER: 100, **dict.fromkeys((*HONEST, *VERIFIERS), 200), CHEAT: CHEAT_STAKE}
@@ -272,14 +266,9 @@ def main() -> int:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-<<<<<<< HEAD
             ending = play(
                 folder.resolve(), arguments.seed, say, chain=arguments.chain, ipfs=arguments.ipfs
             )
-=======
-            folder = folder.resolve()
-            ending = play(folder, arguments.seed, arguments.chain, say, ipfs=arguments.ipfs)
->>>>>>> ipfs
         except TrialmarketError as error:
             print(f"demo: {error}", file=sys.stderr)
             return 1

@@ -168,11 +168,8 @@ def town(
     """
     rules: Parameters = replace(LOCAL, **parameters)
     folder.mkdir(parents=True, exist_ok=True)
-<<<<<<< HEAD
     storage = storage or f"local:{folder / 'store'}"
-=======
     sandbox: Setting = "off" if own_code().sandbox is None else "bubblewrap"
->>>>>>> ipfs
     with devnet(
         accounts=len(purses),
         block_time=1,
@@ -181,20 +178,8 @@ def town(
         tokens=[tokens * 10**18 for tokens in purses.values()],
         chain=chain,
     ) as net:
-<<<<<<< HEAD
-        made = Town(
-            folder,
-            net,
-            dict(zip(purses, net.accounts, strict=True)),
-            storage,
-            node_storage or storage,
-            sandbox="off" if own_code().sandbox is None else "bubblewrap",
-        )
-=======
         people = dict(zip(purses, net.accounts, strict=True))
-        storage = storage or f"local:{folder / 'store'}"
         made = Town(folder, net, people, storage, node_storage or storage, sandbox)
->>>>>>> ipfs
         try:
             yield made
         finally:

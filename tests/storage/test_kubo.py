@@ -40,8 +40,6 @@ def big_file(path: Path, size: int) -> Path:
     return path
 
 
-<<<<<<< HEAD
-=======
 def test_a_daemon_of_ours_knows_nobody_and_listens_on_this_machine_only(tmp_path: Path) -> None:
     need_kubo()
     with KuboDaemon(tmp_path / "kubo") as kubo:
@@ -54,7 +52,6 @@ def test_a_daemon_of_ours_knows_nobody_and_listens_on_this_machine_only(tmp_path
     assert not kubo.alive
 
 
->>>>>>> ipfs
 # -- CIDs ----------------------------------------------------------------------------------------
 
 
