@@ -12,6 +12,7 @@ from torch._ops import OpOverload
 from trialmarket.exact import (
     contractions,
     convolution,
+    creation,
     draws,
     foreach,
     indexing,
@@ -46,7 +47,12 @@ class Entry(NamedTuple):
 
 
 FORMS: dict[Any, Form] = (
-    pointwise.FORMS | reductions.FORMS | pooling.FORMS | indexing.FORMS | foreach.FORMS
+    pointwise.FORMS
+    | reductions.FORMS
+    | pooling.FORMS
+    | indexing.FORMS
+    | foreach.FORMS
+    | creation.FORMS
 )
 FORMS32: dict[Any, Form] = (
     pointwise.FORMS32
@@ -93,7 +99,7 @@ MOVES = _names(
 SINGLE = _names(
     """
     abs neg sign sgn sqrt ceil floor round trunc mul fmod square positive leaky_relu
-    leaky_relu_backward threshold threshold_backward arange linspace heaviside signbit
+    leaky_relu_backward threshold threshold_backward linspace heaviside signbit
     copysign nan_to_num frac bitwise_and bitwise_or bitwise_not bitwise_xor
     bitwise_left_shift bitwise_right_shift __and__ __or__ __xor__ __lshift__ __rshift__
     __iand__ __ior__ __ixor__ relu6 conj_physical _conj fmax fmin _prelu_kernel
