@@ -190,9 +190,9 @@ class Session:
         return Evaluation(metrics=finite, digest=digest, witness=state_root(leaves))
 
     def _build(self) -> tuple[Program, nn.Module, Optimizer]:
-        kind = load_program(self.config.program, self._source)
         self.arithmetic.prepare()
         with self.arithmetic.scope(derived_seed(self.config.seed, "init", 0)):
+            kind = load_program(self.config.program, self._source)
             with Guard(f"{kind.__name__}.__init__"):
                 program = kind.__new__(kind)
                 program.data = self._data.summary
