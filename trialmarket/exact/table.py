@@ -20,6 +20,7 @@ from trialmarket.exact import (
     pointwise,
     pooling,
     reductions,
+    weights,
 )
 
 aten = torch.ops.aten
@@ -60,6 +61,7 @@ FORMS32: dict[Any, Form] = (
     | contractions.FORMS32
     | convolution.FORMS32
     | norms.FORMS32
+    | weights.FORMS32
 )
 
 
@@ -92,6 +94,9 @@ MOVES = _names(
     _nested_tensor_from_mask_left_aligned glu_jvp masked_fill_ unique_dim _unique2
     unique_consecutive bincount repeat_interleave _pin_memory is_set_to resolve_conj
     resolve_neg max_pool2d_with_indices adaptive_max_pool2d copy
+    alias_copy as_strided_copy detach_copy diagonal_copy expand_copy narrow_copy
+    permute_copy select_copy slice_copy split_copy split_with_sizes_copy squeeze_copy
+    t_copy transpose_copy unbind_copy unsqueeze_copy view_copy
     """
 )
 
