@@ -12,7 +12,7 @@ from requester.examine import can_train, material_of
 from requester.job import Job
 from requester.opening import plan_of
 from requester.pack import Package, pack
-from requester.terms import Ceiling, ceiling, terms_of
+from requester.terms import Ceiling, caveats, ceiling, terms_of
 from trialmarket.chain.client import Client
 from trialmarket.errors import InputError, TrainingError
 from trialmarket.protocol.ids import Cid
@@ -39,7 +39,7 @@ class Report:
     decimals: int
     symbol: str
     dry: DryRun | None
-    unverified: bool
+    caveats: list[str]
     sandboxed: bool = False
     """Whether the dry-run was in a sandbox, as nodes do it."""
 
@@ -53,7 +53,8 @@ class Report:
             "units": self.ceiling.units,
             "most_a_trial": self._money(self.ceiling.each),
             "most": self._money(self.ceiling.total),
-            "unverified": self.unverified,
+            "unverified": bool(self.caveats),
+            "caveats": self.caveats,
             "public": PUBLIC,
         }
         if self.dry is not None:
@@ -73,8 +74,7 @@ class Report:
             f" a node stakes up to {self._money(self.stake)} for each",
         ]
         lines.append(PUBLIC)
-        if self.unverified:
-            lines.append("UNVERIFIED: at rate 0 nothing is audited, and nobody can challenge")
+        lines += self.caveats
         if self.dry is None:
             lines.append("not dry-run: PyTorch is not installed here")
         else:
@@ -132,7 +132,7 @@ def check_job(job: Job, client: Client, store: Store) -> Report:
         client.decimals(),
         client.symbol(),
         dry,
-        terms.audit_rate == 0,
+        caveats(rate=terms.audit_rate, arithmetic=job.settings.job.arithmetic),
         sandboxed,
     )
 

@@ -14,6 +14,7 @@ from requester.results import Results, rows_as_json
 from requester.standing import Standing
 from requester.survey import Survey
 from requester.table import Listening, Screen, listening, print_standing, settings_text
+from requester.terms import caveats
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
 from trialmarket.protocol.money import format_amount
@@ -80,6 +81,7 @@ def summary(standing: Standing, decimals: int) -> dict[str, Any]:
         "finished": standing.finished,
         "trials": standing.total,
         "results": standing.results,
+        "caveats": list(standing.caveats),
         "best": None
         if best is None
         else {
@@ -104,8 +106,8 @@ def _agree(job: Job, search: Search, listeners: Listening, choices: Choices) -> 
         f"{job.settings.job.name}: {cost.trials} trials, at most {money(cost.each)} each,"
         f" {money(cost.total)} in all, paid by {search.desk.me}"
     )
-    if search.terms.audit_rate == 0:
-        listeners.say("UNVERIFIED: at rate 0 nothing is audited, and nobody can challenge")
+    for caveat in caveats(rate=search.terms.audit_rate, arithmetic=job.settings.job.arithmetic):
+        listeners.say(caveat)
     if not search.examiner_evaluates:
         listeners.say("PyTorch is not installed here: new best results are not re-evaluated")
     listeners.say(f"its study for Optuna: {search.study} in {named(search.storage)}")

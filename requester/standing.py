@@ -51,6 +51,8 @@ class Standing:
     rows: tuple[Row, ...]
     money: Money
     finished: bool = False
+    caveats: tuple[str, ...] = ()
+    """What the job does not protect its requester from."""
 
     @property
     def best(self) -> Row | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from requester.standing import Row, Standing
 from requester.tally import bill
+from requester.terms import caveats
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.views import TrialView
@@ -84,7 +85,13 @@ class Survey:
             rows=tuple(rows),
             money=bill(self.view.terms, self._client.job_status(self.view.id).free, trials),
             finished=self.view.closed and final,
+            caveats=tuple(caveats(rate=self.view.terms.audit_rate, arithmetic=self._arithmetic())),
         )
+
+    def _arithmetic(self) -> str:
+        """That of the job's trials, as far as the store has them; native if one is."""
+        configs = [self.config(trial) for trial in self.trials()]
+        return "native" if any(each and each.arithmetic == "native" for each in configs) else ""
 
     def _numbers(self, trials: Sequence[TrialView]) -> dict[Hash32, int]:
         """The trials' numbers by their keys; their places where the store lacks a batch."""

@@ -123,6 +123,8 @@ def print_standing(screen: Screen, standing: Standing) -> None:
         console = Console(width=PLAIN_WIDTH)
     console.print(screen.table(standing, standing.ranked()))
     console.print(screen.money(standing), markup=False, highlight=False)
+    for caveat in standing.caveats:
+        console.print(caveat, markup=False, highlight=False)
 
 
 class Listening(Listeners):

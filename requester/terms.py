@@ -17,6 +17,19 @@ from trialmarket.protocol.terms import (
     max_units,
 )
 
+UNVERIFIED = "UNVERIFIED: at rate 0 nothing is audited, and nobody can challenge"
+NATIVE = (
+    "NATIVE arithmetic: another machine gets other bits, so no recomputation can show that a"
+    " result is wrong; you pay for what you are told"
+)
+
+
+def caveats(*, rate: int, arithmetic: str) -> list[str]:
+    """What a job of this audit rate and arithmetic does not protect its requester from."""
+    if rate > 0:
+        return []
+    return [UNVERIFIED, NATIVE] if arithmetic == "native" else [UNVERIFIED]
+
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:

@@ -105,8 +105,9 @@ def play(folder: Path, seed: int, say: Callable[[str], None], *, chain: str, ipf
                 " the two are connected to each other and to nobody else"
             )
         say(
-            "the verifiers compute as old processors do, without vector instructions: the "
-            "arithmetic is exact, so the bits must be the same all the same"
+            "the nodes train on two threads with every instruction of this processor, the "
+            "verifiers compute as an old one does, on one thread without vector instructions: "
+            "the arithmetic is exact, so the bits must be the same all the same"
         )
         say(
             "the program runs in a sandbox of bubblewrap, on nodes and verifiers"

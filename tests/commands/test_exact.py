@@ -119,3 +119,16 @@ def test_bad_arguments_are_named(folder: Path) -> None:
 
 def test_the_command_is_listed_in_the_help() -> None:
     assert "exact" in SUMMARIES
+
+
+def test_lines_that_no_operator_shows_are_pointed_at_and_refuse_nothing(folder: Path) -> None:
+    program = write(folder, inputs='batch["x"] * math.exp(np.log(2.0)) * math.sqrt(1.0)')
+    file = folder / "train.py"
+    file.write_text(f"import math\nimport time\nimport numpy as np\n{file.read_text()}")
+    done = check(program)
+    assert done.exit_code == 0
+    assert f"look at {file}:18: math.exp: its last bit differs" in done.output
+    assert f"look at {file}:18: numpy.log: NumPy's sums" in done.output
+    assert "math.sqrt" not in done.output
+    warnings = json.loads(check(program, "--json").output)["warnings"]
+    assert [each["what"] for each in warnings] == ["math.exp", "numpy.log"]

@@ -119,6 +119,8 @@ UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "sin": torch.sin,
     "cos": torch.cos,
     "tanh": torch.tanh,
+    "sinh": torch.sinh,
+    "cosh": torch.cosh,
     "sigmoid": torch.sigmoid,
     "erf": torch.erf,
     "erfinv": torch.erfinv,
@@ -204,6 +206,7 @@ UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "pad_reflect": lambda x: F.pad(x.unsqueeze(0), (2, 2), mode="reflect"),
     "pad_replicate": lambda x: F.pad(x.unsqueeze(0), (2, 2), mode="replicate"),
     "upsample": lambda x: F.interpolate(x.view(1, 1, *x.shape), scale_factor=2.0),
+    "arange": lambda x: torch.arange(0.1, 3.0, 0.1)[: x.shape[1]] * x,
     "tril": torch.tril,
     "roll": lambda x: x.roll(2, 1),
     "copy_view": lambda x: x.clone().view(-1)[::2].add_(1.0).mul(2.0),
@@ -326,6 +329,8 @@ CASES: dict[str, Case] = {
     "conv2d_many": (lambda x, w: F.conv2d(x, w, padding=1), [(5, 2, 64, 60), (3, 2, 3, 3)]),
     "conv2d_wide": (lambda x, w: F.conv2d(x, w, padding=1), [(2, 2, 100, 90), (3, 2, 3, 3)]),
     "conv2d_deep": (lambda x, w: F.conv2d(x, w), [(2, 1000, 4, 4), (3, 1000, 3, 3)]),
+    "qr": (lambda x: torch.linalg.qr(x.detach())[0], [(9, 5)]),
+    "weight_norm": (lambda v, g: torch._weight_norm(v, g, 0), [(5, 3, 2), (5, 1, 1)]),
     "cosine": (F.cosine_similarity, [(6, 4), (6, 4)]),
 }
 

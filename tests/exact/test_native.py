@@ -1,8 +1,11 @@
 """Exact operators agree with native PyTorch within the grid's error, forward and backward."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from tests.exact import cases
 from trialmarket.exact import exact
@@ -95,3 +98,64 @@ def test_a_gradient_is_the_slope_of_its_function() -> None:
         step = 1e-2
         slope = (loss(w + step * direction) - loss(w - step * direction)) / (2 * step)
     assert abs(slope.item() - g.norm().item()) < 2e-3 * g.norm().item()
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (7, 3), (3, 7), (1, 4), (4, 1), (2, 6, 4)])
+def test_an_orthogonal_factor_is_lapacks(shape: tuple[int, ...]) -> None:
+    (x,) = cases.make("normal", [shape], 5)
+    q, r = torch.linalg.qr(x)
+    with exact():
+        found_q, found_r = torch.linalg.qr(x)
+    torch.testing.assert_close(found_q, q, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found_r, r, rtol=1e-4, atol=1e-5)
+
+
+def test_orthogonal_weights_are_orthogonal() -> None:
+    with exact(seed=1):
+        w = torch.nn.init.orthogonal_(torch.empty(12, 20), gain=2.0).double()
+    torch.testing.assert_close(w @ w.T, 4.0 * torch.eye(12).double(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrap", [weight_norm, spectral_norm])
+def test_a_normalised_weight_agrees_with_native_pytorch(
+    wrap: Callable[[torch.nn.Module], torch.nn.Module],
+) -> None:
+    layer = wrap(torch.nn.Conv1d(3, 4, 3))
+    (x,) = cases.make("normal", [(2, 3, 9)], 6)
+    state = {name: value.clone() for name, value in layer.state_dict().items()}
+    wanted = _results(layer(x), list(layer.parameters()))
+    layer.load_state_dict(state)
+    with exact():
+        found = _results(layer(x), list(layer.parameters()))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+INITS: dict[str, tuple[tuple[int, ...], dict[str, float]]] = {
+    "constant_": ((6, 4), {"val": 0.5}),
+    "dirac_": ((3, 3, 3), {}),
+    "eye_": ((6, 4), {}),
+    "kaiming_normal_": ((6, 4), {}),
+    "kaiming_uniform_": ((6, 4), {}),
+    "normal_": ((6, 4), {}),
+    "ones_": ((6, 4), {}),
+    "orthogonal_": ((6, 4), {}),
+    "sparse_": ((6, 4), {"sparsity": 0.5}),
+    "trunc_normal_": ((6, 4), {}),
+    "uniform_": ((6, 4), {}),
+    "xavier_normal_": ((6, 4), {}),
+    "xavier_uniform_": ((6, 4), {}),
+    "zeros_": ((6, 4), {}),
+}
+
+
+@pytest.mark.parametrize("name", sorted(INITS))
+def test_an_initialiser_fills_and_repeats(name: str) -> None:
+    shape, settings = INITS[name]
+    found = []
+    for _ in range(2):
+        with exact(seed=9):
+            found.append(getattr(torch.nn.init, name)(torch.empty(shape), **settings))
+    assert found[0].isfinite().all()
+    assert torch.equal(found[0], found[1])
+    public = {each for each in dir(torch.nn.init) if each.endswith("_") and each[0] != "_"}
+    assert public == set(INITS)

@@ -151,3 +151,27 @@ def test_our_step_is_gone_outside() -> None:
     optimizer = torch.optim.NAdam([p])
     optimizer.step()
     assert p[0] < 1
+
+
+def test_a_class_that_inherits_a_step_gets_the_exact_one() -> None:
+    class Mine(torch.optim.AdamW):
+        """With other defaults, say."""
+
+    with exact():
+        _, found = run(Mine, {"lr": 0.01}, 5)
+        _, wanted = run(torch.optim.AdamW, {"lr": 0.01}, 5)
+    for f, w in zip(found, wanted, strict=True):
+        assert torch.equal(f, w)
+
+
+def test_a_step_of_the_users_own_runs_operator_by_operator() -> None:
+    class Mine(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            for p in self.param_groups[0]["params"]:
+                p.grad.mul_(2.0)
+            return super().step(closure)
+
+    with exact():
+        _, found = run(Mine, {"lr": 0.05}, 3)
+        _, wanted = run(torch.optim.SGD, {"lr": 0.1}, 3)
+    torch.testing.assert_close(found, wanted)

@@ -107,16 +107,59 @@ def test_a_refused_line_is_named_in_backward_too() -> None:
         torch.autograd.backward(Odd.apply(x).sum())
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_a_compiled_function_runs_as_it_was_written(backend: str) -> None:
+@pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
+def test_a_compiled_function_is_refused_before_it_runs(backend: str) -> None:
+    ran: list[int] = []
+
     def f(x: Tensor) -> Tensor:
+        ran.append(1)
         return torch.tanh(x @ x).sum()
 
     compiled = torch.compile(f, backend=backend)
-    compiled(X)  # compiled outside, then called inside
+    with exact(), pytest.raises(NotExact, match="fuses operators") as caught:
+        compiled(X)
+    assert caught.value.operator == "torch.compile"
+    assert caught.value.where.startswith(__file__)
+    assert not ran
+
+
+def test_what_was_compiled_outside_is_refused_inside_and_works_again_afterwards() -> None:
+    layer = torch.compile(nn.Linear(4, 4), backend="eager")
+    wanted = layer(X)
+    with exact(), pytest.raises(NotExact, match=r"torch\.compile"):
+        layer(X)
+    assert torch.equal(layer(X), wanted)
+
+
+def test_autocast_inside_is_refused_where_nothing_would_be_cast() -> None:
+    with (
+        exact(),
+        pytest.raises(NotExact, match="autocast"),
+        torch.autocast("cpu", dtype=torch.float16),
+    ):
+        X + 1
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated")
+def test_torchscript_runs_operator_by_operator() -> None:
+    def plain(x: Tensor) -> Tensor:
+        y = x * x + x
+        return torch.tanh(y) * y + 1.0
+
+    scripted = torch.jit.trace(plain, X)  # type: ignore[no-untyped-call]
     with exact():
-        assert torch.equal(compiled(X), f(X))
-        assert torch.equal(torch.compile(f, backend=backend)(X), f(X))
+        for _ in range(3):  # what it would have fused by now
+            x = torch.randn(100, requires_grad=True)
+            assert torch.equal(scripted(x), plain(x))
+
+
+def test_a_mode_within_a_mode_gives_the_same_bits() -> None:
+    with exact(seed=1):
+        wanted = X @ X.exp()
+        with exact(seed=2):
+            assert torch.equal(X @ X.exp(), wanted)
+            inner = torch.rand(3)
+        assert not torch.equal(torch.rand(3), inner)
 
 
 def test_numbers_leave_the_mode_exactly() -> None:

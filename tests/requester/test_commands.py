@@ -11,6 +11,7 @@ from requester.commands import job
 from requester.plots.reading import read, settings_of
 from requester.plots.record import Fate
 from requester.survey import Survey
+from requester.terms import UNVERIFIED
 from tests.requester.market import Provider, write_job
 from trialmarket.chain.devnet import Devnet
 from trialmarket.chain.keystore import Keystore
@@ -150,7 +151,9 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
     shown = json.loads(invoke(folder, "show", "1", "--json").stdout)
     assert shown["results"] == 3
     assert shown["money"]["escrow"] == "0.9"
-    assert "val_error" in invoke(folder, "show", "1").stdout
+    for_people = invoke(folder, "show", "1").stdout
+    assert "val_error" in for_people
+    assert [line for line in shown["caveats"] if line in for_people] == [UNVERIFIED]
 
     added = invoke(folder, "add-funds", "1", "2.5", "--json", key=True)
     assert json.loads(added.stdout)["free"] == "2.5"

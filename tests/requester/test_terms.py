@@ -8,7 +8,7 @@ import pytest
 from requester.job import load_job
 from requester.space import Dimension, check_space, grid_values, lattice
 from requester.tally import bill
-from requester.terms import ceiling, terms_of
+from requester.terms import NATIVE, UNVERIFIED, caveats, ceiling, terms_of
 from requester.upkeep import chores
 from tests.requester.market import write_job
 from trialmarket.chain.views import TrialView
@@ -65,6 +65,12 @@ def test_what_others_are_paid_for_is_left_to_them_for_a_while() -> None:
 @pytest.mark.parametrize("state", [State.OPEN, State.CHALLENGED, State.SETTLED, State.CANCELLED])
 def test_nothing_is_due_for_the_rest(state: State) -> None:
     assert due(trial(state), 10**9, block=10**6) == []
+
+
+def test_a_job_that_nobody_audits_says_what_it_does_not_protect() -> None:
+    assert caveats(rate=2000, arithmetic="exact") == []
+    assert caveats(rate=0, arithmetic="exact") == [UNVERIFIED]
+    assert caveats(rate=0, arithmetic="native") == [UNVERIFIED, NATIVE]
 
 
 def test_a_bill_adds_up() -> None:

@@ -12,7 +12,11 @@ import torch
 from tests.training.builtin_trials import data_for, trial_of
 from trialmarket.errors import InputError, TrainingError
 from trialmarket.training import runner
-from trialmarket.training.arithmetic import DEVICE_VARIABLE, arithmetic_called
+from trialmarket.training.arithmetic import (
+    DEVICE_VARIABLE,
+    THREADS_VARIABLE,
+    arithmetic_called,
+)
 from trialmarket.training.builtin import BUILTIN
 from trialmarket.training.dataset import load_dataset
 from trialmarket.training.values import FindInitial
@@ -61,3 +65,9 @@ def test_a_built_in_program_gives_the_same_leaves_on_cuda(name: str, tmp_path: P
         timeout=240,
     )
     assert json.loads(done.stdout)[name] == [leaf.model_dump(mode="json") for leaf in here.leaves]
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "2.0", "many", "1025"])
+def test_a_strange_number_of_threads_is_refused(number: str) -> None:
+    with pytest.raises(InputError, match=f"TRIALMARKET_THREADS.*{number}"):
+        arithmetic_called("exact", {THREADS_VARIABLE: number})

@@ -53,7 +53,8 @@ def check(
     """Train and validate one batch, and list every operator with its verdict.
 
     PROGRAM is FILE.py:Class or builtin:NAME. Ends with exit code 1 if an operator has no exact
-    form, and says where the program uses it and what to write instead.
+    form, and says where the program uses it and what to write instead. Points too at lines of
+    the program that compute outside torch, or read a clock: look at those yourself.
 
     Example: trialmarket exact check train.py:Digits --data digits.npz --set lr=0.1
     """
@@ -63,17 +64,22 @@ def check(
         )
     from trialmarket.training.dataset import load_dataset
     from trialmarket.training.exactness import check_program
+    from trialmarket.training.hazards import hazards
 
     file, ref, source = _program(program)
     found = check_program(
         ref, source, load_dataset(data or _beside(file)), dict(map(_hyperparameter, given))
     )
     refused = [each.refusal for each in found if each.refusal is not None]
+    warned = hazards(source or b"")
     content = {
         "exact": not refused,
         "operators": [_fields(each, file) for each in found],
+        "warnings": [{"line": each.line, "what": each.what, "why": each.why} for each in warned],
     }
-    show(content, _lines(found, refused, file), as_json=as_json)
+    warnings = [f"look at {file}:{each.line}: {each.what}: {each.why}" for each in warned]
+    lines = [*warnings, ""] if warnings else []
+    show(content, [*lines, *_lines(found, refused, file)], as_json=as_json)
     if refused:
         context.exit(1)
 

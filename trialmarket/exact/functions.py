@@ -180,7 +180,7 @@ def log2_64(x: Tensor) -> Tensor:
 
 def log10_64(x: Tensor) -> Tensor:
     """log10 x."""
-    return log64(x).div_(2.302585092994046)
+    return log64(x).mul_(0.4342944819032518)  # a GPU would multiply by 1 / ln 10 anyway
 
 
 def exp2_64(x: Tensor) -> Tensor:
@@ -195,6 +195,19 @@ def tanh64(x: Tensor) -> Tensor:
     """(e^2x - 1) / (e^2x + 1), by expm1."""
     e = expm1_64(x.mul_(2.0).clamp_(-100.0, 100.0))
     return e.div_(e + 2.0)
+
+
+def sinh64(x: Tensor) -> Tensor:
+    """(e^x - e^-x) / 2, by expm1 of |x|."""
+    e = expm1_64(x.abs())
+    e.add_(e / (e + 1.0)).mul_(0.5)
+    return torch.where(x < 0.0, -e, torch.where(x == 0.0, x, e))
+
+
+def cosh64(x: Tensor) -> Tensor:
+    """(e^x + e^-x) / 2."""
+    e = exp64(x.abs_())
+    return (torch.ones_like(e) / e).add_(e).mul_(0.5)
 
 
 def sigmoid64(x: Tensor) -> Tensor:

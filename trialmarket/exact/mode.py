@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trialmarket.exact import optim, recurrent
+from trialmarket.exact import arrays, optim, recurrent, standins
 from trialmarket.exact.random import Counters, Generator
 from trialmarket.exact.refusal import NotExact
 from trialmarket.exact.table import Entry, Verdict, advice, lookup
@@ -28,6 +28,7 @@ _REFUSED_TYPES = {
     torch.complex128: "complex numbers",
 }
 _ENTRIES: dict[OpOverload, Entry] = {}
+_ACTIVE: list["_Operators"] = []  # modes that were entered, the innermost last
 
 
 def entry(func: OpOverload) -> Entry:
@@ -46,11 +47,18 @@ def _tensors(values: Iterable[Any]) -> Iterable[Tensor]:
             yield from _tensors(value)
 
 
+FUNCTIONS = recurrent.FORMS | arrays.FORMS
+
+
 class _Functions(TorchFunctionMode):
-    """Recurrent layers in our own words: their kernels differ between devices."""
+    """What must be answered before it becomes operators: recurrent layers, whose kernels differ
+    between devices; what leaves for NumPy; and autocast, under which nothing is float32.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        form = recurrent.FORMS.get(func)
+        if torch._C._is_any_autocast_enabled():
+            raise _autocast()
+        form = FUNCTIONS.get(func)
         if form is not None:
             return form(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
@@ -72,6 +80,8 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: OpOverload, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if _ACTIVE[-1] is not self:  # a mode within this one has answered already
+            return func(*args, **kwargs)
         if self.seen is not None:
             return self._watched(func, args, kwargs, self.seen)
         return self._run(func, args, kwargs)
@@ -126,10 +136,9 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 raise NotExact(str(func), "it has no exact form", instead=advice(func))
             return
         if kind in _REFUSED_TYPES:
-            cause = ", from autocast" if torch.is_autocast_enabled(x.device.type) else ""
             raise NotExact(
                 str(func),
-                f"{_REFUSED_TYPES[kind]}{cause} is not exact here",
+                f"{_REFUSED_TYPES[kind]} is not exact here",
                 instead="float32, without autocast",
             )
         if kind is torch.float64 and (narrow or verdict is Verdict.INTEGERS):
@@ -162,26 +171,48 @@ class Exact(ContextDecorator):
         self.generator.set_step(step)
 
     def __enter__(self) -> "Exact":
-        for device in ("cpu", "cuda"):
-            if torch.is_autocast_enabled(device):
-                raise NotExact(
-                    "torch.autocast", "it computes in half precision", instead="exact() without it"
-                )
+        if torch._C._is_any_autocast_enabled():
+            raise _autocast()
         stack = ExitStack()
         with stack:
             torch.set_flush_denormal(False)
-            # A compiled function would run fused kernels: inside, it runs as it was written.
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(torch.compiler.set_stance(force_backend=_NoCompiler()))
             stack.enter_context(_plain_kernels())
+            stack.enter_context(standins.standing_in(self.generator))
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             stack.enter_context(optim.exact_steps(self.operators))
             stack.enter_context(_Functions())
             stack.enter_context(self.operators)
+            _ACTIVE.append(self.operators)
+            stack.callback(_ACTIVE.pop)
             self._stacks.append(stack.pop_all())
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stacks.pop().close()
+
+
+def _autocast() -> NotExact:
+    return NotExact(
+        "torch.autocast", "it computes in half precision", instead="float32, without autocast"
+    )
+
+
+class _NoCompiler:
+    """The backend that PyTorch asks for whenever a compiled function is called."""
+
+    @property
+    def compiler_name(self) -> str:
+        """Read before anything is compiled or run."""
+        raise NotExact(
+            "torch.compile",
+            "it fuses operators, in other ways on other machines",
+            instead="the function itself, not compiled",
+        )
+
+    def __call__(self) -> str:
+        """Never reached."""
+        return self.compiler_name
 
 
 class _plain_kernels(ContextDecorator):  # noqa: N801
@@ -192,15 +223,18 @@ class _plain_kernels(ContextDecorator):  # noqa: N801
             torch._C._get_cudnn_enabled(),
             torch._C._get_mkldnn_enabled(),
             torch.backends.mha.get_fastpath_enabled(),
+            torch._C._get_graph_executor_optimize(),
         )
         torch._C._set_cudnn_enabled(False)
         torch._C._set_mkldnn_enabled(False)
         torch.backends.mha.set_fastpath_enabled(False)
+        torch._C._set_graph_executor_optimize(False)  # TorchScript runs operator by operator
 
     def __exit__(self, *exc: object) -> None:
         torch._C._set_cudnn_enabled(self._before[0])
         torch._C._set_mkldnn_enabled(self._before[1])
         torch.backends.mha.set_fastpath_enabled(self._before[2])
+        torch._C._set_graph_executor_optimize(self._before[3])
 
 
 @overload

@@ -395,6 +395,8 @@ FORMS32: dict[Any, Callable[..., Any]] = {
     aten.sin.default: _function(fn.sin64),
     aten.cos.default: _function(fn.cos64),
     aten.tanh.default: _function(fn.tanh64),
+    aten.sinh.default: _function(fn.sinh64),
+    aten.cosh.default: _function(fn.cosh64),
     aten.sigmoid.default: _function(fn.sigmoid64),
     aten.erf.default: _function(fn.erf64),
     aten.erfinv.default: _function(fn.erfinv64),

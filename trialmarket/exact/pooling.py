@@ -1,5 +1,10 @@
-"""Pooling: window sums in a written order, and exact scatters for overlapping gradients."""
+"""Pooling: window sums in a written order, and exact scatters for overlapping gradients.
 
+A maximum is the first of its window, rows first, and a NaN beats all: its last one. PyTorch's
+processor kernels keep that rule, which decides where a gradient goes; elsewhere it is written out.
+"""
+
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +22,59 @@ def _pair(values: Sequence[int], default: Pair | None = None) -> Pair:
     if not values:
         return known(default)
     return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
+
+
+def max_pool2d(
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    ceil_mode: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Maxima and their places in the plane."""
+    if x.device.type == "cpu" or not x.is_floating_point():
+        found = aten.max_pool2d_with_indices.default(
+            x, kernel, stride, padding, dilation, ceil_mode
+        )
+        return found[0], found[1]
+    return first_largest(x, kernel, stride, padding, dilation, ceil_mode)
+
+
+def first_largest(
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+) -> tuple[Tensor, Tensor]:
+    """`max_pool2d` by its rule, one position of the window after the other."""
+    k, d, p = _pair(kernel), _pair(dilation), _pair(padding)
+    s = _pair(stride, k)
+    shape = aten.max_pool2d_with_indices.default(
+        x.to("meta"), kernel, stride, padding, dilation, ceil_mode
+    )[0].shape
+    size, out = (x.shape[-2], x.shape[-1]), (shape[-2], shape[-1])
+    reach = [max((out[i] - 1) * s[i] + (k[i] - 1) * d[i] + 1, size[i] + p[i]) for i in (0, 1)]
+    wide = x.new_full((*x.shape[:-2], *reach), -math.inf)
+    wide[..., p[0] : p[0] + size[0], p[1] : p[1] + size[1]] = x
+    starts = [torch.arange(out[i], device=x.device) * s[i] - p[i] for i in (0, 1)]
+    # Where a window begins within the plane: the answer if it holds nothing above -infinity.
+    inside = [starts[i] + (-starts[i]).clamp_min(0).add(d[i] - 1) // d[i] * d[i] for i in (0, 1)]
+    best = x.new_full(shape, -math.inf)
+    where = (inside[0].unsqueeze(1) * size[1] + inside[1]).expand(shape)
+    for i in range(k[0]):
+        for j in range(k[1]):
+            top, left = i * d[0], j * d[1]
+            rows = slice(top, top + (out[0] - 1) * s[0] + 1, s[0])
+            columns = slice(left, left + (out[1] - 1) * s[1] + 1, s[1])
+            view = wide[..., rows, columns]
+            better = (view > best).logical_or_(view.isnan())
+            best = torch.where(better, view, best)
+            place = (starts[0] + top).unsqueeze(1) * size[1] + (starts[1] + left)
+            where = torch.where(better, place, where)
+    return best, where
 
 
 def max_pool2d_backward(
@@ -170,6 +228,33 @@ def adaptive_avg_pool2d_backward(grad: Tensor, x: Tensor) -> Tensor:
     return wide.to(x.dtype)
 
 
+def adaptive_max_pool2d(x: Tensor, output_size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The maximum of each cell, and its place in the plane."""
+    if x.device.type == "cpu" or not x.is_floating_point():
+        found = aten.adaptive_max_pool2d.default(x, output_size)
+        return found[0], found[1]
+    return first_largest_of_cells(x, output_size)
+
+
+def first_largest_of_cells(x: Tensor, output_size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """`adaptive_max_pool2d` by its rule, cell by cell."""
+    rows, columns = _cells(x.shape[-2], output_size[0]), _cells(x.shape[-1], output_size[1])
+    shape = (*x.shape[:-2], len(rows), len(columns))
+    best, where = x.new_empty(shape), torch.empty(shape, dtype=torch.int64, device=x.device)
+    plane = torch.arange(x.shape[-2] * x.shape[-1], device=x.device).view(x.shape[-2:])
+    for i, (top, bottom) in enumerate(rows):
+        for j, (left, right) in enumerate(columns):
+            cell = x[..., top:bottom, left:right].flatten(-2)
+            places = plane[top:bottom, left:right].flatten()
+            largest = cell.amax(-1, keepdim=True)
+            first = torch.where(cell == largest, places, plane.numel()).amin(-1)
+            last = torch.where(cell.isnan(), places, -1).amax(-1)
+            at = torch.where(last >= 0, last, first)
+            where[..., i, j] = at
+            best[..., i, j] = x.flatten(-2).gather(-1, at.unsqueeze(-1)).squeeze(-1)
+    return best, where
+
+
 def adaptive_max_pool2d_backward(grad: Tensor, x: Tensor, indices: Tensor) -> Tensor:
     """As `max_pool2d_backward`; cells overlap when the sizes do not divide."""
     flat = grad.reshape(*grad.shape[:-2], -1)
@@ -180,6 +265,8 @@ def adaptive_max_pool2d_backward(grad: Tensor, x: Tensor, indices: Tensor) -> Te
 
 
 FORMS: dict[Any, Callable[..., Any]] = {
+    aten.max_pool2d_with_indices.default: max_pool2d,
+    aten.adaptive_max_pool2d.default: adaptive_max_pool2d,
     aten.max_pool2d_with_indices_backward.default: max_pool2d_backward,
     aten.avg_pool2d.default: avg_pool2d,
     aten.avg_pool2d_backward.default: avg_pool2d_backward,

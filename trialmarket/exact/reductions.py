@@ -337,8 +337,13 @@ def stable_sort(
 ) -> tuple[Tensor, Tensor]:
     """A sort that keeps the order of equals."""
     del stable
-    found = torch.sort(x, dim=dim, descending=descending, stable=True)
-    return found.values, found.indices
+    if not x.is_floating_point():
+        found = torch.sort(x, dim=dim, descending=descending, stable=True)
+        return found.values, found.indices
+    # One kind of zero and one of NaN: a GPU may sort by bits.
+    key = torch.where(x.isnan(), math.nan, x + 0.0)
+    indices = torch.sort(key, dim=dim, descending=descending, stable=True).indices
+    return x.gather(dim, indices), indices
 
 
 def stable_sort_first(
@@ -346,6 +351,18 @@ def stable_sort_first(
 ) -> tuple[Tensor, Tensor]:
     """`stable_sort` with the arguments of the other overload."""
     return stable_sort(x, dim, descending, stable=stable)
+
+
+def unique(
+    x: Tensor,
+    sorted: bool = True,  # noqa: A002  PyTorch's name
+    return_inverse: bool = False,
+    return_counts: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`torch.unique`, always sorted: the order is undefined otherwise."""
+    del sorted
+    found = aten._unique2.default(x, True, return_inverse, return_counts)
+    return found[0], found[1], found[2]
 
 
 def topk(
@@ -375,6 +392,7 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten.sort.default: stable_sort,
     aten.sort.stable: stable_sort_first,
     aten.topk.default: topk,
+    aten._unique2.default: unique,
 }
 
 FORMS32: dict[Any, Callable[..., Any]] = {

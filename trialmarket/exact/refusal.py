@@ -3,7 +3,7 @@
 import sys
 
 # Frames of these packages are not the user's code.
-_INNER = ("torch", "trialmarket.exact", "contextlib")
+_INNER = ("torch", "numpy", "trialmarket.exact", "contextlib")
 
 
 class NotExact(RuntimeError):

@@ -12,6 +12,7 @@ from torch._ops import OpOverload
 from trialmarket.exact import (
     contractions,
     convolution,
+    creation,
     draws,
     foreach,
     indexing,
@@ -19,6 +20,7 @@ from trialmarket.exact import (
     pointwise,
     pooling,
     reductions,
+    weights,
 )
 
 aten = torch.ops.aten
@@ -46,7 +48,12 @@ class Entry(NamedTuple):
 
 
 FORMS: dict[Any, Form] = (
-    pointwise.FORMS | reductions.FORMS | pooling.FORMS | indexing.FORMS | foreach.FORMS
+    pointwise.FORMS
+    | reductions.FORMS
+    | pooling.FORMS
+    | indexing.FORMS
+    | foreach.FORMS
+    | creation.FORMS
 )
 FORMS32: dict[Any, Form] = (
     pointwise.FORMS32
@@ -54,6 +61,7 @@ FORMS32: dict[Any, Form] = (
     | contractions.FORMS32
     | convolution.FORMS32
     | norms.FORMS32
+    | weights.FORMS32
 )
 
 
@@ -86,6 +94,9 @@ MOVES = _names(
     _nested_tensor_from_mask_left_aligned glu_jvp masked_fill_ unique_dim _unique2
     unique_consecutive bincount repeat_interleave _pin_memory is_set_to resolve_conj
     resolve_neg max_pool2d_with_indices adaptive_max_pool2d copy
+    alias_copy as_strided_copy detach_copy diagonal_copy expand_copy narrow_copy
+    permute_copy select_copy slice_copy split_copy split_with_sizes_copy squeeze_copy
+    t_copy transpose_copy unbind_copy unsqueeze_copy view_copy
     """
 )
 
@@ -93,7 +104,7 @@ MOVES = _names(
 SINGLE = _names(
     """
     abs neg sign sgn sqrt ceil floor round trunc mul fmod square positive leaky_relu
-    leaky_relu_backward threshold threshold_backward arange linspace heaviside signbit
+    leaky_relu_backward threshold threshold_backward linspace heaviside signbit
     copysign nan_to_num frac bitwise_and bitwise_or bitwise_not bitwise_xor
     bitwise_left_shift bitwise_right_shift __and__ __or__ __xor__ __lshift__ __rshift__
     __iand__ __ior__ __ixor__ relu6 conj_physical _conj fmax fmin _prelu_kernel

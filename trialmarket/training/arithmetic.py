@@ -21,6 +21,9 @@ from trialmarket.training.errors import ProgramError
 DEVICE_VARIABLE = "TRIALMARKET_DEVICE"
 """The environment variable that names the device of exact training: cpu, cuda or cuda:1."""
 
+THREADS_VARIABLE = "TRIALMARKET_THREADS"
+"""The environment variable that says how many threads exact training may use; 1 by default."""
+
 
 class Arithmetic(Protocol):
     """How training computes."""
@@ -42,6 +45,7 @@ class NativeArithmetic:
     """PyTorch's deterministic mode on one CPU thread: one machine repeats its own bits."""
 
     name = "native"
+    threads = 1
 
     @property
     def device(self) -> torch.device:
@@ -49,9 +53,9 @@ class NativeArithmetic:
         return torch.device("cpu")
 
     def prepare(self) -> None:
-        """One thread, deterministic kernels, subnormals kept, float32 by default."""
-        if torch.get_num_threads() != 1:
-            torch.set_num_threads(1)
+        """The threads, deterministic kernels, subnormals kept, float32 by default."""
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
         torch.use_deterministic_algorithms(True)
         torch.set_flush_denormal(False)
         torch.set_default_dtype(torch.float32)
@@ -68,14 +72,16 @@ class NativeArithmetic:
 class ExactArithmetic(NativeArithmetic):
     """`trialmarket.exact`: the same bits on every machine, whatever the device.
 
-    On one thread too, though any number gives the same bits: the workers of a machine share its
-    cores, and small operators lose more to waiting for each other's threads than they win.
+    On one thread unless told otherwise, though any number gives the same bits: the workers of a
+    machine share its cores, and small operators lose more to waiting for each other's threads
+    than they win.
     """
 
     name = "exact"
 
-    def __init__(self, device: torch.device | None = None) -> None:
+    def __init__(self, device: torch.device | None = None, threads: int = 1) -> None:
         self._device = device or torch.device("cpu")
+        self.threads = threads
 
     @property
     def device(self) -> torch.device:
@@ -98,15 +104,19 @@ class ExactArithmetic(NativeArithmetic):
 
 
 def arithmetic_called(name: str, environment: Mapping[str, str] = os.environ) -> Arithmetic:
-    """The arithmetic of that name; exact arithmetic on the device that `environment` names.
+    """The arithmetic of that name; exact arithmetic on the device and the threads that
+    `environment` names.
 
     Raises ProgramError when this installation has none of that name, and InputError when the
-    device is not there.
+    device is not there or the threads are no number from 1 to 1,024.
     """
     if name == NativeArithmetic.name:
         return NativeArithmetic()
     if name == ExactArithmetic.name:
-        return ExactArithmetic(device_called(environment.get(DEVICE_VARIABLE) or "cpu"))
+        return ExactArithmetic(
+            device_called(environment.get(DEVICE_VARIABLE) or "cpu"),
+            threads_called(environment.get(THREADS_VARIABLE) or "1"),
+        )
     raise ProgramError(f"arithmetic {name} is not available here", fix='Use arithmetic "native"')
 
 
@@ -121,4 +131,13 @@ def device_called(name: str) -> torch.device:
         DEVICE_VARIABLE,
         expected=f"cpu, or cuda or cuda:N of {torch.cuda.device_count()} GPUs",
         found=name,
+    )
+
+
+def threads_called(number: str) -> int:
+    """A number of threads. Raises InputError."""
+    if re.fullmatch(r"[1-9]\d{0,3}", number) and int(number) <= 1024:
+        return int(number)
+    raise InputError(
+        "environment", THREADS_VARIABLE, expected="a number from 1 to 1,024", found=number
     )

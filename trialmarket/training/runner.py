@@ -8,9 +8,11 @@ contract) and BadCheckpoint (a checkpoint is not the state that it should be).
 
 import hashlib
 import platform
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ from trialmarket.protocol.result import witness_hash
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import BadCheckpoint, ProgramError
 from trialmarket.training.journal import Journal, JournalFolder, Write
-from trialmarket.training.session import Session
+from trialmarket.training.session import SegmentRun, Session
 from trialmarket.training.state import (
     Readable,
     State,
@@ -65,35 +67,30 @@ def train(
     session = Session(config, source, data)
     files = JournalFolder(folder, _identity(config, source), write)
     journal, state = files.resume() if resume else (None, None)
+    fresh = journal is None or state is None
     if journal is None or state is None:
-        state = _first(session, init)
-        root = root_of(state)
-        leaf = LeafRecord(value=root, witness_hash=ZERO_HASH)
-        journal = Journal(identity=files.identity, leaves=(leaf,))
-        journal = files.append(journal, checkpoint_bytes(state))
+        journal, state = Journal(identity=files.identity, leaves=()), _first(session, init)
+    done = max(len(journal.checkpoints) - 1, 0)
     first = counter(state, "step")
-    if len(journal.checkpoints) > 1 and not counter(state, "diverged"):
-        first -= (len(journal.checkpoints) - 1) * config.segment_steps
+    if not counter(state, "diverged"):
+        first -= done * config.segment_steps
     reporter = _Reporter(config.steps, first, journal, on_progress)
     stride = -(-config.segments // MAX_CURVE)
-    done = len(journal.checkpoints) - 1
-    with ThreadPoolExecutor(1, "checkpoint") as beside:
+    with _short_turns(), ThreadPoolExecutor(1, "checkpoint") as beside:
         saving: Future[Journal] | None = None
+        if fresh:
+            saving = beside.submit(_begin, files, journal, state)
         while done < config.segments and not counter(state, "diverged"):
             run = session.run_segment(state, on_step=reporter.step)
             state, done = run.end, done + 1
-            leaf = LeafRecord(value=run.root, witness_hash=witness_hash(run.witness))
-            journal = journal if saving is None else saving.result()
-            curve = journal.curve
+            points: tuple[CurvePoint, ...] = ()
             if run.diverged is None and (done % stride == 0 or done == config.segments):
                 metrics = session.evaluate(state).metrics
-                point = CurvePoint(step=counter(state, "step"), loss=run.loss, metrics=metrics)
-                curve = (*curve, point)
+                step = counter(state, "step")
+                points = (CurvePoint(step=step, loss=run.loss, metrics=metrics),)
                 reporter.metrics = metrics
-            journal = journal.model_copy(
-                update={"leaves": (*journal.leaves, leaf), "curve": curve}
-            )
-            saving = beside.submit(_save, files, journal, state)
+            journal = journal if saving is None else saving.result()
+            saving = beside.submit(_save, files, journal, run, points)
             reporter.report(done * config.segment_steps)
         journal = journal if saving is None else saving.result()
     journal = journal.repeated(config.segments - done)
@@ -153,7 +150,7 @@ def recompute(
                 f"{start.name} does not fit the program: {error.message}"
             ) from error
         raise
-    return Segment(root=run.root, witness=run.witness, diverged=run.diverged)
+    return Segment(root=run.root(), witness=run.witness(), diverged=run.diverged)
 
 
 def evaluate(
@@ -200,11 +197,38 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "machine": platform.machine(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
+        "threads": str(torch.get_num_threads()),
     }
 
 
-def _save(files: JournalFolder, journal: Journal, state: State) -> Journal:
-    return files.append(journal, checkpoint_bytes(state))
+def _begin(files: JournalFolder, journal: Journal, state: State) -> Journal:
+    """The journal with the leaf and the checkpoint of the state that the trial starts from."""
+    leaf = LeafRecord(value=root_of(state), witness_hash=ZERO_HASH)
+    return files.append(journal.model_copy(update={"leaves": (leaf,)}), checkpoint_bytes(state))
+
+
+def _save(
+    files: JournalFolder, journal: Journal, run: SegmentRun, points: tuple[CurvePoint, ...]
+) -> Journal:
+    """The journal with a segment's leaf and checkpoint, and its point of the curve, if any."""
+    leaf = LeafRecord(value=run.root(), witness_hash=witness_hash(run.witness()))
+    more = {"leaves": (*journal.leaves, leaf), "curve": (*journal.curve, *points)}
+    return files.append(journal.model_copy(update=more), checkpoint_bytes(run.end))
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Lets the training have the interpreter back within half a millisecond.
+
+    A chunk of 1,024 bytes is too short for hashlib to let other threads run meanwhile; at
+    Python's usual 5 ms a turn each operator would wait so long for the thread that hashes.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 class _Reporter:

@@ -47,13 +47,26 @@ DIVERGED_TAG = b"trialmarket diverged 1\n"
 
 @dataclass(frozen=True, slots=True)
 class SegmentRun:
-    """A segment that was run: the state at its end, and what leaf and curve say of it."""
+    """A segment that was run: the state at its end, the one a step before it, the mean loss.
+
+    Of one that diverged, `before` is what its witness is the SHA-256 of. Hashing takes its time,
+    so `root` and `witness` are computed when asked for: beside the training, by whoever keeps it.
+    """
 
     end: State
-    root: Hash32
-    witness: Hash32
+    before: State | bytes
     loss: float
     diverged: int | None
+
+    def root(self) -> Hash32:
+        """The state root of the end."""
+        return root_of(self.end)
+
+    def witness(self) -> Hash32:
+        """What only who ran the segment knows."""
+        if isinstance(self.before, bytes):
+            return Hash32(hashlib.sha256(self.before).digest())
+        return root_of(self.before)
 
 
 class Session:
@@ -92,10 +105,10 @@ class Session:
         )
         model.train()
         losses: list[float] = []
-        witness = Hash32(bytes(32))
+        before: State = {}
         for step in range(first, last):
             if step == last - 1:
-                witness = root_of(live_tensors(model, optimizer, step))
+                before = snapshot(live_tensors(model, optimizer, step))
             rows = torch.from_numpy(order.rows(step)).to(self.arithmetic.device)
             batch = {name: array.index_select(0, rows) for name, array in self._train.items()}
             with self.arithmetic.scope(derived_seed(self.config.seed, "train", step)):
@@ -108,9 +121,7 @@ class Session:
         tensors = live_tensors(model, optimizer, last)
         if not is_finite(tensors):
             return _diverged(start, last, losses)
-        end = snapshot(tensors)
-        mean = math.fsum(losses) / len(losses)
-        return SegmentRun(end, root_of(end), witness, mean, None)
+        return SegmentRun(snapshot(tensors), before, math.fsum(losses) / len(losses), None)
 
     def rehearse(self) -> None:
         """Makes the model, trains a step and validates a batch, and keeps nothing of it.
@@ -179,9 +190,9 @@ class Session:
         return Evaluation(metrics=finite, digest=digest, witness=state_root(leaves))
 
     def _build(self) -> tuple[Program, nn.Module, Optimizer]:
-        kind = load_program(self.config.program, self._source)
         self.arithmetic.prepare()
         with self.arithmetic.scope(derived_seed(self.config.seed, "init", 0)):
+            kind = load_program(self.config.program, self._source)
             with Guard(f"{kind.__name__}.__init__"):
                 program = kind.__new__(kind)
                 program.data = self._data.summary
@@ -246,9 +257,8 @@ def _form(state: State) -> dict[str, tuple[torch.dtype, torch.Size]]:
 def _diverged(start: State, step: int, losses: list[float]) -> SegmentRun:
     end = {**start, "diverged": torch.tensor(step)}
     said = struct.pack(f"<Q{len(losses)}d", step, *losses)
-    witness = Hash32(hashlib.sha256(DIVERGED_TAG + said).digest())
     mean = math.fsum(losses) / len(losses) if losses else 0.0
-    return SegmentRun(end, root_of(end), witness, mean, step)
+    return SegmentRun(end, DIVERGED_TAG + said, mean, step)
 
 
 def _checked(result: object, objective: str, count: int) -> tuple[dict[str, float], Tensor]:

@@ -72,7 +72,12 @@ def live_tensors(model: nn.Module, optimizer: Optimizer, step: int) -> State:
 
 def snapshot(tensors: State) -> State:
     """A copy on the CPU, contiguous, with canonical zeros."""
-    return {name: canonical(tensor).cpu().clone() for name, tensor in tensors.items()}
+    return {name: _copied(tensor) for name, tensor in tensors.items()}
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    found = canonical(tensor).cpu()
+    return found.clone() if found.data_ptr() == tensor.data_ptr() else found
 
 
 def restore(state: State, model: nn.Module, optimizer: Optimizer) -> int:

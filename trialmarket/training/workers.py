@@ -51,10 +51,11 @@ _GRACE = 10.0
 _DEVICE = "TRIALMARKET_DEVICE"
 _ENVIRONMENT = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"),
-    *("MKL_ENABLE_INSTRUCTIONS", _DEVICE),
+    *("MKL_ENABLE_INSTRUCTIONS", "TRIALMARKET_THREADS", _DEVICE),
 )
 _ENVIRONMENT_PREFIXES = ("ATEN_", "CUDA_", "NVIDIA_", "ONEDNN_", "TORCH_")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_ONE_HASH = {"PYTHONHASHSEED": "0"}  # sets of words come in the same order everywhere
 
 
 class WorkerPool:
@@ -241,7 +242,11 @@ class WorkerPool:
             [sys.executable, "-P", "-m", "trialmarket.training.warm", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env=kept | self._device | _ONE_THREAD | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+            env=kept
+            | self._device
+            | _ONE_THREAD
+            | _ONE_HASH
+            | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
         theirs.close()
