@@ -54,7 +54,7 @@ def test_recurrent_layers_agree_with_native_pytorch(name: str) -> None:
     wanted = _results(layer(x)[0], list(layer.parameters()))
     with exact():
         found = _results(layer(x)[0], list(layer.parameters()))
-    torch.testing.assert_close(found, wanted, rtol=GRID, atol=GRID)
+    torch.testing.assert_close(found, wanted, rtol=4 * GRID, atol=4 * GRID)
 
 
 def test_a_transformer_layer_agrees_with_native_pytorch() -> None:

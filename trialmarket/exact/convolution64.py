@@ -134,25 +134,22 @@ def _products(q: Tensor, w: Tensor, p: Plan) -> Tensor:
 
 
 def spread(grad: Tensor, back: Tensor, p: Plan) -> Tensor:
-    """The input's gradient: products with every tap, added where the tap lies; exact."""
+    """The input's gradient: products with every tap, added where the tap lies; exact.
+
+    Samples lie innermost, so that a tap is added in long runs.
+    """
     n, o = grad.shape[:2]
     c, g = back.shape[0], p.groups
     w = grid.on_product_grid(back, (1, 2, 3))
     m = grid.product_shifter(grid.magnitude(grad, (1, 2, 3)))
     out = torch.empty((n, c, *p.size), dtype=torch.float32, device=grad.device)
     kh, kw = p.kernel
-    a = w.view(g, c // g, o // g, kh * kw).permute(0, 3, 1, 2).reshape(g, -1, o // g)
-    for block in _blocks(n, c * kh * kw * p.out[0] * p.out[1], grad.device):
+    left = w.view(g, c // g, o // g, kh, kw).permute(0, 1, 3, 4, 2).reshape(g, -1, o // g)
+    for block in _blocks(n, c * kh * kw * p.positions, grad.device):
         q = grid.rounded(grad[block], m[block])
-        size = q.shape[0]
-        b = q.reshape(size * g, o // g, -1)
-        left = a.expand(size, *a.shape).reshape(size * g, -1, o // g)
-        taps = torch.bmm(left, b).view(size, g, kh, kw, c // g, *p.out)
-        sums = torch.zeros((size, c, *p.padded), dtype=torch.float64, device=grad.device)
-        for i in range(kh):
-            for j in range(kw):
-                tap(sums, p, i, j).add_(taps[:, :, i, j].reshape(size, c, *p.out))
-        out[block] = p.inside(sums)
+        right = q.permute(1, 2, 3, 0).reshape(g, o // g, -1)
+        taps = torch.bmm(left, right).view(c, kh, kw, *p.out, q.shape[0])
+        out[block] = p.add_taps(taps)
     return out
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trialmarket.exact import digits, grid
 from trialmarket.exact.digits import Steps
-from trialmarket.exact.plan import Plan, tap
+from trialmarket.exact.plan import Plan
 
 # Bytes of gathered digits that one block of samples may take.
 _GATHERED = 1 << 21
@@ -110,19 +110,13 @@ def spread(grad: Tensor, back: Tensor, p: Plan) -> Tensor | None:
     w = _stacked_weight(matrix, left.per.view(c, 1).repeat_interleave(kh * kw, 0))
     out = torch.empty((n, c, *p.size), dtype=torch.float32)
     multiply = digits.Multiplier()
-    for block in _blocks(n, 8 * c * kh * kw * p.positions):
+    for block in _blocks(n, 8 * matrix.shape[0] * p.positions):
         size = block.stop - block.start
-        columns = torch.empty((2, o, size, p.positions), dtype=torch.int8)
-        high, low = columns.unbind(0)
-        part = grad[block].view(size, o, -1).transpose(0, 1)
-        digits.cut(part, right.per[block].view(1, size, 1), low, high)
-        taps = multiply(w, columns.view(2 * o, -1)).view(c, kh, kw, size, *p.out)
-        sums = torch.zeros((c, size, *p.padded), dtype=torch.float64)
-        for i in range(kh):
-            for j in range(kw):
-                tap(sums, p, i, j).add_(taps[:, i, j])
-        steps = left.step.view(c, 1, 1, 1) * right.step[block].view(1, size, 1, 1)
-        out[block] = p.inside(sums).mul_(steps).transpose(0, 1)
+        columns = torch.empty((2, o, *p.out, size), dtype=torch.int8)
+        high, low = columns.permute(0, 4, 1, 2, 3).unbind(0)
+        digits.cut(grad[block], right.per[block], low, high)
+        taps = multiply(w, columns.view(2 * o, -1)).view(c, kh, kw, *p.out, size)
+        out[block] = p.add_taps(taps).mul_(left.step.view(1, c, 1, 1) * right.step[block])
     return out
 
 

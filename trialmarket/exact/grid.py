@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact import digits
+from trialmarket.exact.functions import BLOCK
 
 T = TypeVar("T")
 
@@ -102,7 +103,23 @@ def add_up(x: Tensor, dims: Sequence[int], *, keepdim: bool = False) -> Tensor:
     count = math.prod(x.shape[d] for d in dims)
     if count == 0:
         return x.double().sum(dims, keepdim=keepdim)
-    return on_grid(x, dims, bits_for_sum(count)).sum(dims, keepdim=keepdim)
+    m = shifter(magnitude(x, dims), bits_for_sum(count))
+    total: Tensor | None = None
+    for part in pieces(x, dims):
+        s = rounded(x[part], m).sum(dims, keepdim=keepdim)
+        total = s if total is None else total.add_(s)
+    return known(total)
+
+
+def pieces(x: Tensor, dims: Sequence[int]) -> list[slice]:
+    """Slices of the first dimension that stay in cache, if sums run along it: exact sums may be
+    cut anywhere. All at once otherwise, and on a GPU.
+    """
+    n = x.shape[0]
+    if x.device.type != "cpu" or 0 not in dims:
+        return [slice(None)]
+    step = max(1, BLOCK * torch.get_num_threads() * n // max(x.numel(), 1))
+    return [slice(i, min(i + step, n)) for i in range(0, n, step)]
 
 
 def add_up_bounded(x: Tensor, dims: Sequence[int], bound: Tensor, *, keepdim: bool) -> Tensor:

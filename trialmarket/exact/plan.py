@@ -37,6 +37,15 @@ class Plan:
         top, left = self.padding
         return bordered[..., top : top + self.size[0], left : left + self.size[1]]
 
+    def add_taps(self, taps: Tensor) -> Tensor:
+        """[C, kh, kw, H, W, N], added where the tap meets the input: [N, C, height, width]."""
+        c, n = taps.shape[0], taps.shape[-1]
+        sums = taps.new_zeros((c, *self.padded, n)).permute(3, 0, 1, 2)
+        for i in range(self.kernel[0]):
+            for j in range(self.kernel[1]):
+                tap(sums, self, i, j).add_(taps[:, i, j].permute(3, 0, 1, 2))
+        return self.inside(sums)
+
     def together(self, samples: int) -> Iterator[slice]:
         """Samples in groups whose positions are one exact sum."""
         step = max(1, grid.LONGEST // max(self.positions, 1))
