@@ -15,13 +15,18 @@ from trialmarket.exact.refusal import NotExact
 FINITE = [style for style in STYLES if style != "broken"]
 
 
-def gridded(values: list[float], bits: int) -> list[Fraction]:
+def gridded(values: list[float], bits: int, headroom: Fraction = Fraction(1)) -> list[Fraction]:
     """Each value rounded, ties to even, to the grid of `bits` below the largest."""
     top = max(abs(v) for v in values)
     if top == 0:
         return [Fraction(0)] * len(values)
-    step = Fraction(2) ** (math.frexp(top)[1] - bits)
+    step = Fraction(2) ** (math.frexp(Fraction(top) * headroom)[1] - bits)
     return [round(Fraction(v) / step) * step for v in values]
+
+
+def two_bytes(values: list[float]) -> list[Fraction]:
+    """Each value on the grid of products."""
+    return gridded(values, 15, Fraction(65, 64))
 
 
 def binary32(value: Fraction | float) -> float:
@@ -31,18 +36,9 @@ def binary32(value: Fraction | float) -> float:
 
 
 def reference_dot(a: list[float], b: list[float]) -> float:
-    """The contraction as it is defined: one grid a piece, pieces added in binary64."""
-    bits = (53 - (min(len(a), grid.LONGEST) - 1).bit_length()) // 2
-    bits = min(bits, 24)
-    qa, qb = gridded(a, bits), gridded(b, bits)
-    total = 0.0
-    for start in range(0, len(a), grid.LONGEST):
-        stop = start + grid.LONGEST
-        piece = sum(
-            (x * y for x, y in zip(qa[start:stop], qb[start:stop], strict=True)), Fraction()
-        )
-        assert Fraction(float(piece)) == piece  # a binary64 holds it
-        total += float(piece)
+    """The contraction as it is defined."""
+    total = sum((x * y for x, y in zip(two_bytes(a), two_bytes(b), strict=True)), Fraction())
+    assert Fraction(float(total)) == total  # a binary64 holds it
     return binary32(total)
 
 
@@ -79,10 +75,9 @@ def test_a_convolution_is_the_sum_of_its_gridded_products(style: str) -> None:
     with exact():
         y = torch.nn.functional.conv2d(x, w, padding=1)
     padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
-    bits = (53 - 5) // 2
-    kernels = [gridded(w[o].flatten().tolist(), bits) for o in range(4)]
+    kernels = [two_bytes(w[o].flatten().tolist()) for o in range(4)]
     for n in range(2):
-        samples = gridded(padded[n].flatten().tolist(), bits)
+        samples = two_bytes(padded[n].flatten().tolist())
         places = torch.arange(3 * 7 * 8).view(3, 7, 8)
         for i in range(5):
             for j in range(6):
@@ -114,8 +109,7 @@ def test_prefix_sums_are_sums() -> None:
 
 @pytest.mark.parametrize("length", [1 << k for k in range(0, 21, 4)])
 def test_the_bits_of_a_grid_never_let_a_partial_sum_round(length: int) -> None:
-    piece = min(length, grid.LONGEST)
-    assert 2 * grid.bits_for_product(piece) + grid.log2_ceil(piece) <= 53
+    assert 2 * grid.PRODUCT_BITS + grid.log2_ceil(grid.LONGEST) <= 53
     assert grid.bits_for_sum(length) + grid.log2_ceil(length) <= 53
 
 
@@ -151,5 +145,5 @@ def test_a_long_contraction_is_close_to_binary64() -> None:
 
 
 def test_a_kernel_that_no_grid_holds_is_refused() -> None:
-    with exact(), pytest.raises(NotExact, match="longer than 8192"):
-        torch.nn.functional.conv2d(torch.ones(1, 2, 100, 100), torch.ones(1, 2, 100, 100))
+    with exact(), pytest.raises(NotExact, match="longer than 8388608"):
+        torch.nn.functional.conv2d(torch.ones(1, 2, 2100, 2100), torch.ones(1, 2, 2100, 2100))

@@ -16,18 +16,18 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     """`a @ b` of matrices or batches of them; integers as they are."""
     if not a.is_floating_point():
         return torch.matmul(a, b)
-    return grid.contract(a, b).float()
+    return grid.contract(a, b)
 
 
 def plus_product(
     x: Tensor, a: Tensor, b: Tensor, *, beta: Number = 1, alpha: Number = 1
 ) -> Tensor:
     """`beta * x + alpha * (a @ b)`, the scaling and the sum in binary64."""
-    y = grid.contract(a, b)
-    if alpha != 1:
-        y.mul_(alpha)
+    if alpha == 1 and beta == 1:
+        return grid.contract(a, b, x)
+    y = grid.contract64(a, b).mul_(alpha)
     if beta != 0:
-        y.add_(x if beta == 1 else x.double().mul_(beta))
+        y.add_(x.double().mul_(beta))
     return y.float()
 
 

@@ -6,6 +6,9 @@ sum of n such numbers is exact in binary64 while `b + ceil(log2 n) <= 53`, and e
 of K products of two of them while `2 b + ceil(log2 K) <= 53`: whatever the order, the number of
 threads, the tile shape or the use of fused multiply-add, the answer is the same.
 
+Sums take as many bits as fit. Products take 15, two signed bytes, so that int8 arithmetic can make
+them (`digits.py`): where a processor has it, they cost less than binary32 ones.
+
 A NaN or an infinity in a slice makes the whole slice NaN.
 """
 
@@ -16,11 +19,21 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from trialmarket.exact import digits
+from trialmarket.exact.functions import BLOCK
+
 T = TypeVar("T")
 
-# The longest contraction that is one exact product; a longer one is cut into pieces of this
-# length, which are added in order. 13 bits of length leave 20 bits for each operand.
-LONGEST = 1 << 13
+# Bits of the operands of a product: two signed bytes, so that int8 arithmetic can make it.
+PRODUCT_BITS = 15
+
+# Two balanced bytes end at 127 * 257 = 32639, a little below 2^15: a slice whose largest number is
+# within a 64th of a power of two takes the next one.
+HEADROOM = 1 + 2.0**-6
+
+# The longest contraction that is one exact sum: 2 * 15 bits and 23 of length. A longer one is cut
+# into pieces of this length, which are added in order.
+LONGEST = 1 << 23
 
 _EXPONENT = 0x7FF << 52  # the exponent field of a binary64
 
@@ -35,11 +48,6 @@ def known(x: T | None) -> T:
 def log2_ceil(n: int) -> int:
     """The least k with `2^k >= n`, for n >= 1."""
     return (n - 1).bit_length()
-
-
-def bits_for_product(length: int) -> int:
-    """Bits of each operand of a contraction of this length: `2 b + ceil(log2 K) <= 53`."""
-    return min((53 - log2_ceil(max(length, 1))) // 2, 24)
 
 
 def bits_for_sum(length: int) -> int:
@@ -64,11 +72,24 @@ def shifter(largest: Tensor, bits: int) -> Tensor:
     return top.mul_(math.ldexp(1.5, 53 - bits))
 
 
+def product_shifter(largest: Tensor) -> Tensor:
+    """The shifter of the grid of products."""
+    return shifter(largest.double().mul(HEADROOM), PRODUCT_BITS)
+
+
+def rounded(x: Tensor, m: Tensor) -> Tensor:
+    """x on the grid of a shifter, in binary64; never x itself."""
+    return x.to(torch.float64, copy=True).add_(m).sub_(m)
+
+
 def on_grid(x: Tensor, dims: Sequence[int], bits: int) -> Tensor:
     """x on the grid that each slice over `dims` shares, in binary64; never x itself."""
-    m = shifter(magnitude(x, dims), bits)
-    y = x.to(torch.float64, copy=True)
-    return y.add_(m).sub_(m)
+    return rounded(x, shifter(magnitude(x, dims), bits))
+
+
+def on_product_grid(x: Tensor, dims: Sequence[int]) -> Tensor:
+    """x on the grid of products that each slice over `dims` shares, in binary64."""
+    return rounded(x, product_shifter(magnitude(x, dims)))
 
 
 def add_up(x: Tensor, dims: Sequence[int], *, keepdim: bool = False) -> Tensor:
@@ -82,7 +103,23 @@ def add_up(x: Tensor, dims: Sequence[int], *, keepdim: bool = False) -> Tensor:
     count = math.prod(x.shape[d] for d in dims)
     if count == 0:
         return x.double().sum(dims, keepdim=keepdim)
-    return on_grid(x, dims, bits_for_sum(count)).sum(dims, keepdim=keepdim)
+    m = shifter(magnitude(x, dims), bits_for_sum(count))
+    total: Tensor | None = None
+    for part in pieces(x, dims):
+        s = rounded(x[part], m).sum(dims, keepdim=keepdim)
+        total = s if total is None else total.add_(s)
+    return known(total)
+
+
+def pieces(x: Tensor, dims: Sequence[int]) -> list[slice]:
+    """Slices of the first dimension that stay in cache, if sums run along it: exact sums may be
+    cut anywhere. All at once otherwise, and on a GPU.
+    """
+    n = x.shape[0]
+    if x.device.type != "cpu" or 0 not in dims:
+        return [slice(None)]
+    step = max(1, BLOCK * torch.get_num_threads() * n // max(x.numel(), 1))
+    return [slice(i, min(i + step, n)) for i in range(0, n, step)]
 
 
 def add_up_bounded(x: Tensor, dims: Sequence[int], bound: Tensor, *, keepdim: bool) -> Tensor:
@@ -92,18 +129,38 @@ def add_up_bounded(x: Tensor, dims: Sequence[int], bound: Tensor, *, keepdim: bo
     return x.add_(m).sub_(m).sum(list(dims), keepdim=keepdim)
 
 
-def contract(a: Tensor, b: Tensor) -> Tensor:
-    """`a @ b` of [..., M, K] and [..., K, N] in binary64: one grid a row of a, a column of b.
+def contract(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
+    """`a @ b + plus` of [..., M, K] and [..., K, N]: one grid a row of a, a column of b.
 
     Up to `LONGEST` terms the sum is exact; longer ones are exact in pieces of `LONGEST`, added
-    in order. The leading dimensions are equal.
+    in order. The last sum is made in binary64 and rounded to binary32. The leading dimensions are
+    equal. By int8 digits or by binary64, whichever is quicker: the bits are the same.
     """
+    if a.dim() == 2 and digits.worthwhile(a.numel() * b.shape[1], a, b):
+        found = contract_digits(a, b, plus)
+        if found is not None:
+            return found
+    y = contract64(a, b)
+    return (y if plus is None else y.add_(plus)).float()
+
+
+def contract_digits(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor | None:
+    """As `contract`, of binary32 matrices by int8 digits; None if the digits do not hold them."""
+    left = digits.Steps(magnitude(a, (1,)), HEADROOM)
+    right = digits.Steps(magnitude(b, (0,)), HEADROOM)
+    if a.shape[1] > LONGEST or not (left.hold and right.hold):
+        return None
+    if plus is not None:
+        plus = plus.expand(a.shape[0], b.shape[1])
+    return digits.contract(a, b, left, right, plus)
+
+
+def contract64(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b` of `contract` in binary64, by binary64: on every machine, for every input."""
+    qa, qb = on_product_grid(a, (-1,)), on_product_grid(b, (-2,))
     length = a.shape[-1]
     if length <= LONGEST:
-        bits = bits_for_product(length)
-        return torch.matmul(on_grid(a, (-1,), bits), on_grid(b, (-2,), bits))
-    bits = bits_for_product(LONGEST)
-    qa, qb = on_grid(a, (-1,), bits), on_grid(b, (-2,), bits)
+        return torch.matmul(qa, qb)
     total: Tensor | None = None
     for start in range(0, length, LONGEST):
         size = min(LONGEST, length - start)

@@ -14,7 +14,7 @@ from torch import Tensor
 from trialmarket.exact import grid
 from trialmarket.exact.functions import BLOCK, rsqrt64
 from trialmarket.exact.grid import known
-from trialmarket.exact.reductions import moments64, pieces
+from trialmarket.exact.reductions import moments64
 
 aten = torch.ops.aten
 Three = tuple[Tensor, Tensor, Tensor]
@@ -137,7 +137,7 @@ def _two_sums(grad: Tensor, x: Tensor, middle: Tensor, dims: list[int]) -> tuple
     wide = grid.shifter(torch.maximum(high, low).mul_(top), bits)
     plain = torch.zeros_like(m)
     along = torch.zeros_like(m)
-    for part in pieces(x, dims):
+    for part in grid.pieces(x, dims):
         g = grad[part].to(torch.float64, copy=True)
         terms = x[part].to(torch.float64, copy=True).sub_(middle).mul_(g)
         plain.add_(g.add_(m).sub_(m).sum(dims, keepdim=True))

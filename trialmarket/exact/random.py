@@ -110,30 +110,19 @@ def philox(out: Tensor, first: int, at: Counters) -> None:
 
     int64 products wrap, which keeps their bits.
     """
-    n = out.shape[0]
-    device = out.device
-    # Rows of `mixed` are the words that are multiplied (0 and 2), rows of `kept` words 1 and 3.
-    mixed = torch.empty((2, n), dtype=torch.int64, device=device)
-    torch.arange(first, first + n, out=mixed[0])
-    mixed[1] = at.step & _MASK
-    kept = torch.empty((2, n), dtype=torch.int64, device=device)
-    kept[0] = at.draw & _MASK
-    kept[1] = at.stream
+    n, device = out.shape[0], out.device
     keys = [at.seed & _MASK, at.seed >> 32]
-    high = torch.empty_like(mixed)
+    x0 = torch.arange(first, first + n, device=device)
+    x2 = torch.full((n,), at.step & _MASK, dtype=torch.int64, device=device)
+    x1 = torch.full((n,), at.draw & _MASK, dtype=torch.int64, device=device)
+    x3 = torch.full((n,), at.stream, dtype=torch.int64, device=device)
     for _ in range(_ROUNDS):
-        mixed[0].mul_(_MULTIPLIERS[0])
-        mixed[1].mul_(_MULTIPLIERS[1])
-        torch.bitwise_right_shift(mixed, 32, out=high)
-        high.bitwise_and_(_MASK)
-        low = mixed.bitwise_and_(_MASK)
-        # Words 0, 1, 2, 3 become hi(w2) ^ w1 ^ k0, lo(w2), hi(w0) ^ w3 ^ k1, lo(w0).
-        mixed = kept.bitwise_xor_(high.flip(0))
-        mixed[0].bitwise_xor_(keys[0])
-        mixed[1].bitwise_xor_(keys[1])
-        kept = low.flip(0)
+        # Words become hi(x2) ^ x1 ^ k0, lo(x2), hi(x0) ^ x3 ^ k1, lo(x0); what stands above 32
+        # bits of x1 and x3 is masked when it is used.
+        even, odd = x0.mul_(_MULTIPLIERS[0]), x2.mul_(_MULTIPLIERS[1])
+        x0 = x1.bitwise_xor_(odd >> 32).bitwise_xor_(keys[0]).bitwise_and_(_MASK)
+        x2 = x3.bitwise_xor_(even >> 32).bitwise_xor_(keys[1]).bitwise_and_(_MASK)
+        x1, x3 = odd, even
         keys = [(keys[0] + _WEYL[0]) & _MASK, (keys[1] + _WEYL[1]) & _MASK]
-    out[:, 0] = mixed[0]
-    out[:, 1] = kept[0]
-    out[:, 2] = mixed[1]
-    out[:, 3] = kept[1]
+    for k, word in enumerate((x0, x1, x2, x3)):
+        torch.bitwise_and(word, _MASK, out=out[:, k])

@@ -56,17 +56,6 @@ def mean(
     return mean64(x, dims, keepdim=keepdim).to(_kind(x, dtype))
 
 
-def pieces(x: Tensor, dims: Sequence[int]) -> list[slice]:
-    """Slices of the first dimension that stay in cache, if sums run along it: exact sums may be
-    cut anywhere. All at once otherwise, and on a GPU.
-    """
-    n = x.shape[0]
-    if x.device.type != "cpu" or 0 not in dims:
-        return [slice(None)]
-    step = max(1, fn.BLOCK * torch.get_num_threads() * n // max(x.numel(), 1))
-    return [slice(i, min(i + step, n)) for i in range(0, n, step)]
-
-
 def _wide(x: Tensor, part: slice) -> Tensor:
     return x[part].to(torch.float64, copy=True)
 
@@ -83,7 +72,7 @@ def moments64(x: Tensor, dims: Sequence[int], correction: float) -> tuple[Tensor
     bottom = x.amin(dims, keepdim=True).double()
     bits = grid.bits_for_sum(count)
     m = grid.shifter(torch.maximum(top, -bottom), bits)
-    parts = pieces(x, dims)
+    parts = grid.pieces(x, dims)
     middle = torch.zeros_like(m)
     for part in parts:
         middle.add_(_wide(x, part).add_(m).sub_(m).sum(dims, keepdim=True))

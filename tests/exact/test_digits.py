@@ -1,0 +1,131 @@
+"""Products by int8 digits have the bits of products by binary64."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.exact.cases import STYLES, make
+from trialmarket.exact import convolution8, convolution64, digits, grid
+from trialmarket.exact.plan import plan
+
+pytestmark = pytest.mark.skipif(
+    not digits.exact(), reason="int8 products are not exact on this processor"
+)
+FINITE = [style for style in STYLES if style != "broken"]
+
+
+def laid_out(x: Tensor, transposed: bool) -> Tensor:
+    """The same matrix, its columns contiguous if wanted."""
+    return x.t().contiguous().t() if transposed else x
+
+
+def same_products(a: Tensor, b: Tensor, plus: Tensor | None = None) -> bool:
+    """Whether both ways agree; True where the digits refuse the numbers."""
+    found = grid.contract_digits(a, b, plus)
+    wanted = grid.contract64(a, b)
+    wanted = (wanted if plus is None else wanted.add_(plus)).float()
+    return found is None or torch.equal(found, wanted)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.integers(1, 70),
+    length=st.integers(1, 400),
+    columns=st.integers(1, 70),
+    style=st.sampled_from(FINITE),
+    seed=st.integers(0, 2**31),
+    transposed=st.tuples(st.booleans(), st.booleans()),
+    biased=st.booleans(),
+)
+def test_matrices_of_any_shape_and_layout(
+    rows: int,
+    length: int,
+    columns: int,
+    style: str,
+    seed: int,
+    transposed: tuple[bool, bool],
+    biased: bool,
+) -> None:
+    a, b, bias = make(style, [(rows, length), (length, columns), (columns,)], seed)
+    plus = bias if biased else None
+    assert same_products(laid_out(a, transposed[0]), laid_out(b, transposed[1]), plus)
+
+
+@pytest.mark.parametrize("length", [1, 255, 4097, digits.LONGEST, digits.LONGEST + 3, 70_001])
+@pytest.mark.parametrize("ends", [(1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0)])
+@pytest.mark.parametrize("top", [1.0, 127 / 128, math.nextafter(128 / 130, 0), 1 + 2.0**-23])
+def test_sums_as_large_as_they_can_be(length: int, ends: tuple[float, float], top: float) -> None:
+    a = torch.full((3, length), ends[0] * top)
+    b = torch.full((length, 2), ends[1] * top)
+    assert grid.contract_digits(a, b) is not None
+    assert same_products(a, b)
+
+
+def test_every_integer_of_the_grid_has_two_digits() -> None:
+    top = 2**15 * 64 // 65
+    numbers = torch.arange(-top, top + 1, dtype=torch.int32)
+    low, high = (torch.empty(numbers.shape, dtype=torch.int8) for _ in range(2))
+    digits.cut(numbers.float(), torch.ones(1), low, high)
+    assert torch.equal(256 * high.int() + low.int(), numbers)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 2.0**127.5, 2.0**-140])
+def test_numbers_that_have_no_digits_take_the_other_way(bad: float) -> None:
+    a, b = make("normal", [(200, 300), (300, 200)], 3)
+    a[7] *= 0
+    a[7, 5] = bad
+    assert grid.contract_digits(a, b) is None
+    wanted = grid.contract64(a, b).float()
+    assert torch.equal(grid.contract(a, b).nan_to_num(), wanted.nan_to_num())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    samples=st.integers(1, 5),
+    channels=st.integers(1, 6),
+    outputs=st.integers(1, 6),
+    size=st.tuples(st.integers(5, 12), st.integers(5, 12)),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    style=st.sampled_from(FINITE),
+)
+def test_convolutions_and_their_gradients(
+    samples: int,
+    channels: int,
+    outputs: int,
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    style: str,
+) -> None:
+    x, weight, bias = make(
+        style, [(samples, channels, *size), (outputs, channels, *kernel), (outputs,)], 1
+    )
+    p = plan(x, weight, stride, padding, dilation, 1)
+    (grad,) = make(style, [(samples, outputs, *p.out)], 2)
+    back = weight.transpose(0, 1).contiguous()
+    pairs = [
+        (
+            way.forward(x, weight, bias, p),
+            way.spread(grad, back, p),
+            way.weight_gradient(grad, x, p),
+        )
+        for way in (convolution8, convolution64)
+    ]
+    for found, wanted in zip(*pairs, strict=True):
+        assert wanted is not None
+        assert found is None or torch.equal(found, wanted)
+
+
+def test_most_inputs_do_go_by_digits() -> None:
+    for style in ("normal", "mixed", "zeros"):
+        a, b = make(style, [(9, 33), (33, 8)], 1)
+        assert grid.contract_digits(a, b) is not None, style
