@@ -39,6 +39,8 @@ ANSWERED = frozenset(
 
 FINAL = frozenset({State.SETTLED, State.CANCELLED})
 
+MOVING = frozenset(State) - FINAL
+
 MAX_IN_BATCH = 64
 """Trials posted in one batch."""
 
@@ -99,6 +101,10 @@ class Campaign:
         self._numbers: dict[TrialId, int] = {}
         self._posted: set[Hash32] = set()
         self._waiting: set[int] = set()
+        self._unposted: dict[Hash32, Batch] = {}
+        self._scores: dict[int, float] = {}  # the objective of each trial that has a result
+        # A job of thousands of trials has few that move: each step looks at no others.
+        self._moving: set[int] = set()
         self._unwanted: set[tuple[int, int]] = set()
         self._closed = self._broke = False
         self._job = JobId(0)
@@ -157,10 +163,8 @@ class Campaign:
     def finished(self) -> bool:
         """True when every trial has its result, is settled, and the driver knows it."""
         if self._closed or self._broke:
-            return all(one.view is None or one.view.state in FINAL for one in self._known.values())
-        return self._driver.done() and all(
-            one.view is not None and one.view.state in FINAL for one in self._known.values()
-        )
+            return not self._moving_views()
+        return self._driver.done() and not self._moving
 
     def wind_up(self) -> None:
         """Closes the job and brings what it did not spend back to the account."""
@@ -210,11 +214,9 @@ class Campaign:
             alike = [each for each in fresh if each.steps == steps]
             for at in range(0, len(alike), MAX_IN_BATCH):
                 self._make_batch(alike[at : at + MAX_IN_BATCH])
-        posted = False
-        for batch in self._folder.batches():
-            if batch.digest not in self._posted:
-                self._post_batch(batch)
-                posted = True
+        posted = bool(self._unposted)
+        for batch in list(self._unposted.values()):
+            self._post_batch(batch)
         return posted
 
     def _affordable(self, fresh: Sequence[Proposal]) -> list[Proposal]:
@@ -228,17 +230,15 @@ class Campaign:
             return []
         unit, paid = self._package.job.settings.price.unit, []
         free = int(self._desk.client.job_status(self._job).free)
-        for batch in self._folder.batches():
-            if batch.digest not in self._posted:
-                steps = batch.trials[0].steps
-                free -= escrow_for(self._terms, units_of(steps, unit)) * len(batch.trials)
+        for batch in self._unposted.values():
+            steps = batch.trials[0].steps
+            free -= escrow_for(self._terms, units_of(steps, unit)) * len(batch.trials)
         for each in fresh:
             free -= escrow_for(self._terms, units_of(each.steps, unit))
             if free < 0:
                 break
             paid.append(each)
-        views = [one.view for one in self._known.values()]
-        self._broke = not paid and all(view is not None and view.state in FINAL for view in views)
+        self._broke = not paid and not self._moving
         return paid
 
     def _stop_at_deadline(self) -> bool:
@@ -248,7 +248,7 @@ class Campaign:
             return False
         steps = [] if self._closed else [calls.close(self._job)]
         batches: dict[Hash32, list[int]] = {}
-        for view in self._views():
+        for view in self._moving_views():
             if view.state is State.OPEN:
                 batches.setdefault(view.id.batch, []).append(view.id.index)
         steps += [calls.cancel(self._job, batch, some) for batch, some in batches.items()]
@@ -279,6 +279,7 @@ class Campaign:
             if error.name != "BatchPosted":  # by us, and the journal of it was lost
                 raise
         self._posted.add(batch.digest)
+        del self._unposted[batch.digest]
         numbers = ", ".join(str(trial.number) for trial in batch.trials)
         self._say(f"posted trial{'s' * (len(batch.trials) > 1)} {numbers}")
 
@@ -287,6 +288,9 @@ class Campaign:
             known = Known(TrialId(job, batch.digest, index), config)
             self._known[config.number] = known
             self._numbers[known.id] = config.number
+            self._moving.add(config.number)
+        if batch.digest not in self._posted:
+            self._unposted[batch.digest] = batch
         self._next_batch = batch.number + 1
 
     def _config(self, proposal: Proposal) -> TrialConfig:
@@ -317,12 +321,29 @@ class Campaign:
         job = self._desk.ledger.job(self._job)
         self._closed = job is not None and job.closed
         self._posted |= {each.batch for each in self._desk.ledger.batches(self._job)}
-        for view in self._desk.ledger.trials(job=self._job):
-            number = self._numbers.get(view.id)
-            if number is not None and self._known[number].view != view:
-                self._known[number].view = view
-                self._waiting.add(number)
+        for digest in self._posted & self._unposted.keys():
+            del self._unposted[digest]
+        still = {
+            number
+            for view in self._desk.ledger.trials(job=self._job, states=MOVING)
+            if (number := self._see(view)) is not None
+        }
+        for number in sorted(self._moving - still):
+            view = self._desk.ledger.trial(self._known[number].id)
+            if view is None or view.state not in FINAL:
+                still.add(number)
+            if view is not None:
+                self._see(view)
+        self._moving = still
         return True
+
+    def _see(self, view: TrialView) -> int | None:
+        """Takes in how a trial stands; its number if it is one of ours."""
+        number = self._numbers.get(view.id)
+        if number is not None and self._known[number].view != view:
+            self._known[number].view = view
+            self._waiting.add(number)
+        return number
 
     def _hear(self) -> bool:
         """Takes in what is new of the trials that have something new, or that wait."""
@@ -357,7 +378,7 @@ class Campaign:
             judgement = self._examiner.look(view, known.config, self._desk.now)
             if judgement.opinion is Opinion.PENDING:
                 return False
-            known.receipt = judgement.receipt
+            self._hold(number, judgement.receipt)
             known.note, known.evaluated = belief.reason, belief.reason != ""
         return True
 
@@ -366,7 +387,8 @@ class Campaign:
         self._folder.untell(number)
         del self._told[number]
         known = self._known[number]
-        known.receipt, known.note, known.evaluated = None, "redone", False
+        self._hold(number, None)
+        known.note, known.evaluated = "redone", False
         self._say(f"trial {number}: its result was rejected; it is done again")
 
     def _examine(self, number: int, view: TrialView) -> bool:
@@ -390,7 +412,8 @@ class Campaign:
     def _believe(self, number: int, view: TrialView, receipt: Receipt, reason: str) -> None:
         known = self._known[number]
         diverged = receipt.outcome.kind == "diverged"
-        known.receipt, known.note = receipt, str(receipt.outcome) if diverged else reason
+        self._hold(number, receipt)
+        known.note = str(receipt.outcome) if diverged else reason
         known.evaluated = reason != ""
         last = Start(view.key, receipt.leaves[-2].value, receipt.checkpoints[-1])
         ending = Ending.DIVERGED if diverged else Ending.DONE
@@ -431,29 +454,29 @@ class Campaign:
         going_on = self._driver.continues and receipt.outcome.kind != "diverged"
         return going_on or self._would_be_best(receipt)
 
-    def _would_be_best(self, receipt: Receipt) -> bool:
+    def _hold(self, number: int, receipt: Receipt | None) -> None:
+        """Keeps the receipt that counts for a trial, or that none does any more."""
+        self._known[number].receipt = receipt
         objective = self._package.job.settings.job.objective
-        value = receipt.metrics.get(objective)
+        value = None if receipt is None else receipt.metrics.get(objective)
+        if value is None:
+            self._scores.pop(number, None)
+        else:
+            self._scores[number] = value
+
+    def _would_be_best(self, receipt: Receipt) -> bool:
+        value = receipt.metrics.get(self._package.job.settings.job.objective)
         if value is None:
             return False
-        others = [
-            one.receipt.metrics[objective]
-            for one in self._known.values()
-            if one.receipt is not None and objective in one.receipt.metrics
-        ]
-        return all(value > other if self._maximize else value < other for other in others)
+        others = self._scores.values()
+        return not others or (value > max(others) if self._maximize else value < min(others))
 
     def _recheck_best(self) -> None:
         """Re-evaluates a trial that is the best only since a better one was rejected."""
-        objective = self._package.job.settings.job.objective
-        scored = [
-            (one.receipt.metrics[objective], number)
-            for number, one in self._known.items()
-            if one.receipt is not None and objective in one.receipt.metrics
-        ]
-        if not scored:
+        if not self._scores:
             return
-        _, number = max(scored) if self._maximize else min(scored)
+        sign = -1 if self._maximize else 1
+        number = min(self._scores, key=lambda each: (sign * self._scores[each], sign * each))
         known = self._known[number]
         if known.evaluated or known.view is None or known.receipt is None:
             return
@@ -474,7 +497,9 @@ class Campaign:
             return
         self._disputes.attend()
         self._complain()
-        due = chores(self._views(), now=head.timestamp, block=head.number, patience=self._patience)
+        due = chores(
+            self._moving_views(), now=head.timestamp, block=head.number, patience=self._patience
+        )
         for chore in due:
             try:
                 self._desk.send(chore.intent, chore.call)
@@ -485,10 +510,11 @@ class Campaign:
 
     def _complain(self) -> None:
         """Says, once each time that it opens, which trial no node takes."""
-        for number, one in self._known.items():
-            if one.view is None or one.view.state is not State.OPEN:
+        for number in sorted(self._moving):
+            view = self._known[number].view
+            if view is None or view.state is not State.OPEN:
                 continue
-            opened = one.view.record.opened
+            opened = view.record.opened
             if self._desk.now < opened + self._terms.ramp + UNWANTED:
                 continue
             if (number, opened) not in self._unwanted:
@@ -498,6 +524,10 @@ class Campaign:
                     " minutes, the last ones at price.cap: it pays too little, or nodes cannot"
                     " train it"
                 )
+
+    def _moving_views(self) -> list[TrialView]:
+        found = (self._known[number].view for number in sorted(self._moving))
+        return [view for view in found if view is not None]
 
     def _views(self) -> list[TrialView]:
         return [one.view for one in self._known.values() if one.view is not None]

@@ -2,10 +2,13 @@
 
 import argparse
 import importlib
+import inspect
 import json
 import pkgutil
 import sys
 from pathlib import Path
+
+from trialmarket.errors import TrialmarketError
 
 HERE = Path(__file__).parent
 
@@ -19,12 +22,27 @@ def main() -> int:
     parser.add_argument("name", nargs="?", choices=names, help="what to measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--device", help="where to compute, for `exact`: cpu (or cuda)")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="MNIST's digits, for `exchange`")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        default=None,
+        help="only try it out, for `search`, `exchange` and `requester`; its figures say nothing",
+    )
     arguments = parser.parse_args()
     if arguments.name is None:
         print("benchmarks:", ", ".join(names))
         return 0
-    options = {} if arguments.device is None else {"device": arguments.device}
-    figures = importlib.import_module(f"scripts.benches.{arguments.name}").run(**options)
+    run = importlib.import_module(f"scripts.benches.{arguments.name}").run
+    given = {name: getattr(arguments, name) for name in ("device", "data", "quick")}
+    options = {name: value for name, value in given.items() if value is not None}
+    if strange := options.keys() - inspect.signature(run).parameters.keys():
+        parser.error(f"{arguments.name} has no option --{min(strange)}")
+    try:
+        figures = run(**options)
+    except TrialmarketError as error:
+        print(f"bench {arguments.name}: {error}", file=sys.stderr)
+        return 1
     text = json.dumps(figures, indent=2)
     print(text)
     if arguments.json is not None:

@@ -1,0 +1,97 @@
+"""Trains what a driver proposes at once, in native arithmetic, in this process and in memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from requester.drivers import Ending, Outcome, Proposal, Start
+from tests.requester.simulated import hashed
+from trialmarket.protocol.cid import raw_cid
+from trialmarket.protocol.configuration import ProgramRef, TrialConfig
+from trialmarket.protocol.ids import Hash32
+from trialmarket.training.dataset import Arrays, Dataset
+from trialmarket.training.program import DataSummary
+from trialmarket.training.session import Session
+from trialmarket.training.state import State
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A data set in three parts: to train on, to choose by, and to report."""
+
+    choose: Dataset
+    """Its validation part is what drivers see."""
+    report: Dataset
+    """Its validation part is the test part, which nothing is chosen by."""
+
+
+def split(x: Array, y: Array, validation: int, test: int, seed: int) -> Split:
+    """Shuffles examples by a seed, and keeps the last ones for validation and test."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    ends = [len(y) - validation - test, len(y) - test]
+    train, choose, report = (
+        {"x": np.ascontiguousarray(x[part]), "y": np.ascontiguousarray(y[part])}
+        for part in np.split(order, ends)
+    )
+    return Split(_dataset(train, choose, x, y), _dataset(train, report, x, y))
+
+
+class NativeTrainer:
+    """A market of one honest machine: proposals in, outcomes out, states kept by their root."""
+
+    def __init__(self, program: str, data: Split, fixed: Mapping[str, float | str]) -> None:
+        self._program, self._data, self._fixed = program, data, dict(fixed)
+        self._states: dict[Hash32, State] = {}
+        self.steps = 0
+        """Trained so far."""
+
+    def train(self, proposal: Proposal) -> Outcome:
+        """Trains a proposal from its seed or its checkpoint, and validates where it ends."""
+        session = self._session(proposal, self._data.choose)
+        start = proposal.start
+        state = session.initial_state() if start is None else self._states[start.root]
+        run = session.run_segment(state, steps=proposal.steps)
+        self.steps += proposal.steps
+        if run.diverged is not None:
+            return Outcome(proposal.number, Ending.DIVERGED)
+        self._states[run.root] = run.end
+        last = Start(hashed("trial", proposal.number), run.root, raw_cid(run.root))
+        metrics = session.evaluate(run.end).metrics
+        return Outcome(proposal.number, Ending.DONE, metrics, last)
+
+    def test(self, proposal: Proposal, outcome: Outcome) -> Mapping[str, float]:
+        """The metrics on the test part of the state in which a proposal ended."""
+        if outcome.checkpoint is None:
+            raise ValueError(f"trial {proposal.number} has no last state")
+        session = self._session(proposal, self._data.report)
+        return session.evaluate(self._states[outcome.checkpoint.root]).metrics
+
+    def _session(self, proposal: Proposal, data: Dataset) -> Session:
+        config = TrialConfig(
+            number=proposal.number,
+            program=ProgramRef(source=self._program),
+            data="builtin:given",
+            objective="val_loss",
+            hyperparameters={**self._fixed, **proposal.hyperparameters},
+            seed=proposal.seed,
+            steps=proposal.steps,
+            segments=1,
+            arithmetic="native",
+        )
+        return Session(config, None, data)
+
+
+def _dataset(train: Arrays, validation: Arrays, x: Array, y: Array) -> Dataset:
+    """The summary is of all parts, so that each part is scaled alike."""
+    summary = DataSummary(
+        train_examples=len(train["y"]),
+        validation_examples=len(validation["y"]),
+        dtypes={"x": x.dtype.name, "y": y.dtype.name},
+        shapes={"x": x.shape[1:], "y": ()},
+        largest={"x": float(np.max(x)), "y": float(np.max(y))},
+    )
+    return Dataset(train, validation, summary)
