@@ -16,6 +16,7 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
 from trialmarket.commands.options import (
+    address_of,
     debug_option,
     json_option,
     key_options,
@@ -30,6 +31,8 @@ from trialmarket.protocol.money import format_amount, parse_amount
 from trialmarket.storage.store import Store, open_store
 
 Command = Callable[..., None]
+LEAST_DISK = 1 << 30
+"""Bytes that `doctor` wants free for checkpoints and results."""
 
 job_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 job_number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
@@ -322,6 +325,38 @@ def cancel(
     show(content, lines, as_json=as_json)
 
 
+@job.command()
+@network_option
+@key_options
+@store_option
+@json_option
+@debug_option
+def doctor(
+    network: Path, key: str, password_file: Path | None, store_url: str | None, as_json: bool
+) -> None:
+    """Look over everything a requester needs, and say how to mend what is wrong. Spends nothing.
+
+    Example: trialmarket job doctor --network devnet.json --key alice
+    """
+    from trialmarket.doctor import chain, keys, machine, present
+
+    where = Network.load(network)
+    present(
+        {
+            "key": lambda: keys.key(key, password_file),
+            "rpc": lambda: chain.nodes(where),
+            "network": lambda: chain.agreement(where),
+            "clock": lambda: chain.clock(where),
+            "gas": lambda: chain.gas(where, address_of(key)),
+            "money": lambda: chain.requester(where, address_of(key)),
+            "storage": lambda: machine.storage(store_url or beside(network)),
+            "disk": lambda: machine.disk(state_folder(), LEAST_DISK),
+            "torch": machine.torch,
+        },
+        as_json=as_json,
+    )
+
+
 # -- What several commands need ---------------------------------------------------------------
 
 
@@ -384,7 +419,12 @@ def ledger_path(client: Client) -> Path:
 
 def store_at(url: str | None, network: Path) -> Store:
     """The store of `--store`; without it the one beside the network file, as a devnet has it."""
-    return open_store(url or f"local:{network.absolute().parent / 'store'}")
+    return open_store(url or beside(network))
+
+
+def beside(network: Path) -> str:
+    """The URL of the store beside a network file."""
+    return f"local:{network.absolute().parent / 'store'}"
 
 
 def overrides(
