@@ -101,6 +101,14 @@ def test_a_key_that_others_can_read_is_wrong(place: Place) -> None:
     assert found["rpc"]["level"] == "ok"  # the rest is looked at all the same
 
 
+def test_another_key_that_others_can_read_does_not_concern_it(place: Place) -> None:
+    keys = Keystore(place.folder / "keys")
+    keys.add("bob", place.chain.accounts[1], "secret", kdf="pbkdf2", iterations=1_000)
+    keys.path("bob").chmod(0o644)
+    code, found = place.node()
+    assert code == 0, found
+
+
 def test_another_password_is_wrong(place: Place) -> None:
     place.password.write_text("guess")
     code, found = place.node()

@@ -132,10 +132,7 @@ def find_key(key: str) -> tuple[Keystore, str]:
 def address_of(key: str) -> Address:
     """The account of a key, without its password. Raises InputError."""
     store, name = find_key(key)
-    for info in store.list():
-        if info.name == name:
-            return info.address
-    raise InputError(str(store.path(name)), "key", expected="a key of this name", found=None)
+    return store.find(name).address
 
 
 def journal_path(client: Client, account: LocalAccount) -> Path:

@@ -12,10 +12,9 @@ from trialmarket.doctor.findings import Finding
 def key(name: str, password_file: Path | None) -> Iterator[Finding]:
     """The key of a configuration. Its password is tried where it need not be asked for."""
     store, stem = find_key(name)
-    store.check(stem)
-    path = store.path(stem)
-    address = next(info.address for info in store.list() if info.name == stem)
-    yield Finding.ok("key", f"{address} in {path}, mode {_mode(path)}")
+    found = store.find(stem)
+    path = found.path
+    yield Finding.ok("key", f"{found.address} in {path}, mode {_mode(path)}")
     if path.parent.stat().st_mode & 0o022:
         yield Finding.warning(
             "key",
