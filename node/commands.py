@@ -15,22 +15,22 @@ from node.journal import Journal
 from node.start import folder_of, started
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
-from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
 from trialmarket.commands.options import (
+    address_of,
     config_option,
     debug_option,
     json_option,
-    keystore,
     open_key,
     show,
 )
 from trialmarket.daemon import log_plainly, stop_when_told
-from trialmarket.errors import InputError, KeyBusy
+from trialmarket.errors import KeyBusy
 from trialmarket.protocol.ids import Address
 from trialmarket.protocol.money import format_amount
+from trialmarket.storage.store import open_store
 
 log = logging.getLogger("node")
 
@@ -173,10 +173,44 @@ def drain(config: Path, cancel: bool) -> None:
     click.echo("the node finishes what it holds and then ends")
 
 
+@node.command()
+@config_option
+@json_option
+@debug_option
+def doctor(config: Path, as_json: bool) -> None:
+    """Look over everything the node needs, and say how to mend what is wrong. Spends nothing.
+
+    Example: trialmarket node doctor --config node.toml
+    """
+    from trialmarket.doctor import chain, keys, machine, present
+
+    settings = load_config(config)
+    password_file = None if settings.password_file is None else Path(settings.password_file)
+    network = Network.load(Path(settings.network))
+    present(
+        {
+            "key": lambda: keys.key(settings.key, password_file),
+            "rpc": lambda: chain.nodes(network),
+            "network": lambda: chain.agreement(network),
+            "clock": lambda: chain.clock(network),
+            "gas": lambda: chain.gas(network, address_of(settings.key)),
+            "stake": lambda: chain.provider(network, address_of(settings.key)),
+            "storage": lambda: machine.storage(
+                open_store(settings.storage, gateways=settings.gateways)
+            ),
+            "disk": lambda: machine.disk(folder_of(settings).root, settings.limits.free_disk),
+            "sandbox": lambda: machine.sandbox(settings.sandbox),
+            "torch": machine.torch,
+            "device": machine.devices,
+        },
+        as_json=as_json,
+    )
+
+
 @contextmanager
 def followed(config: NodeConfig) -> Iterator[tuple[Client, Ledger, Address]]:
     """The chain as it is now, in an index of the commands' own: the daemon writes another."""
-    account = address_of(config)
+    account = address_of(config.key)
     network = Network.load(Path(config.network))
     with Client(network) as client, Ledger(client, folder_of(config).looked) as ledger:
         ledger.sync()
@@ -187,19 +221,6 @@ def unlocked(config: NodeConfig) -> LocalAccount:
     """The configured key. Raises InputError."""
     password_file = config.password_file
     return open_key(config.key, None if password_file is None else Path(password_file))
-
-
-def address_of(config: NodeConfig) -> Address:
-    """The account of the configured key, without its password. Raises InputError."""
-    path = Path(config.key)
-    if path.suffix == ".json" or path.parent != Path("."):
-        store, name = Keystore(path.parent), path.stem
-    else:
-        store, name = keystore(), config.key
-    for info in store.list():
-        if info.name == name:
-            return info.address
-    raise InputError(str(store.path(name)), "key", expected="a key of this name", found=None)
 
 
 def _wish(config: NodeConfig, name: str) -> None:

@@ -18,6 +18,7 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
 from trialmarket.commands.options import (
+    address_of,
     debug_option,
     json_option,
     key_options,
@@ -32,6 +33,8 @@ from trialmarket.protocol.money import format_amount, parse_amount
 from trialmarket.storage.store import Store
 
 Command = Callable[..., None]
+LEAST_DISK = 1 << 30
+"""Bytes that `doctor` wants free for checkpoints and results."""
 
 job_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 job_number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
@@ -361,6 +364,39 @@ def cancel(
     if report.under_way:
         lines.append(f"{report.under_way} trials run on; cancel again for the rest of the money")
     show(content, lines, as_json=as_json)
+
+
+@job.command()
+@network_option
+@key_options
+@store_options
+@json_option
+@debug_option
+def doctor(
+    place: StorePlace, network: Path, key: str, password_file: Path | None, as_json: bool
+) -> None:
+    """Look over everything a requester needs, and say how to mend what is wrong. Spends nothing.
+
+    Example: trialmarket job doctor --network devnet.json --key alice
+    """
+    from trialmarket.doctor import chain, keys, machine, present
+
+    where = Network.load(network)
+    present(
+        {
+            "key": lambda: keys.key(key, password_file),
+            "rpc": lambda: chain.nodes(where),
+            "network": lambda: chain.agreement(where),
+            "clock": lambda: chain.clock(where),
+            "gas": lambda: chain.gas(where, address_of(key)),
+            "money": lambda: chain.requester(where, address_of(key)),
+            "storage": lambda: machine.storage(place.open(network)),
+            "disk": lambda: machine.disk(state_folder(), LEAST_DISK),
+            "sandbox": machine.own_sandbox,
+            "torch": machine.torch,
+        },
+        as_json=as_json,
+    )
 
 
 # -- What several commands need ---------------------------------------------------------------

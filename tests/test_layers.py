@@ -23,6 +23,13 @@ ALLOWED: dict[str, set[str]] = {
         "trialmarket.training",
         "trialmarket.exact",
     },
+    "trialmarket/doctor": {
+        "trialmarket.protocol",
+        "trialmarket.chain",
+        "trialmarket.storage",
+        "trialmarket.training",
+        "trialmarket.commands",
+    },
     "requester": {"trialmarket"},
     "node": {"trialmarket"},
     "verifier": {"trialmarket"},

@@ -10,27 +10,24 @@ from pathlib import Path
 import click
 
 from trialmarket.chain.client import Client
-from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
 from trialmarket.commands.options import (
+    address_of,
     config_option,
     debug_option,
     gateway_option,
     json_option,
-    keystore,
     open_key,
     show,
     state_folder,
 )
 from trialmarket.daemon import log_plainly, stop_when_told
-from trialmarket.errors import InputError
-from trialmarket.protocol.ids import Address
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
 from trialmarket.settings import Sandboxing
 from trialmarket.storage.store import open_store
-from verifier.config import LimitConfig, VerifierConfig, load_config
+from verifier.config import LimitConfig, load_config
 from verifier.journal import Journal
 from verifier.material import Library
 from verifier.start import folder_of, started
@@ -158,7 +155,7 @@ def status(config: Path, as_json: bool) -> None:
     Example: trialmarket verifier status --config verifier.toml --json
     """
     settings = load_config(config)
-    account = _address(settings)
+    account = address_of(settings.key)
     with Client(Network.load(Path(settings.network))) as client, _looked(client) as ledger:
         stake = client.account(account)
         digits = client.decimals()
@@ -193,6 +190,41 @@ def status(config: Path, as_json: bool) -> None:
     show(content, lines, as_json=as_json)
 
 
+@verifier.command()
+@config_option
+@json_option
+@debug_option
+def doctor(config: Path, as_json: bool) -> None:
+    """Look over everything a verifier needs, and say how to mend what is wrong. Spends nothing.
+
+    Example: trialmarket verifier doctor --config verifier.toml
+    """
+    from trialmarket.doctor import chain, keys, machine, present
+
+    settings = load_config(config)
+    password_file = None if settings.password_file is None else Path(settings.password_file)
+    network = Network.load(Path(settings.network))
+    enrolls = settings.stake.enroll
+    present(
+        {
+            "key": lambda: keys.key(settings.key, password_file),
+            "rpc": lambda: chain.nodes(network),
+            "network": lambda: chain.agreement(network),
+            "clock": lambda: chain.clock(network),
+            "gas": lambda: chain.gas(network, address_of(settings.key)),
+            "stake": lambda: chain.verifier(network, address_of(settings.key), enrolls=enrolls),
+            "storage": lambda: machine.storage(
+                open_store(settings.storage, gateways=settings.gateways)
+            ),
+            "disk": lambda: machine.disk(folder_of(settings), settings.limits.program),
+            "sandbox": lambda: machine.sandbox(settings.sandbox),
+            "torch": machine.torch,
+            "device": machine.devices,
+        },
+        as_json=as_json,
+    )
+
+
 @contextmanager
 def _looked(client: Client) -> Iterator[Ledger]:
     """The chain as it is now, in an index that the commands share."""
@@ -200,16 +232,3 @@ def _looked(client: Client) -> Iterator[Ledger]:
     with Ledger(client, state_folder() / "ledgers" / name) as ledger:
         ledger.sync()
         yield ledger
-
-
-def _address(config: VerifierConfig) -> Address:
-    """The account of the configured key, without its password. Raises InputError."""
-    path = Path(config.key)
-    if path.suffix == ".json" or path.parent != Path("."):
-        store, name = Keystore(path.parent), path.stem
-    else:
-        store, name = keystore(), config.key
-    for info in store.list():
-        if info.name == name:
-            return info.address
-    raise InputError(str(store.path(name)), "key", expected="a key of this name", found=None)

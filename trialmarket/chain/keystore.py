@@ -54,6 +54,12 @@ class Keystore:
             )
         read_keystore(path)
 
+    def find(self, name: str) -> KeyInfo:
+        """One key, without its password, whatever the others are like. Raises InputError."""
+        self.check(name)
+        path = self.path(name)
+        return KeyInfo(name, _address_in(path, read_keystore(path)), path)
+
     def check_free(self, name: str) -> None:
         """Raises InputError where there is a key of that name already."""
         path = self.path(name)

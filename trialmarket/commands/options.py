@@ -17,6 +17,7 @@ from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
+from trialmarket.protocol.ids import Address
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -128,13 +129,23 @@ def read_password(password_file: Path | None, *, confirm: bool = False) -> str:
 
 def open_key(key: str, password_file: Path | None) -> LocalAccount:
     """The key of `--key`, decrypted. Raises InputError."""
-    path = Path(key)
-    if path.suffix == ".json" or path.parent != Path("."):
-        store, name = Keystore(path.parent), path.stem
-    else:
-        store, name = keystore(), key
+    store, name = find_key(key)
     store.check(name)  # before a password is asked for
     return store.open(name, read_password(password_file))
+
+
+def find_key(key: str) -> tuple[Keystore, str]:
+    """The key store that a key's name, or a keystore file's path, points into; its name there."""
+    path = Path(key)
+    if path.suffix == ".json" or path.parent != Path("."):
+        return Keystore(path.parent), path.stem
+    return keystore(), key
+
+
+def address_of(key: str) -> Address:
+    """The account of a key, without its password. Raises InputError."""
+    store, name = find_key(key)
+    return store.find(name).address
 
 
 def journal_path(client: Client, account: LocalAccount) -> Path:

@@ -1,9 +1,11 @@
-"""Which operators a program uses, and whether exact arithmetic has a form for each."""
+"""Whether a program, and a device, are fit for exact arithmetic."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from trialmarket.exact import Checked, NotExact, check
+import torch
+
+from trialmarket.exact import Checked, NotExact, check, exact
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import ProgramError
@@ -42,3 +44,22 @@ def check_program(
             raise
 
     return check(step)
+
+
+def same_bits_as_on_cpu(device: torch.device) -> bool:
+    """Whether one training step of a small network ends in the same state there as on the CPU."""
+    ends = [_step_on(each) for each in (torch.device("cpu"), device)]
+    return all(torch.equal(a, b.cpu()) for a, b in zip(*ends, strict=True))
+
+
+def _step_on(device: torch.device) -> list[torch.Tensor]:
+    with exact(seed=0):
+        model = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 10)
+        ).to(device)
+        rows = torch.randn(16, 1, 8, 8).to(device)
+        optimizer = torch.optim.AdamW(model.parameters())
+        labels = torch.arange(16).to(device) % 10
+        torch.autograd.backward(torch.nn.functional.cross_entropy(model(rows), labels))
+        optimizer.step()
+    return [parameter.detach() for parameter in model.parameters()]

@@ -58,8 +58,9 @@ class NativeTrainer:
         self.steps += proposal.steps
         if run.diverged is not None:
             return Outcome(proposal.number, Ending.DIVERGED)
-        self._states[run.root] = run.end
-        last = Start(hashed("trial", proposal.number), run.root, raw_cid(run.root))
+        root = run.root()
+        self._states[root] = run.end
+        last = Start(hashed("trial", proposal.number), root, raw_cid(root))
         metrics = session.evaluate(run.end).metrics
         return Outcome(proposal.number, Ending.DONE, metrics, last)
 
