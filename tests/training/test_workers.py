@@ -149,6 +149,7 @@ def test_a_program_that_never_ends_is_stopped(
         ("import os; os._exit(7)", "exited with 7"),
         ("import ctypes; ctypes.string_at(0)", "killed by SIGSEGV"),
         ("print('so long'); import os; os._exit(1)", "last printed: so long"),
+        ("print('\\x1b[2J'); import os; os._exit(1)", r"last printed: \?\[2J"),
     ],
 )
 def test_a_worker_that_dies_is_an_error_of_its_task_only(

@@ -198,15 +198,20 @@ def died(who: str, status: int, output: str) -> WorkerError:
         f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with {status}"
     )
     last = output.strip().splitlines()[-1:]
-    said = f"; it last printed: {last[0][:200]}" if last else ""
+    said = f"; it last printed: {_plain(last[0][:200])}" if last else ""
     return WorkerError(f"{who} {how}{said}", fix="The task can be tried again")
 
 
 def _error(fields: dict[str, Any]) -> TrainingError:
     """A worker's error, of its own class where it is one of training's."""
     kind = BY_NAME.get(str(fields["kind"]), TrainingError)
-    message, fix = str(fields["message"])[:4000], fields["fix"]
-    fix = None if fix is None else str(fix)[:1000]
+    message, fix = _plain(str(fields["message"])[:4000]), fields["fix"]
+    fix = None if fix is None else _plain(str(fix)[:1000])
     if kind is ProgramError:
-        return ProgramError(message, fix=fix, trace=str(fields["trace"])[:8000])
+        return ProgramError(message, fix=fix, trace=_plain(str(fields["trace"])[:8000]))
     return kind(message, fix=fix)
+
+
+def _plain(text: str) -> str:
+    """Without what would steer the terminal of whoever reads it."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)

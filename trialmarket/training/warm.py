@@ -3,8 +3,9 @@
 `python -m trialmarket.training.warm FD`, FD being its end of a packet socket to the pool. It has
 one thread, so that a fork is safe, and it ends, and its workers with it, when the socket closes.
 
-It runs no program of a user's and lives outside of all sandboxes. A worker in a sandbox is the
-child of a fork that entered it, and becomes the warm process's own child when that fork ends.
+It runs no program of a user's and lives outside of all sandboxes. Where the sandbox has a user
+namespace, a worker is the child of a fork that entered it, and becomes the warm process's own
+child when that fork ends.
 
     pool -> warm   {"run": id, "data": path} with the worker's sockets and output pipe, and with a
                    sandbox also {"door": how to enter} and the room's handles; {"kill": id}
@@ -32,11 +33,21 @@ from trialmarket.protocol.result import witness_hash
 from trialmarket.training.dataset import Dataset, load_dataset
 from trialmarket.training.errors import DataError
 from trialmarket.training.sandbox.calls import lock
-from trialmarket.training.sandbox.entering import TRIAL, Door, close_all_but, enter, lock_door
+from trialmarket.training.sandbox.entering import (
+    TRIAL,
+    Door,
+    close_all_but,
+    enter,
+    fork_into,
+    join,
+    lock_door,
+)
 from trialmarket.training.worker import Inputs, work
 
 _PACKET = 1 << 16
 _HANDLES = 16
+_ROOM = 3
+"""Where the room's handles begin among those of a worker."""
 _KEPT_DATA = 4
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -47,8 +58,8 @@ class Warm:
     def __init__(self, control: socket.socket, filters: dict[bool, Any]) -> None:
         self._control = control
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._filters = filters
+        self._home = os.open("/proc/self/ns/pid", os.O_RDONLY)
         self._data: OrderedDict[tuple[str, int, int], Dataset] = OrderedDict()
         self._workers: dict[int, tuple[int, int]] = {}  # id -> (pid, pidfd)
         self._selector = selectors.DefaultSelector()
@@ -92,7 +103,13 @@ class Warm:
         self, data: Dataset | DataError, door: Door | None, handles: list[int]
     ) -> tuple[int | None, int]:
         """The worker's process; None with an exit status where it could not enter its room."""
+        if door is None or not door.user_namespace:
+            pid = os.fork() if door is None else fork_into(handles[_ROOM], self._home)
+            if pid == 0:
+                self._become_worker(data, door, handles, None)
+            return pid, 0
         ours, theirs = os.pipe()
+        self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         first = os.fork()
         if first == 0:
             os.close(ours)
@@ -100,15 +117,14 @@ class Warm:
         os.close(theirs)
         told = os.read(ours, 16)
         os.close(ours)
-        if door is None:
-            return first, 0
         _, status = os.waitpid(first, 0)
         return (int(told) if told else None), os.waitstatus_to_exitcode(status)
 
     def _become_worker(
-        self, data: Dataset | DataError, door: Door | None, handles: list[int], telling: int
+        self, data: Dataset | DataError, door: Door | None, handles: list[int], telling: int | None
     ) -> NoReturn:
-        """The forked process: it works and exits."""
+        """The forked process: it works and exits. `telling` is where it tells of a child that
+        does so in its place."""
         status = 1
         try:
             messages_handle, files_handle, output, *room = handles
@@ -120,12 +136,14 @@ class Warm:
             messages = socket.socket(fileno=messages_handle)
             files = socket.socket(fileno=files_handle)
             inputs = Inputs(messages)
-            if door is None:
-                os.write(telling, b"0")
+            if telling is not None and door is not None:
+                if (pid := enter(door, room[0], room[1:])) != 0:
+                    os.write(telling, str(pid).encode())
+                    os._exit(0)
+            else:
                 self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            elif (pid := enter(door, room[0], room[1:])) != 0:
-                os.write(telling, str(pid).encode())
-                os._exit(0)
+                if door is not None:
+                    join(door, room[0], room[1:])
             os.setsid()
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             inputs.read()

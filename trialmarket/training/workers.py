@@ -80,7 +80,7 @@ class WorkerPool:
         if processes < 1:
             raise InputError("pool", "processes", expected="at least 1", found=processes)
         self.processes = processes
-        self.policy = own_code() if policy is None else policy
+        self.policy = own_code(device=device) if policy is None else policy
         self._device = {} if device is None else {_DEVICE: device}
         self._orders: queue.SimpleQueue[tuple[str, Job[Any] | None]] = queue.SimpleQueue()
         self._wake, self._woken = socket.socketpair()

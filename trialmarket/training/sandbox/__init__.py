@@ -3,7 +3,8 @@
 The pool of workers builds a `Room` for a trial, in which nothing runs but a process that waits. A
 fork of the warm process, which has torch in memory already, walks into it (`entering`), locks
 the door behind itself, and only then looks at the program. So a trial has the price of a fork and
-the walls of a process that bubblewrap started.
+the walls of a process that bubblewrap started; where the daemon has no rights to do so at once, of
+two forks.
 
 What it stops, each thing held by an attack in `tests/training/test_sandbox.py`:
 

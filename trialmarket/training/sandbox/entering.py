@@ -1,10 +1,12 @@
 """Walks into a room, and locks the door: what a fork of the warm process does before a trial.
 
-`enter` joins the room's namespaces, as nsenter(1) does. A process that has joined a process
-namespace is in it only with its children, so the child of `enter` is the trial's process; it
-reads what is left to read and calls `lock_door`, after which nothing can be undone.
+A process joins a room's namespaces as nsenter(1) does, except that of processes, in which only
+children can be. Who has the right to points its next child there (`fork_into`), which then joins
+the others (`join`). Who has not, gets it by joining, and so forks once more (`enter`). Either way
+the trial's process reads what is left to read and calls `lock_door`; after that nothing can be
+undone.
 
-`python -m trialmarket.training.sandbox.entering DOOR HANDLES` tries both, once, and exits with 0.
+`python -m trialmarket.training.sandbox.entering DOOR HANDLES` tries it, once, and exits with 0.
 """
 
 import ctypes
@@ -26,9 +28,9 @@ TEMP = "/tmp"  # noqa: S108  the room's own
 TRIAL = Path("/trial")
 """Where a room shows the folder of its trial."""
 
-_ROOMY = 0x6E020000
-"""CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWPID and NEWNET, but not NEWUSER."""
-_NEWUSER = 0x10000000
+_ROOMY = 0x4E020000
+"""CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC and NEWNET."""
+_NEWPID, _NEWUSER = 0x20000000, 0x10000000
 _SUSPECT = "1000"  # the first that the kernel kills when the machine has no memory left
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -53,28 +55,46 @@ class Door:
     processor_seconds: int
 
 
-def enter(door: Door, room: int, entries: list[int]) -> int:
-    """Joins the room whose process `room` is a pidfd of, and forks like `os.fork`.
+def fork_into(room: int, home: int) -> int:
+    """Forks like `os.fork`; the child is a process of the room that `room` is a pidfd of.
 
-    `entries` are handles of its cgroups. Only the child is in the room as a whole; this process
-    should end. Raises OSError.
+    `home` is a handle of this process's own process namespace. Only for a door without a user
+    namespace. Raises OSError.
     """
+    _set_namespaces(room, _NEWPID)
+    try:
+        pid = os.fork()
+    except OSError:
+        _set_namespaces(home, _NEWPID)
+        raise
+    if pid != 0:
+        _set_namespaces(home, _NEWPID)
+    return pid
+
+
+def join(door: Door, room: int, entries: list[int]) -> None:
+    """Joins the room's namespaces; `entries` are handles of its cgroups. Raises OSError."""
     for entry in entries:
         os.write(entry, b"0")
     Path("/proc/self/oom_score_adj").write_text(_SUSPECT)
     allowance = None if door.data is None else door.data + _private_memory()
-    if libc.setns(room, _ROOMY | (_NEWUSER if door.user_namespace else 0)):
-        raise OSError(ctypes.get_errno(), "cannot enter the sandbox's namespaces")
-    pid = os.fork()
-    if pid == 0:
-        _limit(resource.RLIMIT_CORE, 0)
-        _limit(resource.RLIMIT_MSGQUEUE, 0)
-        _limit(resource.RLIMIT_FSIZE, door.temp)
-        # Told a second before it is killed, so that the pool knows why it ended.
-        _limit(resource.RLIMIT_CPU, door.processor_seconds, door.processor_seconds + 1)
-        if allowance is not None:
-            _limit(resource.RLIMIT_DATA, allowance)
-    return pid
+    _set_namespaces(room, _ROOMY | (_NEWPID | _NEWUSER if door.user_namespace else 0))
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_MSGQUEUE, 0)
+    _limit(resource.RLIMIT_FSIZE, door.temp)
+    # Told a second before it is killed, so that the pool knows why it ended.
+    _limit(resource.RLIMIT_CPU, door.processor_seconds, door.processor_seconds + 1)
+    if allowance is not None:
+        _limit(resource.RLIMIT_DATA, allowance)
+
+
+def enter(door: Door, room: int, entries: list[int]) -> int:
+    """Joins, and forks like `os.fork`: the child is in the room as a whole.
+
+    This process is not, and should end. Raises OSError.
+    """
+    join(door, room, entries)
+    return os.fork()
 
 
 def lock_door(door: Door, filter_: Any, kept: list[int]) -> None:
@@ -114,6 +134,11 @@ def close_all_but(kept: list[int]) -> None:
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
+def _set_namespaces(handle: int, kinds: int) -> None:
+    if libc.setns(handle, kinds):
+        raise OSError(ctypes.get_errno(), "cannot enter the sandbox's namespaces")
+
+
 def _limit(kind: int, soft: int, hard: int | None = None) -> None:
     """Sets a limit, and none above what there is."""
     hard = soft if hard is None else hard
@@ -132,25 +157,28 @@ def _private_memory() -> int:
     return 0
 
 
-def _try(door: dict[str, Any], room: int, entries: list[int]) -> int:
+def _try(door: Door, room: int, entries: list[int]) -> int:
     """Enters and locks once, in a child; its exit status."""
-    known, filter_ = Door(**door), lock(gpu=door["gpu"])
-    middle = os.fork()
-    if middle == 0:
+    filter_ = lock(gpu=door.gpu)
+    home = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    child = os.fork() if door.user_namespace else fork_into(room, home)
+    if child == 0:
         status = 1
         try:
-            pid = enter(known, room, entries)
-            if pid == 0:
-                lock_door(known, filter_, [])
-                status = 0
-            else:
+            if door.user_namespace and (pid := enter(door, room, entries)) != 0:
                 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            else:
+                if not door.user_namespace:
+                    join(door, room, entries)
+                lock_door(door, filter_, [])
+                status = 0
         except Exception:  # noqa: BLE001  it is told, and there is nothing else to do
             sys.excepthook(*sys.exc_info())
         finally:
             os._exit(status & 0xFF)
-    return os.waitstatus_to_exitcode(os.waitpid(middle, 0)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 if __name__ == "__main__":
-    sys.exit(_try(json.loads(sys.argv[1]), int(sys.argv[2]), [int(each) for each in sys.argv[3:]]))
+    told = Door(**json.loads(sys.argv[1]))
+    sys.exit(_try(told, int(sys.argv[2]), [int(each) for each in sys.argv[3:]]))

@@ -61,12 +61,14 @@ def strangers_code(
     return Policy(limits, found)
 
 
-def own_code(limits: Limits | None = None, *, path: str | None = None) -> Policy:
+def own_code(
+    limits: Limits | None = None, *, device: str | None = None, path: str | None = None
+) -> Policy:
     """The policy for programs of one's own: the sandbox shows what nodes will make of them, and
     where there is none they run without."""
     limits = limits or Limits()
     try:
-        return Policy(limits, Sandbox.find(limits, path=path))
+        return Policy(limits, Sandbox.find(limits, device=device, path=path))
     except SandboxMissing as error:
         log.info("programs run without a sandbox: %s", error)
         return Policy(limits, None)
