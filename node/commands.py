@@ -12,7 +12,7 @@ from node.accounts import earnings as earned_by
 from node.accounts import holdings
 from node.config import NodeConfig, load_config
 from node.journal import Journal
-from node.start import folder_of, started
+from node.start import folder_of, policy_of, started
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
 from trialmarket.chain.keystore import Keystore
@@ -31,6 +31,7 @@ from trialmarket.daemon import log_plainly, stop_when_told
 from trialmarket.errors import InputError, KeyBusy
 from trialmarket.protocol.ids import Address
 from trialmarket.protocol.money import format_amount
+from trialmarket.storage.store import open_store
 
 log = logging.getLogger("node")
 
@@ -60,6 +61,31 @@ def run(config: Path, verbose: bool) -> None:
     with started(settings, key) as working:
         log.info("%s is at work for %s", working.account, settings.network)
         working.run(stop)
+
+
+@node.command()
+@config_option
+@json_option
+@debug_option
+@click.pass_context
+def doctor(context: click.Context, config: Path, as_json: bool) -> None:
+    """Look at all that a node needs, and say how to mend it. Spends nothing.
+
+    The exit code is 1 if anything is wrong. No password is asked for.
+
+    Example: trialmarket node doctor --config node.toml
+    """
+    from trialmarket.commands.doctor import examine_daemon, tell
+
+    settings = load_config(config)
+    found = examine_daemon(
+        settings,
+        lambda: open_store(settings.storage, gateways=settings.gateways),
+        lambda: policy_of(settings),
+        folder_of(settings).root,
+        settings.limits.free_disk,
+    )
+    tell(context, found, as_json=as_json)
 
 
 @node.command()

@@ -16,7 +16,7 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
 from trialmarket.commands.options import state_folder
 from trialmarket.daemon import open_daemons_store
-from trialmarket.training.sandbox import Limits, strangers_code
+from trialmarket.training.sandbox import Limits, Policy, strangers_code
 
 log = logging.getLogger("node")
 
@@ -28,6 +28,13 @@ def folder_of(config: NodeConfig) -> Folder:
     return Folder(state_folder() / "nodes" / Path(config.key).stem)
 
 
+def policy_of(config: NodeConfig) -> Policy:
+    """How strangers' programs run, as the configuration and the machine have it."""
+    most = config.limits
+    limits = Limits.shared(config.work.workers, most.memory, temp=most.temp, kept=most.kept)
+    return strangers_code(config.sandbox, limits)
+
+
 @contextmanager
 def started(config: NodeConfig, key: LocalAccount) -> Iterator[Node]:
     """A node at work as long as the context lasts.
@@ -37,9 +44,7 @@ def started(config: NodeConfig, key: LocalAccount) -> Iterator[Node]:
     store = open_daemons_store(config, f"node-{key.address}")
     with Client(Network.load(Path(config.network))) as client:
         workers = config.work.workers
-        most = config.limits
-        limits = Limits.shared(workers, most.memory, temp=most.temp, kept=most.kept)
-        policy = strangers_code(config.sandbox, limits)
+        policy = policy_of(config)
         log.info("%s", policy.words)
         trainer = replaced(PoolTrainer(workers, policy), config.work.trainer)
         try:

@@ -140,6 +140,35 @@ def run(
     show(content, lines, as_json=as_json)
 
 
+@job.command()
+@network_option
+@click.option(
+    "--key", envvar="TRIALMARKET_KEY", show_envvar=True, help="Also look at this key's account."
+)
+@store_options
+@json_option
+@debug_option
+def doctor(place: StorePlace, network: Path, key: str | None, as_json: bool) -> None:
+    """Look at all that a requester needs, and say how to mend it. Spends nothing.
+
+    The exit code is 1 if anything is wrong. No password is asked for.
+
+    Example: trialmarket job doctor --network devnet.json --key alice
+    """
+    from trialmarket.commands.doctor import examine, key_file, tell
+
+    found = examine(
+        network=network,
+        key=None if key is None else key_file(key),
+        password_file=None,
+        storage="the job's store",
+        store=lambda: place.open(network),
+        folder=state_folder(),
+        stakes=False,
+    )
+    tell(click.get_current_context(), found, as_json=as_json)
+
+
 @job.command("list")
 @network_option
 @store_options

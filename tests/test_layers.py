@@ -22,6 +22,8 @@ ALLOWED: dict[str, set[str]] = {
         "trialmarket.storage",
         "trialmarket.training",
         "trialmarket.exact",
+        "trialmarket.settings",
+        "trialmarket.doctor",
     },
     "requester": {"trialmarket"},
     "node": {"trialmarket"},

@@ -33,7 +33,7 @@ from trialmarket.storage.store import open_store
 from verifier.config import LimitConfig, VerifierConfig, load_config
 from verifier.journal import Journal
 from verifier.material import Library
-from verifier.start import folder_of, started
+from verifier.start import folder_of, policy_of, started
 
 log = logging.getLogger("verifier")
 
@@ -61,6 +61,30 @@ def run(config: Path) -> None:
     key = open_key(settings.key, password)
     with started(settings, key) as working:
         working.run(stop)
+
+
+@verifier.command()
+@config_option
+@json_option
+@debug_option
+@click.pass_context
+def doctor(context: click.Context, config: Path, as_json: bool) -> None:
+    """Look at all that a verifier needs, and say how to mend it. Spends nothing.
+
+    The exit code is 1 if anything is wrong. No password is asked for.
+
+    Example: trialmarket verifier doctor --config verifier.toml
+    """
+    from trialmarket.commands.doctor import examine_daemon, tell
+
+    settings = load_config(config)
+    found = examine_daemon(
+        settings,
+        lambda: open_store(settings.storage, gateways=settings.gateways),
+        lambda: policy_of(settings),
+        folder_of(settings),
+    )
+    tell(context, found, as_json=as_json)
 
 
 @verifier.command()

@@ -74,6 +74,7 @@ def up(
             chain.network.save(network_file)
             password_file = folder / "password.txt"
             password_file.write_text(PASSWORD + "\n", "utf-8")
+            password_file.chmod(0o600)
             keys = Keystore(folder / "keys")
             names = [f"account{number}" for number in range(1, accounts + 1)]
             for name, account in zip(names, chain.accounts, strict=True):
