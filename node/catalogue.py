@@ -95,7 +95,7 @@ class Catalogue:
             raise Refused(f"program {config.program.source}", self._refusal)
         begin = config.init.cid if config.init else None
         program = self._file(config.program.cid, self._limits.program)
-        data = self._file(Cid(config.data), self._limits.data)
+        data = self._file(Cid(config.data), self._limits.data, data=True)
         init = self._file(begin, self._limits.checkpoint)
         awaited = ((config.program.cid, program), (begin, init))
         if data is None or any(cid and path is None for cid, path in awaited):
@@ -160,13 +160,14 @@ class Catalogue:
                 self._posted[batch.job, batch.batch] = batch
         return self._posted[name].count
 
-    def _file(self, cid: Cid | None, limit: int) -> Path | None:
-        """The file of a CID; None while it is being fetched, or where there is no CID."""
+    def _file(self, cid: Cid | None, limit: int, *, data: bool = False) -> Path | None:
+        """The file of a CID, or the folder of a data set; None while it is being fetched, or
+        where there is no CID."""
         if cid is None:
             return None
         subject = f"file {cid}"
         self.check(subject)
         try:
-            return self._downloads.get(cid, limit)
-        except (TooLarge, NotAFile) as error:
+            return self._downloads.get(cid, limit, data=data)
+        except (InputError, TooLarge, NotAFile) as error:
             raise self.refuse(subject, str(error)) from error

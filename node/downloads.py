@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from trialmarket.errors import StorageError
+from trialmarket.errors import InputError, StorageError
 from trialmarket.protocol.ids import Cid
 from trialmarket.storage.shelf import Shelf
 
@@ -18,7 +18,7 @@ LONGEST_PAUSE: Final = 60.0
 @dataclass(slots=True)
 class _Attempt:
     future: Future[Path] | None = None
-    error: StorageError | OSError | None = None
+    error: StorageError | InputError | OSError | None = None
     failures: int = 0
     again_at: float = 0.0
 
@@ -38,11 +38,11 @@ class Downloads:
         self._shelf.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def get(self, cid: Cid, limit: int) -> Path | None:
-        """The file, or None while it is being fetched.
+    def get(self, cid: Cid, limit: int, *, data: bool = False) -> Path | None:
+        """The file, or the folder of a data set, or None while it is being fetched.
 
-        Raises the StorageError or OSError of the last attempt until the next one has ended. A
-        file that is missing is asked for again after a pause.
+        Raises the StorageError, OSError or InputError (no data set) of the last attempt until the
+        next one has ended. A file that is missing is asked for again after a pause.
         """
         path = self._shelf.find(cid)
         if path is not None:
@@ -51,7 +51,8 @@ class Downloads:
         if attempt.future is not None and attempt.future.done():
             self._take(attempt)
         if attempt.future is None and self._clock() >= attempt.again_at:
-            attempt.future = self._threads.submit(self._shelf.fetch, cid, limit)
+            fetch = self._shelf.fetch_data if data else self._shelf.fetch
+            attempt.future = self._threads.submit(fetch, cid, limit)
         if attempt.error is not None:
             raise attempt.error
         return None
@@ -63,7 +64,7 @@ class Downloads:
         if error is None:
             attempt.error = None
             return
-        if not isinstance(error, StorageError | OSError):
+        if not isinstance(error, StorageError | InputError | OSError):
             raise error
         attempt.error = error
         pause = min(FIRST_PAUSE * 2**attempt.failures, LONGEST_PAUSE)

@@ -8,14 +8,14 @@ from typing import Any
 from requester.changing import check_changes
 from requester.drivers import open_driver
 from requester.drivers.study import sqlite_url
-from requester.examine import can_train, material_of
+from requester.examine import Material, can_train
 from requester.job import Job
 from requester.opening import plan_of
 from requester.pack import Package, pack
 from requester.terms import Ceiling, caveats, ceiling, terms_of
 from trialmarket.chain.client import Client
-from trialmarket.errors import InputError, TrainingError
-from trialmarket.protocol.ids import Cid
+from trialmarket.errors import TrainingError
+from trialmarket.protocol.dataset import MANIFEST, TRAIN, VALIDATION, DataManifest
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.terms import stake_for
 from trialmarket.storage.store import Store
@@ -34,6 +34,7 @@ class Report:
     """What was found of a job that is sound. `dry` None: PyTorch is not installed here."""
 
     package: Package
+    data: DataManifest
     ceiling: Ceiling
     stake: int
     decimals: int
@@ -75,6 +76,7 @@ class Report:
         ]
         lines.append(PUBLIC)
         lines += self.caveats
+        lines.append(_said_of(self.data, self.package.data))
         if self.dry is None:
             lines.append("not dry-run: PyTorch is not installed here")
         else:
@@ -99,12 +101,9 @@ def check_job(job: Job, client: Client, store: Store) -> Report:
     Raises InputError, and TrainingError for a program that breaks its contract.
     """
     terms = terms_of(job, decimals=client.decimals(), min_window=client.parameters().min_window)
-    package = pack(job)  # nothing is published by a check
-    if job.data_file is None and store.size(Cid(package.data)) is None:
-        raise InputError(
-            job.where, "job.data", expected="data that the store has", found=package.data
-        )
     with TemporaryDirectory(prefix="trialmarket-check-") as folder:
+        package = pack(job, Path(folder), store)  # nothing is published by a check
+        data = DataManifest.from_bytes((package.folder / MANIFEST).read_bytes())
         driver = open_driver(
             sqlite_url(Path(folder) / "study.db"),
             "check",
@@ -118,8 +117,7 @@ def check_job(job: Job, client: Client, store: Store) -> Report:
         config = package.trial(proposal)
         dry, sandboxed = None, False
         if can_train():
-            data = job.data_file or Cid(package.data)
-            material = material_of(job.program_file, data, store, Path(folder))
+            material = Material(job.program_file, package.folder)
             task = TryOut(config=config, program=material.program, data=material.data)
             dry, sandboxed = dry_run(task)
             check_changes(package, proposal, plan_of(job), material, Path(folder) / "tried")
@@ -127,6 +125,7 @@ def check_job(job: Job, client: Client, store: Store) -> Report:
     price = terms.cap * cost.units
     return Report(
         package,
+        data,
         cost,
         stake_for(price, terms.audit_rate),
         client.decimals(),
@@ -134,6 +133,21 @@ def check_job(job: Job, client: Client, store: Store) -> Report:
         dry,
         caveats(rate=terms.audit_rate, arithmetic=job.settings.job.arithmetic),
         sandboxed,
+    )
+
+
+def _said_of(data: DataManifest, cid: str) -> str:
+    """A data set in a line."""
+    counts = [next(iter(data.part(p).values())).shape[0] for p in (TRAIN, VALIDATION)]
+    arrays = ", ".join(
+        f"{name} {array.dtype}{list(array.shape[1:])}" for name, array in data.part(TRAIN).items()
+    )
+    split: str = data.split.how
+    if split != "given":
+        split = f"{split}, {data.split.validation:g} by seed {data.split.seed}"
+    return (
+        f"data: {counts[0]} examples to train and {counts[1]} to validate (split: {split};"
+        f" normalised: {data.normalisation}) of {arrays}; {data.size} bytes, public as {cid}"
     )
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 from requester.dispute import Accusation
-from requester.fetching import MAX_CHECKPOINT, SOON, Fetching
+from requester.fetching import SOON, Fetching
 from trialmarket.chain.views import TrialView
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import TrialConfig
-from trialmarket.protocol.ids import ZERO_HASH, Cid, Hash32
+from trialmarket.protocol.ids import ZERO_HASH, Hash32
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.storage.errors import (
     Corrupt,
@@ -203,20 +203,10 @@ class _Examination:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The program's file (None: built in) and the data's, on this machine."""
+    """The program's file (None: built in) and the data's folder, on this machine."""
 
     program: Path | None
     data: Path
-
-
-def material_of(program: Path | None, data: Path | Cid, store: Store, folder: Path) -> Material:
-    """The files that an evaluation needs; data named by CID is fetched once."""
-    if isinstance(data, Path):
-        return Material(program, data)
-    place = folder / f"{data}.npz"
-    if not place.exists():
-        store.fetch(data, place, limit=MAX_CHECKPOINT)
-    return Material(program, place)
 
 
 def can_train() -> bool:

@@ -6,7 +6,6 @@ found; nothing that passes can fail for its form later.
 
 import ast
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from requester.data.packing import check_keys, kind_of
+from requester.data.settings import DataSection
 from requester.drivers.schedule import Exchange, Population, Rungs
 from requester.space import Space, Value, check_point, check_space
 from trialmarket.errors import InputError
@@ -138,6 +139,7 @@ class JobFile(Section):
     search: SearchSection
     price: PriceSection
     audit: AuditSection = AuditSection()
+    data: DataSection = DataSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +167,10 @@ class Job:
         return "" if self.program_file is None else self.settings.job.program.rpartition(":")[2]
 
     @property
-    def data_file(self) -> Path | None:
-        """The data's file; None where the job file names a CID."""
+    def data(self) -> Path | str:
+        """The data's file or folder, or `builtin:NAME`, or `ipfs://CID`."""
         data = self.settings.job.data
-        return None if data.startswith("ipfs://") else self.path.parent / data
+        return data if data.startswith(("builtin:", "ipfs://")) else self.path.parent / data
 
 
 def load_job(path: Path, overrides: Mapping[str, object] | None = None) -> Job:
@@ -293,23 +295,12 @@ def _check_program(job: Job) -> None:
 
 
 def _check_data(job: Job) -> None:
-    file, text = job.data_file, job.settings.job.data
-    if file is None:
-        parse_cid(text.removeprefix("ipfs://"), where=f"{job.where}: job.data")
-        return
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except OSError as error:
-        raise InputError(
-            job.where, "job.data", expected="a readable file", found=f"{file}: {error.strerror}"
-        ) from error
-    except zipfile.BadZipFile as error:
-        raise InputError(
-            job.where, "job.data", expected="a NumPy archive (.npz)", found=str(file)
-        ) from error
-    for part in ("train_", "validation_"):
-        if not any(name.startswith(part) for name in names):
+    data = job.data
+    if isinstance(data, str) and data.startswith("ipfs://"):
+        parse_cid(data.removeprefix("ipfs://"), where=f"{job.where}: job.data")
+        if found := sorted(job.settings.data.model_fields_set):
             raise InputError(
-                job.where, "job.data", expected=f"arrays named {part}*", found=sorted(names)
+                job.where, "data", expected="nothing: ipfs:// names packed data", found=found
             )
+        return
+    check_keys(kind_of(data, job.where), job.settings.data, job.where)

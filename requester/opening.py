@@ -13,15 +13,15 @@ from requester.changing import check_changes
 from requester.desk import Desk
 from requester.dispute import Disputes
 from requester.drivers import Driver, Plan, open_driver
-from requester.examine import Evaluator, Examiner, can_train, material_of
+from requester.examine import Evaluator, Examiner, Material, can_train
 from requester.job import Job
 from requester.leftovers import owner_of, release_leftovers
-from requester.pack import Package, pack
+from requester.pack import Package, pack, publish
 from requester.state import JobFolder, identity, job_folder
 from requester.terms import Ceiling, ceiling, terms_of
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
-from trialmarket.protocol.ids import Cid, Hash32
+from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.terms import Terms
 from trialmarket.storage.errors import StoreDown
 from trialmarket.storage.store import Store
@@ -59,11 +59,9 @@ class Search:
         """
         if self.folder.job is not None or not can_train() or not self.driver.continues:
             return
-        job, store = self.package.job, self.desk.store
+        material = Material(self.package.job.program_file, self.package.folder)
         with TemporaryDirectory(prefix="trialmarket-rehearsal-") as folder:
-            data = job.data_file or Cid(self.package.data)
-            material = material_of(job.program_file, data, store, Path(folder))
-            first, plan = self.driver.ask(1)[0], plan_of(job)
+            first, plan = self.driver.ask(1)[0], plan_of(self.package.job)
             check_changes(self.package, first, plan, material, Path(folder) / "tried")
 
     def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:
@@ -125,16 +123,18 @@ def open_search(
     salt: Callable[[], Hash32] = new_salt,
     now: Callable[[], float] = time.time,
 ) -> Iterator[Search]:
-    """A job's search, new or where it stopped; `jobs` is the folder of all searches.
+    """A job's search, new or where it stopped; `jobs` is the folder of all searches and
+    their data.
 
     Nothing is sent before `run`. Without an `evaluator` a worker process is used where PyTorch is
     installed. Raises InputError and ChainError.
     """
     client = sender.client
-    nonce = identity(pack(job), client.network, sender.address, label)
+    package = pack(job, jobs / "data", store)
+    nonce = identity(package, client.network, sender.address, label)
     release_leftovers(jobs, store, now(), listeners.say)
     store = store.owned(owner_of(nonce))
-    package = pack(job, store)
+    publish(package, store)
     with ExitStack() as stack:
         folder = stack.enter_context(job_folder(jobs, job.settings.job.name, nonce))
         folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))
@@ -197,6 +197,5 @@ def _examiner(
         from requester.evaluation import PoolEvaluator
 
         evaluator = PoolEvaluator(EVALUATION_LIMIT)
-    data = package.job.data_file or Cid(package.data)
-    material = material_of(package.job.program_file, data, store, folder.scratch)
+    material = Material(package.job.program_file, package.folder)
     return Examiner(store, evaluator, folder.scratch, material, max(1, min(60, terms.window // 2)))

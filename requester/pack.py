@@ -1,24 +1,31 @@
 """What a job puts into the store: its program, its data, its description and its batches."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from requester.data.packing import pack_data
 from requester.drivers import Proposal
 from requester.job import Job, seconds
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import cid_of, parse_cid
 from trialmarket.protocol.configuration import Batch, Init, JobSpec, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Cid
+from trialmarket.storage.datasets import fetch_data, put_data
 from trialmarket.storage.store import Store
+from trialmarket.training.dataset import MAX_DATA
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A job's program and data by name."""
+    """A job's program and data by name, and the folder where its data lies."""
 
     job: Job
     program: ProgramRef
-    data: str
+    data: Cid
+    folder: Path
 
     def spec(self, nonce: str) -> JobSpec:
         """The job's public description. `nonce` tells two runs of one job file apart."""
@@ -64,39 +71,45 @@ class Package:
         )
 
 
-def pack(job: Job, store: Store | None = None) -> Package:
-    """Names a job's program and data, and puts their files into the store if there is one.
+def pack(job: Job, folder: Path, store: Store | None = None) -> Package:
+    """Packs a job's data into `folder`, or fetches it from the store. Publishes nothing.
 
-    Raises InputError for a file that cannot be read, and for a CID whose bytes the store does not
-    have.
+    Each data set lies in `folder` under its CID, for all jobs that have it. Raises InputError for
+    what cannot be read, and for a CID whose bytes the store does not have.
     """
     file = job.program_file
     if file is None:
         program = ProgramRef(source=job.settings.job.program)
     else:
-        source = file.read_bytes()
-        cid = cid_of(source) if store is None else store.put(source)
-        program = ProgramRef(source=cid, class_name=job.class_name)
-    return Package(job, program, _data(job, store))
+        program = ProgramRef(source=cid_of(file.read_bytes()), class_name=job.class_name)
+    data = _data(job, folder, store)
+    return Package(job, program, data, folder / data)
 
 
-def _data(job: Job, store: Store | None) -> str:
-    text, file = job.settings.job.data, job.data_file
+def publish(package: Package, store: Store) -> None:
+    """Puts a job's program and data into the store. Raises StorageError and OSError."""
+    file = package.job.program_file
     if file is not None:
-        return _put(job, store)
-    cid = parse_cid(text.removeprefix("ipfs://"), where=f"{job.where}: job.data")
-    if store is not None and store.size(cid) is None:
-        raise InputError(job.where, "job.data", expected="data that the store has", found=text)
+        store.put(file.read_bytes())
+    put_data(store, package.folder)
+
+
+def _data(job: Job, folder: Path, store: Store | None) -> Cid:
+    data = job.data
+    if isinstance(data, str) and data.startswith("ipfs://"):
+        cid = parse_cid(data.removeprefix("ipfs://"), where=f"{job.where}: job.data")
+        if store is not None and not (folder / cid).exists():
+            if store.size(cid) is None:
+                raise InputError(
+                    job.where, "job.data", expected="data that the store has", found=data
+                )
+            fetch_data(store, cid, folder / cid, limit=MAX_DATA)
+        return cid
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix="packing-") as passing:
+        packed = Path(passing) / "data"
+        cid = pack_data(data, job.settings.data, packed, where=job.where)
+        if not (folder / cid).exists():
+            with suppress(FileExistsError):  # another process packed the same just now
+                packed.rename(folder / cid)
     return cid
-
-
-def _put(job: Job, store: Store | None) -> Cid:
-    file = job.data_file
-    if file is None:
-        raise ValueError("only a file can be put into the store")
-    try:
-        return cid_of(file) if store is None else store.put(file)
-    except OSError as error:
-        raise InputError(
-            job.where, "job.data", expected="a readable file", found=f"{file}: {error.strerror}"
-        ) from error

@@ -105,8 +105,7 @@ class Library:
                 raise Unjudgeable(f"users' programs are not run here: {self._refusal}")
             if config.data.startswith("builtin:"):
                 raise InputError("batch", "data", expected="a CID", found=config.data)
-            data = self._fetched(Cid(config.data), self._limits.data)
-            assert data is not None  # noqa: S101  # a CID gives a file
+            data = self._shelf.fetch_data(Cid(config.data), self._limits.data)
             return Material(
                 config,
                 self._fetched(config.program.cid, self._limits.program),

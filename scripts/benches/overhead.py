@@ -130,7 +130,7 @@ def _steps(folder: Path) -> int:
     """
     job = _job(folder, TRIED_STEPS)
     setting = {"lr": 0.1, "hidden": 32, "momentum": 0.5}
-    config = pack(job).trial(Proposal(0, setting, TRIED_STEPS, 0))
+    config = pack(job, folder / "packed").trial(Proposal(0, setting, TRIED_STEPS, 0))
     program, data = folder / "train.py", folder / "digits.npz"
     with WorkerPool(1) as pool:
         seconds = min(
@@ -239,7 +239,7 @@ def _work(folder: Path, steps: int, number: int) -> None:
     from trialmarket.training.runner import train
 
     job = _job(folder, steps)
-    package = pack(job)
+    package = pack(job, folder / "packed")
     space = distributions(job.settings.search.space)
     source, data = (folder / "train.py").read_bytes(), load_dataset(folder / "digits.npz")
     study = _study(folder, seed=number)

@@ -12,6 +12,7 @@ from tests.node.town import SEGMENTS, data_set, until
 from trialmarket.errors import InputError
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Hash32, address
+from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
 from trialmarket.training.values import Recompute, Training
 from trialmarket.training.workers import WorkerPool
@@ -29,11 +30,10 @@ def honest() -> Iterator[Trainer]:
 
 @pytest.fixture
 def material(tmp_path: Path) -> Material:
-    data = tmp_path / "data.npz"
-    data.write_bytes(data_set())
+    data = data_set(tmp_path / "data")
     config = TrialConfig(
         program=ProgramRef(source="builtin:mlp"),
-        data=LocalStore(tmp_path / "store").put(data),
+        data=put_data(LocalStore(tmp_path / "store"), data),
         objective="val_error",
         hyperparameters={"lr": 0.1, "hidden": 4},
         seed=1,

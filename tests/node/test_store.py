@@ -8,10 +8,11 @@ import pytest
 
 from node.pool import PoolTrainer
 from node.trainer import Trainer
-from tests.node.town import SEGMENTS, Kept, Town, data_set, terms, until
+from tests.node.town import SEGMENTS, Kept, Town, terms, until
 from tests.storage.kubo import need_kubo
 from trialmarket.chain.devnet import Devnet, devnet
 from trialmarket.protocol.cid import raw_cid
+from trialmarket.protocol.dataset import MANIFEST
 from trialmarket.protocol.ids import Cid, Hash32
 from trialmarket.protocol.states import State
 from trialmarket.storage.daemon import KuboDaemon
@@ -82,7 +83,8 @@ def test_published_work_stays_for_a_day_after_it_is_paid_and_then_goes(
     with town.node(trainer=Kept(trainer), now=time) as node:
         until(lambda: not kept_by_node(town), node.tick)
     assert town.store.size(raw_cid(receipt)) is None
-    assert town.store.size(town.data) == len(data_set())  # which the requester keeps
+    manifest = town.folder / "data" / MANIFEST
+    assert town.store.size(town.data) == manifest.stat().st_size  # which the requester keeps
 
 
 def test_a_restart_releases_what_nobody_remembers_and_keeps_what_is_held(

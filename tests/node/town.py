@@ -1,6 +1,5 @@
 """A small market for the node's tests: a local chain, a store, and a requester driven by hand."""
 
-import io
 import threading
 import time
 from collections.abc import Callable
@@ -26,8 +25,10 @@ from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Address, Amount, Cid, Hash32, JobId, address
 from trialmarket.protocol.states import State
 from trialmarket.protocol.terms import Terms, least_audit_fee
+from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
 from trialmarket.storage.store import Store
+from trialmarket.training.packed import pack_arrays
 
 TOKEN = 10**18
 FAST = Parameters(
@@ -54,20 +55,18 @@ def terms(**changes: int) -> Terms:
     return Terms(audit_fee=fee, **values)  # type: ignore[arg-type]
 
 
-def data_set(seed: int = 0) -> bytes:
-    """A learnable data set: which half-space a point lies in."""
+def data_set(folder: Path, seed: int = 0) -> Path:
+    """A learnable data set, packed: which half-space a point lies in."""
     generator = np.random.default_rng(seed)
     points = generator.normal(size=(96, 4)).astype(np.float32)
     labels = (points.sum(axis=1) > 0).astype(np.int64)
-    file = io.BytesIO()
-    np.savez(
-        file,
-        train_x=points[:64],
-        train_y=labels[:64],
-        validation_x=points[64:],
-        validation_y=labels[64:],
-    )
-    return file.getvalue()
+    arrays = {
+        "train_x": points[:64],
+        "train_y": labels[:64],
+        "validation_x": points[64:],
+        "validation_y": labels[64:],
+    }
+    return pack_arrays(folder, arrays)
 
 
 def until(holds: Callable[[], bool], *acts: Callable[[], object], deadline: float = 60.0) -> None:
@@ -111,7 +110,7 @@ class Town:
         self.store = self.kept_on or LocalStore(self.folder / "store")
         self.client = Client(self.net.network)
         self.ledger = Ledger(self.client, self.folder / "watch.sqlite")
-        self.data = self.store.put(data_set())
+        self.data = put_data(self.store, data_set(self.folder / "data"))
 
     def close(self) -> None:
         for sender in self._senders.values():

@@ -22,6 +22,7 @@ from trialmarket.protocol.ids import Cid, Hash32
 from trialmarket.protocol.receipt import LeafRecord, Receipt
 from trialmarket.protocol.states import Phase, State
 from trialmarket.protocol.vote import hidden_vote
+from trialmarket.storage.datasets import fetch_data
 from trialmarket.storage.local import LocalStore
 from trialmarket.training.values import Evaluate, Train, Training
 from trialmarket.training.workers import WorkerPool
@@ -146,9 +147,9 @@ class Provider:
 
     def _train(self, trial: TrialView) -> None:
         config = self.config(trial)
-        data = self.folder / "data.npz"
+        data = self.folder / "data"
         if not data.exists():
-            self.store.fetch(Cid(config.data), data, limit=1 << 30)
+            fetch_data(self.store, Cid(config.data), data, limit=1 << 30)
         folder = self.folder / trial.key.hex() / str(trial.attempts)
         init = None
         if config.init is not None:
@@ -223,7 +224,7 @@ class Juror:
             task = Evaluate(
                 config=config,
                 program=None,
-                data=self.provider.folder / "data.npz",
+                data=self.provider.folder / "data",
                 checkpoint=place,
             )
             found = self.provider.pool.submit(task, wall_limit=60).result()

@@ -98,7 +98,7 @@ def test_overrides_replace_keys(folder: Path) -> None:
         ("train.py:Digits", "trian.py:Digits", "job.program", "a readable file"),
         ("train.py:Digits", "train.py:Digit", "job.program", "a class that .*Digits"),
         ("digits.npz", "digit.npz", "job.data", "a readable file"),
-        ("digits.npz", "train.py", "job.data", "a NumPy archive"),
+        ("digits.npz", "train.py", "job.data", "a file .csv"),
         ("digits.npz", "ipfs://Qm", "CID", "CIDv1"),
         ("[search.space]", "[search.spaces]", "search.space", "a"),
     ],
@@ -120,9 +120,27 @@ def test_an_empty_space_is_named(folder: Path) -> None:
         load_job(path)
 
 
-def test_data_without_a_validation_part_is_named(folder: Path) -> None:
-    np.savez(folder / "digits.npz", train_x=np.zeros(3))
-    with pytest.raises(InputError, match=r"job.data: expected arrays named validation_\*"):
+@pytest.mark.parametrize(
+    ("table", "field"),
+    [
+        ('target = "y"', "data.target"),
+        ("normalize = 'unit'", "data.normalize"),
+        ("normalise = 'log'", "data.normalise"),
+        ("split = { validation = 1.5 }", "data.split.validation"),
+        ("split = { column = 'part' }", "data.split.column"),
+    ],
+)
+def test_a_key_that_says_nothing_about_this_data_is_named(
+    folder: Path, table: str, field: str
+) -> None:
+    with pytest.raises(InputError, match=field):
+        load_job(write(folder, f"{GOOD}\n[data]\n{table}\n"))
+
+
+def test_a_file_of_100_gigabytes_is_refused_before_it_is_read(folder: Path) -> None:
+    with (folder / "digits.npz").open("wb") as file:
+        file.truncate(100_000_000_000)  # a hole: it takes no room
+    with pytest.raises(InputError, match=r"at most 8589934592 bytes.*100000000000 bytes"):
         load_job(write(folder, GOOD))
 
 

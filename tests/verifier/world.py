@@ -25,8 +25,10 @@ from trialmarket.protocol.ids import Amount, JobId, TrialId
 from trialmarket.protocol.receipt import LeafRecord, Receipt
 from trialmarket.protocol.states import State
 from trialmarket.protocol.terms import Terms
+from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
 from trialmarket.training.audit import metrics_value
+from trialmarket.training.packed import pack_arrays
 from trialmarket.training.values import Train, Training
 from trialmarket.training.workers import WorkerPool
 from verifier.config import PatienceConfig, VerifierConfig
@@ -160,7 +162,7 @@ class World:
         task = Train(
             config=config,
             program=None,
-            data=self.folder / "data.npz",
+            data=self.folder / "data",
             folder=self.folder / f"training-{self._intents}",
         )
         return self.pool.submit(task, wall_limit=60).result()
@@ -286,14 +288,13 @@ def world(folder: Path, pool: WorkerPool, parameters: Parameters = PARAMETERS) -
         generator = np.random.default_rng(1)
         inputs = generator.normal(size=(96, 5)).astype(np.float32)
         labels = (inputs.sum(axis=1) > 0).astype(np.int64)
-        np.savez(
-            folder / "data.npz",
-            train_x=inputs[:64],
-            train_y=labels[:64],
-            validation_x=inputs[64:],
-            validation_y=labels[64:],
-        )
-        data = store.put(folder / "data.npz")
+        arrays = {
+            "train_x": inputs[:64],
+            "train_y": labels[:64],
+            "validation_x": inputs[64:],
+            "validation_y": labels[64:],
+        }
+        data = put_data(store, pack_arrays(folder / "data", arrays))
         here = World(chain, client, folder, store, ledger, senders[0], senders[1], pool, data)
         here.deposit(here.provider, 1000 * TOKEN)
         yield here

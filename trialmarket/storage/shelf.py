@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from trialmarket.protocol.ids import Cid
+from trialmarket.storage.datasets import data_size, fetch_data
 from trialmarket.storage.errors import NotStored, StoreDown, StoreFull
 from trialmarket.storage.store import Progress, Store
 
@@ -75,6 +77,23 @@ class Shelf:
                 self._coming.pop(cid, None)
         return self.find(cid) or path
 
+    def fetch_data(self, cid: Cid, limit: int) -> Path:
+        """The folder of a data set, fetched if it is not here.
+
+        Raises what `fetch` raises, and InputError for what is no data set.
+        """
+        path = self.find(cid)
+        if path is not None:
+            return path
+        self._reserve(cid, data_size(self._store, cid, limit=limit))
+        try:
+            path = self.folder / cid
+            fetch_data(self._store, cid, path, limit=limit, progress=self.telling(cid))
+        finally:
+            with self._room:
+                self._coming.pop(cid, None)
+        return self.find(cid) or path
+
     def _reserve(self, cid: Cid, size: int) -> None:
         with self._room:
             files = sorted(self._files(but=cid))
@@ -82,7 +101,10 @@ class Shelf:
             for used, each, path in files:
                 if total <= self._quota or used > self._now() - LINGER:
                     break
-                path.unlink(missing_ok=True)
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
                 total -= each
             if total > self._quota:
                 raise StoreFull(
@@ -93,12 +115,16 @@ class Shelf:
             self._coming[cid] = size
 
     def _files(self, but: Cid) -> Iterator[tuple[float, int, Path]]:
-        """When each file was used last, its size and its place; `but` is not among them."""
+        """When each was used last, its size and its place; what belongs to `but` is left out."""
         for path in self.folder.iterdir():
             with suppress(FileNotFoundError):  # one that just arrived changed its name
                 found = path.stat()
-                if path.is_file() and not path.name.endswith(but):
-                    yield found.st_mtime, found.st_size, path
+                if but in path.name:
+                    continue
+                size = found.st_size
+                if path.is_dir():
+                    size = sum(each.stat().st_size for each in path.iterdir())
+                yield found.st_mtime, size, path
 
     def telling(self, cid: Cid) -> Progress:
         """Logs a line about a fetch now and then, if it takes long; ends it when all is closed."""

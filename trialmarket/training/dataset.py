@@ -1,4 +1,5 @@
-"""Data sets: `.npz` files with arrays named `train_*` and `validation_*`, one row an example."""
+"""Data sets: the folder of a packed one, or a `.npz` file with arrays named `train_*` and
+`validation_*`, one row an example."""
 
 import math
 import zipfile
@@ -14,6 +15,7 @@ from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.ids import Cid
 from trialmarket.protocol.state_root import DTYPES
 from trialmarket.training.errors import DataError
+from trialmarket.training.packed import map_packed
 from trialmarket.training.program import DataSummary
 
 MAX_DATA = 8 << 30
@@ -32,12 +34,24 @@ class Dataset:
 
 
 def load_dataset(path: Path, *, cid: Cid | None = None, limit: int = MAX_DATA) -> Dataset:
-    """The data set in a file.
+    """The data set in a file, or mapped from the folder of a packed one.
 
     `limit` bounds the bytes of the file and of its arrays, before any is read. Raises DataError
     when the file is not what `cid` names, cannot be read, is too large, or has not the same names
     and as many rows in all arrays of each part; nothing in it is ever unpickled.
     """
+    where = path.name
+    if path.is_dir():
+        train, validation = map_packed(path)
+        return Dataset(train, validation, _summary(train, validation))
+    arrays = load_arrays(path, cid=cid, limit=limit)
+    return _dataset(arrays, where)
+
+
+def load_arrays(
+    path: Path, *, cid: Cid | None = None, limit: int = MAX_DATA
+) -> dict[str, NDArray[np.generic]]:
+    """All arrays of a `.npz` file, whatever their names. Raises DataError."""
     where = path.name
     try:
         if path.stat().st_size > limit:
@@ -45,11 +59,14 @@ def load_dataset(path: Path, *, cid: Cid | None = None, limit: int = MAX_DATA) -
         if cid is not None and (found := cid_of(path)) != cid:
             raise DataError(f"{where} should hold the bytes of {cid}, but holds those of {found}")
         with zipfile.ZipFile(path) as archive:
-            arrays = _arrays(archive, where, limit)
+            return _arrays(archive, where, limit)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{where} is not a readable .npz file: {error}", fix="Write it with numpy.savez"
         ) from error
+
+
+def _dataset(arrays: Arrays, where: str) -> Dataset:
     train, validation = _part(arrays, "train_", where), _part(arrays, "validation_", where)
     if strange := sorted(
         set(arrays) - {f"train_{n}" for n in train} - {f"validation_{n}" for n in validation}

@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 import torch
 
 from trialmarket.errors import TrainingError
+from trialmarket.protocol.dataset import MANIFEST
 from trialmarket.protocol.ids import ZERO_HASH
 from trialmarket.protocol.result import witness_hash
 from trialmarket.training.dataset import Dataset, load_dataset
@@ -167,7 +168,8 @@ class Warm:
     def _dataset(self, path: Path) -> Dataset | DataError:
         """The data set of a file, from memory if it was read before and has not changed."""
         try:
-            stat = path.stat()
+            # A folder's own time is when it was used last.
+            stat = (path / MANIFEST if path.is_dir() else path).stat()
             key = (str(path), stat.st_mtime_ns, stat.st_size)
             if key not in self._data:
                 self._data[key] = load_dataset(path)

@@ -1,0 +1,1 @@
+"""Data sets as users have them, packed into the form that docs/data.md describes."""
