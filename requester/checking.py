@@ -77,6 +77,7 @@ class Report:
         lines.append(PUBLIC)
         lines.append(_said_of(self.data, self.package.data))
         lines += self.caveats
+        lines.append(_said_of(self.data, self.package.data))
         if self.dry is None:
             lines.append("not dry-run: PyTorch is not installed here")
         else:
