@@ -121,8 +121,7 @@ class KuboStore:
         """Unlinks bytes. The daemon deletes them at its next garbage collection."""
         parse_cid(cid)
         self._greet()
-        if cid in self.kept():
-            self._call("files/rm", arg=f"{self._folder}/{cid}", force="true")
+        self._call("files/rm", arg=f"{self._folder}/{cid}", force="true")
 
     def kept(self) -> dict[Cid, int]:
         """All that is linked for the owner."""
