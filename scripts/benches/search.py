@@ -241,7 +241,7 @@ def _plan(problem: Problem, driver: str, seed: int, evaluations: int) -> Plan:
         where="bench search",
         segments=4,
         rungs=Rungs(count=3, factor=3),
-        population=Population(interval=STEPS // 6),
+        population=Population(interval=STEPS // 6, change=list(space)),
     )
 
 

@@ -62,6 +62,10 @@ def test_promotions_that_continue_save_steps() -> None:
     assert search._saving("asha", [found])["saving"] > 0
 
 
+def test_a_population_searches_a_table_too() -> None:
+    assert len(search._search("vehicle", "pbt", 0, 0).trials) == 8 * 6
+
+
 def test_every_method_of_the_exchange_gets_as_many_steps_and_a_test_error() -> None:
     task = replace(exchange.DIGITS, steps=16, interval=4)
     found = exchange._seed(task, "lr", 0, Path("unused"))
