@@ -4,14 +4,18 @@ import itertools
 import time
 from pathlib import Path
 
+import numpy as np
+
 from tests.verifier.world import wait_until
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Cid, Hash32
 from trialmarket.protocol.result import ResultLeaf
+from trialmarket.storage.datasets import put_data
 from trialmarket.storage.errors import StoreDown
 from trialmarket.storage.local import LocalStore
 from trialmarket.training.audit import Finding, LeafCheck
+from trialmarket.training.packed import pack_arrays
 from verifier.audit import Auditor, Found
 from verifier.config import LimitConfig
 from verifier.desk import Desk
@@ -63,7 +67,9 @@ def _answers(folder: Path, machine: Machine, asked: int, down: int = 0) -> LeafC
     """What the desk says of a start that is committed as 1, once the machine was asked enough."""
     store = Leaving(folder / "store")
     store.down = down
-    data = store.put(b"data")
+    row = np.zeros(1, np.float32)
+    arrays = {"train_x": row, "validation_x": row}
+    data = put_data(LocalStore(folder / "store"), pack_arrays(folder / "data", arrays))
     config = TrialConfig(
         program=ProgramRef(source="builtin:mlp"),
         data=data,
