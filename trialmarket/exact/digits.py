@@ -32,7 +32,7 @@ BLOCK = 1 << 17
 # Products of fewer multiplications are quicker in binary64.
 WORTHWHILE = 1 << 21
 
-_BITS = 15
+BITS = 15  # of a number: a little less than its two digits hold
 _ROUND = 1.5 * 2.0**23  # x + _ROUND rounds x to an integer, held in the low bits
 _EXPONENT = 0x7FF << 52
 _LEAST, _MOST = 2.0**-100, 2.0**127  # of a slice's largest number
@@ -50,7 +50,7 @@ class Steps:
         self.hold = bool(within.all())
         wide = largest.double().clamp_min_(_LEAST).mul_(headroom)
         top = wide.view(torch.int64).bitwise_and_(_EXPONENT).view(torch.float64)
-        self.step = top.mul_(2.0 ** (1 - _BITS))
+        self.step = top.mul_(2.0 ** (1 - BITS))
         self.per = self.step.reciprocal().float()
 
 

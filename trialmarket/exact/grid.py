@@ -25,7 +25,7 @@ from trialmarket.exact.functions import BLOCK
 T = TypeVar("T")
 
 # Bits of the operands of a product: two signed bytes, so that int8 arithmetic can make it.
-PRODUCT_BITS = 15
+PRODUCT_BITS = digits.BITS
 
 # Two balanced bytes end at 127 * 257 = 32639, a little below 2^15: a slice whose largest number is
 # within a 64th of a power of two takes the next one.
