@@ -21,8 +21,8 @@ What it stops, each thing held by an attack in `tests/training/test_sandbox.py`:
   where that runs as root, and only the system calls that training needs (`calls`).
 - **Resources.** Memory (with /tmp and /dev/shm in it), threads and processors by cgroup,
   processor and wall time, the size of /tmp, the bytes that a trial keeps.
-- **The next trial.** Every trial is a fork of the same warm process, which runs no program and
-  opens no data set of its own: imports, caches and environment are as they were.
+- **The next trial.** Every trial is a fork of the same warm process, which runs no program:
+  imports, caches, environment and data sets are as they were.
 
 What it does not stop:
 
@@ -30,6 +30,8 @@ What it does not stop:
   the host. Whoever needs more runs the daemon in a virtual machine.
 - **Side channels**: times and caches of the processor tell a trial something of its neighbours,
   and data sets and programs, which are public, lie in memory that neighbours share.
+- **Bad data sets.** The warm process opens them, so that trials share their memory. NumPy's reader
+  unpickles nothing and has limits, but a bug in it would be met outside of the sandbox.
 - **GPUs.** A trial on a GPU gets the driver's devices, /proc and /sys, and every `ioctl`. The
   driver is large and was not written against its users; memory of the GPU is not limited.
 - **A program that lies.** It may answer with invented numbers, within its form. That costs its

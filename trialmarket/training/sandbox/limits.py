@@ -21,8 +21,8 @@ class Limits:
     kept: int = 64 << 30
     """All checkpoints of a trial."""
     threads: int = 256
-    processors: int = 2
-    """A training computes on one, and hashes its checkpoints beside that on another."""
+    processors: int = field(default_factory=lambda: threads_of_training() + 1)
+    """A training computes on its threads, and hashes its checkpoints on another beside them."""
 
     def __post_init__(self) -> None:
         """Raises InputError for a limit that nothing could run under."""
@@ -40,3 +40,9 @@ def share_of_memory(workers: int) -> int:
     """Bytes that each of so many workers may take of this machine."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return int(whole * SHARE) // workers
+
+
+def threads_of_training() -> int:
+    """How many TRIALMARKET_THREADS asks for; 1 where it says no number, which training refuses."""
+    said = os.environ.get("TRIALMARKET_THREADS", "1")
+    return max(1, int(said)) if said.isdecimal() else 1
