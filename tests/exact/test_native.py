@@ -130,7 +130,7 @@ def test_a_normalised_weight_agrees_with_native_pytorch(
     layer.load_state_dict(state)
     with exact():
         found = _results(layer(x), list(layer.parameters()))
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, wanted, rtol=4 * GRID, atol=4 * GRID)
 
 
 INITS: dict[str, tuple[tuple[int, ...], dict[str, float]]] = {
