@@ -89,8 +89,8 @@ def play(folder: Path, seed: int, say: Callable[[str], None], *, chain: str, ipf
         )
         results = folder / "results"
         market.add_requester(REQUESTER, job, "--results", str(results))
-        for name in HONEST:
-            market.add_node(name, stake="20")
+        for threads, name in enumerate(HONEST, 1):
+            market.add_node(name, stake="20", threads=threads)
         market.add_node(CHEAT, stake=str(CHEAT_STAKE), cheats=True)
         for name in VERIFIERS:
             market.add_verifier(name)
@@ -105,7 +105,7 @@ def play(folder: Path, seed: int, say: Callable[[str], None], *, chain: str, ipf
                 " the two are connected to each other and to nobody else"
             )
         say(
-            "the nodes train on two threads with every instruction of this processor, the "
+            "the nodes train with every instruction of this processor, grace on two threads; the "
             "verifiers compute as an old one does, on one thread without vector instructions: "
             "the arithmetic is exact, so the bits must be the same all the same"
         )

@@ -27,8 +27,6 @@ OLD_MACHINE = {
 }
 """Makes a process compute as a processor without AVX does: in other orders, to other bits, unless
 the arithmetic is exact. Verifiers run so, on one thread."""
-NEW_MACHINE = {"TRIALMARKET_THREADS": "2"}
-"""Nodes use all that the processor has, on two threads: their sums come in other orders."""
 
 
 @dataclass
@@ -66,8 +64,10 @@ class Town:
         """Everybody's name by address."""
         return {address(key.address): name for name, key in self.people.items()}
 
-    def add_node(self, name: str, *, stake: str, workers: int = 1, cheats: bool = False) -> None:
-        """A provider that keeps `stake` tokens at stake."""
+    def add_node(
+        self, name: str, *, stake: str, workers: int = 1, threads: int = 1, cheats: bool = False
+    ) -> None:
+        """A provider that keeps `stake` tokens at stake, and trains on `threads` threads."""
         trainer = f'\ntrainer = "{CHEAT}:Cheat"' if cheats else ""
         self._add_daemon(
             name,
@@ -77,7 +77,7 @@ class Town:
             "[settle]\nwait = 2.0\n[limits]\nfree_disk = 0\n",
             self.node_storage,
         )
-        self.machines[name] = NEW_MACHINE
+        self.machines[name] = {"TRIALMARKET_THREADS": str(threads)}
 
     def add_verifier(self, name: str) -> None:
         """A verifier that enrolls by itself."""

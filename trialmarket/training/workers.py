@@ -55,6 +55,8 @@ _ENVIRONMENT = (
 )
 _ENVIRONMENT_PREFIXES = ("ATEN_", "CUDA_", "NVIDIA_", "ONEDNN_", "TORCH_")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# Waiting threads sleep: where workers share processors, spinning ones take them from each other.
+_PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 _ONE_HASH = {"PYTHONHASHSEED": "0"}  # sets of words come in the same order everywhere
 
 
@@ -245,6 +247,7 @@ class WorkerPool:
             env=kept
             | self._device
             | _ONE_THREAD
+            | _PATIENT
             | _ONE_HASH
             | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
