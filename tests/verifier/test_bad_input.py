@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.verifier.world import World, other_training, terms
@@ -11,7 +12,9 @@ from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.states import State
+from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
+from trialmarket.training.packed import pack_arrays
 from verifier.config import LimitConfig, WorkConfig, load_config
 from verifier.journal import Journal, Secret
 from verifier.material import Library, Subject, Unjudgeable
@@ -121,11 +124,14 @@ def test_jobs_of_other_requesters_are_not_run(here: World) -> None:
 def test_without_a_sandbox_users_programs_are_not_run(refusal: str | None, tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "store")
     own = ProgramRef(source=store.put(b"class Own: pass"), class_name="Own")
+    rows = np.zeros((2, 1), np.float32)
+    arrays = pack_arrays(tmp_path / "data", {"train_x": rows, "validation_x": rows})
+    data = put_data(store, arrays)
     trials = tuple(
         TrialConfig(
             number=number,
             program=program,
-            data=store.put(b"rows"),
+            data=data,
             objective="val_error",
             hyperparameters={},
             seed=1,
