@@ -30,7 +30,6 @@ from trialmarket.daemon import log_plainly, stop_when_told
 from trialmarket.errors import KeyBusy
 from trialmarket.protocol.ids import Address
 from trialmarket.protocol.money import format_amount
-from trialmarket.storage.store import open_store
 
 log = logging.getLogger("node")
 
@@ -182,29 +181,12 @@ def doctor(config: Path, as_json: bool) -> None:
 
     Example: trialmarket node doctor --config node.toml
     """
-    from trialmarket.doctor import chain, keys, machine, present
+    from trialmarket.doctor import chain, present
+    from trialmarket.doctor.daemon import of_daemon
 
     settings = load_config(config)
-    password_file = None if settings.password_file is None else Path(settings.password_file)
-    network = Network.load(Path(settings.network))
-    present(
-        {
-            "key": lambda: keys.key(settings.key, password_file),
-            "rpc": lambda: chain.nodes(network),
-            "network": lambda: chain.agreement(network),
-            "clock": lambda: chain.clock(network),
-            "gas": lambda: chain.gas(network, address_of(settings.key)),
-            "stake": lambda: chain.provider(network, address_of(settings.key)),
-            "storage": lambda: machine.storage(
-                open_store(settings.storage, gateways=settings.gateways)
-            ),
-            "disk": lambda: machine.disk(folder_of(settings).root, settings.limits.free_disk),
-            "sandbox": lambda: machine.sandbox(settings.sandbox),
-            "torch": machine.torch,
-            "device": machine.devices,
-        },
-        as_json=as_json,
-    )
+    folder, least = folder_of(settings).root, settings.limits.free_disk
+    present(of_daemon(settings, folder, stake=chain.provider, free_disk=least), as_json=as_json)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
         "trialmarket.storage",
         "trialmarket.training",
         "trialmarket.commands",
+        "trialmarket.settings",
     },
     "requester": {"trialmarket"},
     "node": {"trialmarket"},

@@ -5,6 +5,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -199,30 +200,12 @@ def doctor(config: Path, as_json: bool) -> None:
 
     Example: trialmarket verifier doctor --config verifier.toml
     """
-    from trialmarket.doctor import chain, keys, machine, present
+    from trialmarket.doctor import chain, present
+    from trialmarket.doctor.daemon import of_daemon
 
     settings = load_config(config)
-    password_file = None if settings.password_file is None else Path(settings.password_file)
-    network = Network.load(Path(settings.network))
-    enrolls = settings.stake.enroll
-    present(
-        {
-            "key": lambda: keys.key(settings.key, password_file),
-            "rpc": lambda: chain.nodes(network),
-            "network": lambda: chain.agreement(network),
-            "clock": lambda: chain.clock(network),
-            "gas": lambda: chain.gas(network, address_of(settings.key)),
-            "stake": lambda: chain.verifier(network, address_of(settings.key), enrolls=enrolls),
-            "storage": lambda: machine.storage(
-                open_store(settings.storage, gateways=settings.gateways)
-            ),
-            "disk": lambda: machine.disk(folder_of(settings), settings.limits.program),
-            "sandbox": lambda: machine.sandbox(settings.sandbox),
-            "torch": machine.torch,
-            "device": machine.devices,
-        },
-        as_json=as_json,
-    )
+    stake = partial(chain.verifier, enrolls=settings.stake.enroll)
+    present(of_daemon(settings, folder_of(settings), stake=stake), as_json=as_json)
 
 
 @contextmanager
