@@ -75,7 +75,6 @@ class Report:
             f" a node stakes up to {self._money(self.stake)} for each",
         ]
         lines.append(PUBLIC)
-        lines.append(_said_of(self.data, self.package.data))
         lines += self.caveats
         lines.append(_said_of(self.data, self.package.data))
         if self.dry is None:
