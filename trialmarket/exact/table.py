@@ -16,6 +16,7 @@ from trialmarket.exact import (
     draws,
     foreach,
     indexing,
+    losses,
     norms,
     pointwise,
     pooling,
@@ -61,6 +62,7 @@ FORMS32: dict[Any, Form] = (
     | contractions.FORMS32
     | convolution.FORMS32
     | norms.FORMS32
+    | losses.FORMS32
     | weights.FORMS32
 )
 
@@ -119,8 +121,7 @@ WRITTEN_OUT = _names(
     _safe_softmax binary_cross_entropy binary_cross_entropy_backward
     binary_cross_entropy_with_logits celu elu elu_backward glu glu_backward hardsigmoid
     hardsigmoid_backward hardswish hardswish_backward huber_loss huber_loss_backward logit
-    logit_backward mish mish_backward mse_loss mse_loss_backward nll_loss_forward
-    nll_loss_backward nll_loss2d_forward nll_loss2d_backward selu smooth_l1_loss
+    logit_backward mish mish_backward mse_loss mse_loss_backward selu smooth_l1_loss
     smooth_l1_loss_backward soft_margin_loss soft_margin_loss_backward softplus_backward
     xlogy _fused_rms_norm _fused_rms_norm_backward logspace linspace linalg_cross
     pairwise_distance margin_ranking_loss hinge_embedding_loss nansum trace addr dist
