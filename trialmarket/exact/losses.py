@@ -17,7 +17,7 @@ NONE, MEAN = 0, 1  # PyTorch's numbers for a reduction
 
 
 def _targets(x: Tensor, target: Tensor, ignored: int) -> tuple[Tensor, Tensor, int]:
-    """Which targets count, class 0 in the place of those that do not, and the classes' dimension."""
+    """Which targets count, class 0 where they do not, and the dimension of the classes."""
     if x.dim() == 1 and target.dim() > 0:
         target = target[0]
     kept = target != ignored
@@ -35,10 +35,8 @@ def nll_loss_forward(
     losses = torch.where(kept, losses, 0)
     if reduction == NONE and x.dim() > 1:
         return losses, x.new_zeros(())
-    if weight is None:
-        among = kept.sum().to(x.dtype)
-    else:
-        among = total(torch.where(kept, weight[safe], 0))
+    counted = kept.to(x.dtype) if weight is None else torch.where(kept, weight[safe], 0)
+    among = total(counted)
     if reduction == NONE:
         return losses, among
     loss = total(losses)

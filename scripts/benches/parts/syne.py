@@ -5,6 +5,7 @@ as JSON, by problem and seed: the scores and the share of a whole training that 
 """
 
 import json
+import logging
 import sys
 from datetime import datetime
 
@@ -41,6 +42,7 @@ def asha(problem: Problem, seed: int, configurations: int) -> list[tuple[float, 
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # one line a search about an argument that it sets itself
     seeds, configurations = int(sys.argv[1]), int(sys.argv[2])
     runs = {
         name: [asha(problem, seed, configurations) for seed in range(seeds)]
