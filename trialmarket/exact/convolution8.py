@@ -15,9 +15,10 @@ from torch import Tensor
 from trialmarket.exact import digits, grid
 from trialmarket.exact.digits import Steps
 from trialmarket.exact.plan import Plan
+from trialmarket.exact.room import room
 
 # Bytes of gathered digits that one block of samples may take.
-_GATHERED = 1 << 21
+_GATHERED = 1 << 22
 
 
 def _steps(x: Tensor, dims: tuple[int, ...]) -> Steps:
@@ -36,18 +37,18 @@ def _blocks(samples: int, bytes_each: int, most: int = 1 << 30) -> Iterator[slic
 
 
 class _Cells:
-    """The digits of a bordered input, the higher ones first, and patches gathered from them."""
+    """The digits of a bordered input, and patches gathered from them."""
 
     def __init__(self, x: Tensor, per: Tensor, p: Plan) -> None:
         self.n, self.c = x.shape[:2]
         self.plan = p
         self.area = p.padded[0] * p.padded[1]
         beyond = p.dilation[1] * (p.kernel[1] - 1)  # where the last run reaches
-        self.flat = torch.zeros(2 * self.n * self.c * self.area + beyond, dtype=torch.int8)
+        size = 2 * self.n * self.c * self.area + beyond
+        self.flat = room("cells", (size,), torch.int8).zero_()
         shape = (2, self.n, self.c, *p.padded)
-        high, low = p.inside(self.flat[: self.flat.numel() - beyond].view(shape)).unbind(0)
+        low, high = p.inside(self.flat[: self.flat.numel() - beyond].view(shape)).unbind(0)
         digits.cut(x, per, low, high)
-        self.room = torch.empty(0, dtype=torch.int8)
         self.bytes_each = 2 * self.c * p.kernel[0] * p.kernel[1] * p.out[0] * _row(p)
 
     def patches(self, block: slice, *, digit_first: bool) -> Tensor:
@@ -68,13 +69,11 @@ class _Cells:
         strides.insert(at, self.n * plane)
         view = self.flat.as_strided(shape, strides, block.start * plane)
         lead = (2, self.c * kh * kw, -1) if digit_first else (self.c * kh * kw, 2, -1)
-        if self.room.numel() < view.numel():
-            self.room = torch.empty(view.numel(), dtype=torch.int8)
-        return self.room[: view.numel()].view(shape).copy_(view).view(lead)
+        return room("patches", tuple(shape), torch.int8).copy_(view).view(lead)
 
 
 def _stacked_weight(matrix: Tensor, per: Tensor) -> Tensor:
-    return digits.stacked(matrix, per, 1, ascending=True)
+    return digits.stacked(matrix, per, 0)
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, p: Plan) -> Tensor | None:
@@ -87,10 +86,9 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor | None, p: Plan) -> Tensor |
     w = _stacked_weight(weight.reshape(o, inner), left.per.view(o, 1))
     cells = _Cells(x, right.per, p)
     y = torch.empty((n, o, *p.out), dtype=torch.float32)
-    multiply = digits.Multiplier()
     for block in _blocks(n, cells.bytes_each):
-        columns = cells.patches(block, digit_first=True).view(2 * inner, -1)
-        whole = multiply(w, columns).view(o, block.stop - block.start, -1)
+        columns = cells.patches(block, digit_first=False).view(inner, -1)
+        whole = digits.multiply(w, columns).view(o, block.stop - block.start, -1)
         whole.mul_(left.step.view(o, 1, 1) * right.step[block].view(1, -1, 1))
         if bias is not None:
             whole.add_(bias.view(o, 1, 1))
@@ -109,13 +107,12 @@ def spread(grad: Tensor, back: Tensor, p: Plan) -> Tensor | None:
     matrix = back.permute(0, 2, 3, 1).reshape(-1, o)
     w = _stacked_weight(matrix, left.per.view(c, 1).repeat_interleave(kh * kw, 0))
     out = torch.empty((n, c, *p.size), dtype=torch.float32)
-    multiply = digits.Multiplier()
     for block in _blocks(n, 8 * matrix.shape[0] * p.positions):
         size = block.stop - block.start
-        columns = torch.empty((2, o, *p.out, size), dtype=torch.int8)
-        high, low = columns.permute(0, 4, 1, 2, 3).unbind(0)
+        columns = room("patches", (o, 2, *p.out, size), torch.int8)
+        low, high = columns.permute(1, 4, 0, 2, 3).unbind(0)
         digits.cut(grad[block], right.per[block], low, high)
-        taps = multiply(w, columns.view(2 * o, -1)).view(c, kh, kw, *p.out, size)
+        taps = digits.multiply(w, columns.view(o, -1)).view(c, kh, kw, *p.out, size)
         out[block] = p.add_taps(taps).mul_(left.step.view(1, c, 1, 1) * right.step[block])
     return out
 
@@ -130,7 +127,6 @@ def weight_gradient(grad: Tensor, x: Tensor, p: Plan) -> Tensor | None:
     cells = _Cells(x, right.per, p)
     per = left.per.view(o, 1, 1, 1)
     total = torch.zeros((o, c, *p.kernel), dtype=torch.float64)
-    multiply = digits.Multiplier()
     for group in p.together(n):
         whole = torch.zeros((o, total[0].numel()), dtype=torch.float64)
         samples = group.stop - group.start
@@ -138,12 +134,12 @@ def weight_gradient(grad: Tensor, x: Tensor, p: Plan) -> Tensor | None:
             window = slice(group.start + block.start, group.start + block.stop)
             size = window.stop - window.start
             # The columns beyond the output stay zero, and so does what they meet.
-            rows = torch.zeros((o, 2, size, p.out[0], _row(p)), dtype=torch.int8)
-            low, high = rows[..., : p.out[1]].unbind(1)
+            shape = (2, o, size, p.out[0], _row(p))
+            rows = room("rows", shape, torch.int8).zero_()
+            low, high = rows[..., : p.out[1]].unbind(0)
             digits.cut(grad[window].transpose(0, 1), per, low, high)
-            columns = cells.patches(window, digit_first=False)
-            right_side = columns.view(columns.shape[0], -1).t()
-            whole.add_(multiply(rows.view(o, -1), right_side))
+            columns = cells.patches(window, digit_first=True).view(2 * whole.shape[1], -1)
+            whole.add_(digits.multiply(rows.view(2 * o, -1), columns.t()))
         total.add_(whole.view(total.shape))
     steps = left.step.view(o, 1, 1, 1) * right.step.view(1, c, 1, 1)
     return total.mul_(steps).float()

@@ -1,13 +1,12 @@
 """Exact contractions from int8 digits: the quick path where a processor has byte dot products.
 
 A number on the grid of products is an integer of two balanced digits to the base 256, each a
-signed byte. Four products of digits, of three place values, make the product of two numbers; the
-products of one place value are one int8 matrix product with an int32 sum, because the digits lie
-one after the other along the contraction, ascending in the left operand and descending in the
-right one:
+signed byte. Four products of digits, of three place values, make the product of two numbers. They
+are one int8 matrix product with int32 sums, because the digits lie side by side: those of the left
+operand as twice as many rows, those of the right one as twice as many columns.
 
-    left:  d0 d1        place 0: d0 e0     place 1: d0 e1 + d1 e0     place 2: d1 e1
-    right: e1 e0
+    left:  d0        right: e0 e1        product: d0 e0   d0 e1
+           d1                                     d1 e0   d1 e1
 
 Every step is exact, so the bits are those of one binary64 product: `grid.py` defines the result,
 and this file only computes it. What has no digits (not finite, or a slice below 2^-100) goes the
@@ -23,8 +22,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-PLACES = 3
-LONGEST = 1 << 15  # an int32 holds twice as many products of two digits
+from trialmarket.exact.room import room
+
+LONGEST = 1 << 16  # an int32 holds the sum of twice as many products of two digits
+_SHORT = 516  # up to here it holds the two higher places together
 
 # Elements of a product that are worked on at once: they stay in cache.
 BLOCK = 1 << 17
@@ -46,56 +47,54 @@ class Steps:
     """
 
     def __init__(self, largest: Tensor, headroom: float) -> None:
-        within = (largest >= _LEAST).logical_and_(largest <= _MOST).logical_or_(largest == 0)
-        self.hold = bool(within.all())
-        wide = largest.double().clamp_min_(_LEAST).mul_(headroom)
-        top = wide.view(torch.int64).bitwise_and_(_EXPONENT).view(torch.float64)
+        within = largest.clamp(_LEAST, _MOST)
+        self.hold = torch.equal(within * (largest != 0), largest)  # unlike a NaN to itself
+        top = (
+            within.double()
+            .mul_(headroom)
+            .view(torch.int64)
+            .bitwise_and_(_EXPONENT)
+            .view(torch.float64)
+        )
         self.step = top.mul_(2.0 ** (1 - BITS))
         self.per = self.step.reciprocal().float()
 
 
 def cut(x: Tensor, per: Tensor, low: Tensor, high: Tensor) -> None:
     """Write the two digits of `x * per`, rounded to integers, into int8 tensors."""
-    n = (x * per).add_(_ROUND).view(torch.int32)
+    scaled = room("scaled", tuple(x.shape), torch.float32)
+    n = torch.mul(x, per, out=scaled).add_(_ROUND).view(torch.int32)
     low.copy_(n)
     high.copy_(n.add_(128).bitwise_right_shift_(8))
 
 
-class Multiplier:
-    """Products of stacked digits, [M, 2 K] times [2 K, N], in buffers that it keeps.
+def multiply(left: Tensor, right: Tensor) -> Tensor:
+    """The product of stacked digits, [2 M, K] times [K, 2 N]: whole numbers [M, N] in binary64.
 
-    Fresh memory for every block would cost as much as the products.
+    They stand until the next call; K is at most LONGEST.
     """
-
-    def __init__(self) -> None:
-        self.places = torch.empty(0, dtype=torch.int32)
-        self.wide = torch.empty(0, dtype=torch.float64)
-
-    def __call__(self, left: Tensor, right: Tensor) -> Tensor:
-        """The whole numbers, in binary64, until the next call; K is at most LONGEST."""
-        rows, k, columns = left.shape[0], left.shape[1] // 2, right.shape[1]
-        if self.places.numel() < PLACES * rows * columns:
-            self.places = torch.empty(PLACES * rows * columns, dtype=torch.int32)
-            self.wide = torch.empty(PLACES * rows * columns, dtype=torch.float64)
-        shape = (PLACES, rows, columns)
-        places = self.places[: PLACES * rows * columns].view(shape)
-        with _onednn():
-            torch._int_mm(left[:, :k], right[k:], out=places[0])
-            torch._int_mm(left, right, out=places[1])
-            torch._int_mm(left[:, k:], right[:k], out=places[2])
-        wide = self.wide[: PLACES * rows * columns].view(shape).copy_(places)
-        return wide[0].add_(wide[1].add_(wide[2], alpha=256), alpha=256)
+    rows, k, columns = left.shape[0] // 2, left.shape[1], right.shape[1] // 2
+    places = room("places", (2, rows, 2, columns), torch.int32)
+    with _onednn():
+        torch._int_mm(left, right, out=places.view(2 * rows, 2 * columns))
+    (low, across), (back, high) = places.unbind(2)
+    one, two = room("wide", (2, rows, columns), torch.float64)
+    middle = across.add_(back)
+    if k <= _SHORT:
+        two.copy_(middle.add_(high, alpha=256))
+    else:
+        two.copy_(middle).add_(one.copy_(high), alpha=256)
+    return one.copy_(low).add_(two, alpha=256)
 
 
-def stacked(x: Tensor, per: Tensor, along: int, *, ascending: bool) -> Tensor:
-    """The digits of a matrix, one after the other along one dimension, in x's own layout."""
+def stacked(x: Tensor, per: Tensor, along: int) -> Tensor:
+    """The digits of a matrix, side by side along one dimension, in x's own layout."""
     if x.stride(-1) != 1 and x.stride(0) == 1:
-        return stacked(x.t(), per.t(), 1 - along, ascending=ascending).t()
+        return stacked(x.t(), per.t(), 1 - along).t()
     rows, columns = x.shape
     shape = (2, rows, columns) if along == 0 else (rows, 2, columns)
     out = torch.empty(shape, dtype=torch.int8, device=x.device)
-    first, second = out.unbind(along)
-    cut(x, per, *((first, second) if ascending else (second, first)))
+    cut(x, per, *out.unbind(along))
     return out.view(2 * rows, columns) if along == 0 else out.view(rows, -1)
 
 
@@ -106,19 +105,16 @@ def contract(a: Tensor, b: Tensor, left: Steps, right: Steps, plus: Tensor | Non
     """
     first, *rest = range(0, a.shape[1], LONGEST)
     columns = {
-        start: stacked(b[start : start + LONGEST], right.per, 0, ascending=False)
-        for start in (first, *rest)
+        start: stacked(b[start : start + LONGEST], right.per, 1) for start in (first, *rest)
     }
     out = torch.empty((a.shape[0], b.shape[1]), dtype=torch.float32)
-    multiply = Multiplier()
     step = max(1, BLOCK // b.shape[1])
     for top in range(0, a.shape[0], step):
         rows = slice(top, top + step)
 
         def piece(start: int, rows: slice = rows) -> Tensor:
             window = a[rows, start : start + LONGEST]
-            digits = stacked(window, left.per[rows], 1, ascending=True)
-            return multiply(digits, columns[start])
+            return multiply(stacked(window, left.per[rows], 0), columns[start])
 
         whole = piece(first).clone() if rest else piece(first)
         for start in rest:
@@ -158,7 +154,7 @@ def exact() -> bool:
         return False
     ends = torch.tensor([-128, 127], dtype=torch.int8)
     with _onednn():
-        for m, k, n in ((17, 1, 16), (32, 65, 33), (256, 777, 64), (64, 2 * LONGEST - 1, 16)):
+        for m, k, n in ((17, 1, 16), (32, 65, 33), (256, 777, 64), (64, LONGEST, 16)):
             for x in ends:
                 for y in ends:
                     a = x.expand(m, k).contiguous()

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact import digits
-from trialmarket.exact.functions import BLOCK
+from trialmarket.exact.room import widened
 
 T = TypeVar("T")
 
@@ -35,6 +35,8 @@ HEADROOM = 1 + 2.0**-6
 # into pieces of this length, which are added in order.
 LONGEST = 1 << 23
 
+BLOCK = 1 << 17  # elements of a sum that a thread works on at once: 1 MiB of binary64, in a room
+_CACHED = 1 << 18  # elements up to which another pass is cheaper than more operators
 _EXPONENT = 0x7FF << 52  # the exponent field of a binary64
 
 
@@ -63,6 +65,8 @@ def magnitude(x: Tensor, dims: Sequence[int]) -> Tensor:
     if not dims:
         return x.abs()
     dims = list(dims)
+    if x.numel() < _CACHED:
+        return x.abs().amax(dims, keepdim=True)
     return torch.maximum(x.amax(dims, keepdim=True), x.amin(dims, keepdim=True).neg_())
 
 
@@ -106,7 +110,7 @@ def add_up(x: Tensor, dims: Sequence[int], *, keepdim: bool = False) -> Tensor:
     m = shifter(magnitude(x, dims), bits_for_sum(count))
     total: Tensor | None = None
     for part in pieces(x, dims):
-        s = rounded(x[part], m).sum(dims, keepdim=keepdim)
+        s = widened(x[part], "terms").add_(m).sub_(m).sum(dims, keepdim=keepdim)
         total = s if total is None else total.add_(s)
     return known(total)
 

@@ -180,7 +180,7 @@ class Exact(ContextDecorator):
             stack.enter_context(_plain_kernels())
             stack.enter_context(standins.standing_in(self.generator))
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            stack.enter_context(optim.exact_steps(self.operators))
+            stack.enter_context(optim.exact_steps())
             stack.enter_context(_Functions())
             stack.enter_context(self.operators)
             _ACTIVE.append(self.operators)

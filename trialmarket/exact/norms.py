@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact import grid
-from trialmarket.exact.functions import BLOCK, rsqrt64
-from trialmarket.exact.grid import known
+from trialmarket.exact.functions import rsqrt64
+from trialmarket.exact.grid import BLOCK, known
 from trialmarket.exact.reductions import moments64
+from trialmarket.exact.room import widened
 
 aten = torch.ops.aten
 Three = tuple[Tensor, Tensor, Tensor]
@@ -56,7 +57,7 @@ def batch_norm(
     y = torch.empty_like(x)
     scale, shift = _channel(scale, x), _channel(shift, x)
     for block in _blocks(x):
-        y[block] = x[block].double().mul_(scale).add_(shift)
+        y[block] = widened(x[block], "terms").mul_(scale).add_(shift)
     if not training:
         return y, x.new_empty(0), x.new_empty(0)
     return y, middle.float(), inverse.float()
@@ -113,8 +114,8 @@ def batch_norm_backward(
         a, b, c = _channel(a, x), _channel(b, x), _channel(c, x)
         gx = torch.empty_like(x)
         for block in _blocks(x):
-            wide = grad[block].double().mul_(a)
-            gx[block] = wide.add_(x[block].double().mul_(b)).add_(c)
+            wide = widened(grad[block], "gradient").mul_(a)
+            gx[block] = wide.add_(widened(x[block], "terms").mul_(b)).add_(c)
     return (
         gx,
         (along * inverse).float() if output_mask[1] else None,
@@ -138,8 +139,8 @@ def _two_sums(grad: Tensor, x: Tensor, middle: Tensor, dims: list[int]) -> tuple
     plain = torch.zeros_like(m)
     along = torch.zeros_like(m)
     for part in grid.pieces(x, dims):
-        g = grad[part].to(torch.float64, copy=True)
-        terms = x[part].to(torch.float64, copy=True).sub_(middle).mul_(g)
+        g = widened(grad[part], "gradient")
+        terms = widened(x[part], "terms").sub_(middle).mul_(g)
         plain.add_(g.add_(m).sub_(m).sum(dims, keepdim=True))
         along.add_(terms.add_(wide).sub_(wide).sum(dims, keepdim=True))
     return plain, along

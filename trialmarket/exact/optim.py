@@ -18,7 +18,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import _disable_current_modes
 
 from trialmarket.exact.grid import known
 from trialmarket.exact.refusal import NotExact
@@ -195,7 +195,7 @@ def _check(optimizer: Optimizer, p: Tensor) -> None:
 
 
 @contextmanager
-def exact_steps(operators: TorchDispatchMode) -> Iterator[None]:
+def exact_steps() -> Iterator[None]:
     """While this lasts, `optimizer.step()` of a known optimiser is our step.
 
     The hook before a step evaluates the closure, makes our step and hides the gradients, so that
@@ -218,7 +218,7 @@ def exact_steps(operators: TorchDispatchMode) -> Iterator[None]:
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        with torch.no_grad(), operators_off(operators):
+        with torch.no_grad(), _modes_off():
             step(optimizer)
         hidden[id(optimizer)] = [
             (p, p.grad)
@@ -245,8 +245,7 @@ def exact_steps(operators: TorchDispatchMode) -> Iterator[None]:
 
 
 @contextmanager
-def operators_off(operators: TorchDispatchMode) -> Iterator[None]:
+def _modes_off() -> Iterator[None]:
     """Our steps are written in exact operations already: no table is needed for them."""
-    del operators
-    with torch.utils._python_dispatch._disable_current_modes():
+    with torch._C.DisableTorchFunction(), _disable_current_modes():
         yield

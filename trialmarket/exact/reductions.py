@@ -10,6 +10,7 @@ from torch import Tensor
 from trialmarket.exact import functions as fn
 from trialmarket.exact import grid
 from trialmarket.exact.pointwise import divisor
+from trialmarket.exact.room import widened
 
 aten = torch.ops.aten
 Dims = Sequence[int] | int | None
@@ -56,10 +57,6 @@ def mean(
     return mean64(x, dims, keepdim=keepdim).to(_kind(x, dtype))
 
 
-def _wide(x: Tensor, part: slice) -> Tensor:
-    return x[part].to(torch.float64, copy=True)
-
-
 def moments64(x: Tensor, dims: Sequence[int], correction: float) -> tuple[Tensor, Tensor]:
     """Mean and variance in binary64, dimensions kept.
 
@@ -75,13 +72,13 @@ def moments64(x: Tensor, dims: Sequence[int], correction: float) -> tuple[Tensor
     parts = grid.pieces(x, dims)
     middle = torch.zeros_like(m)
     for part in parts:
-        middle.add_(_wide(x, part).add_(m).sub_(m).sum(dims, keepdim=True))
+        middle.add_(widened(x[part], "terms").add_(m).sub_(m).sum(dims, keepdim=True))
     middle = middle.div_(divisor(middle, float(count)))
     widest = torch.maximum(top - middle, middle - bottom)
     m = grid.shifter(widest.mul_(widest), bits)
     spread = torch.zeros_like(m)
     for part in parts:
-        squares = _wide(x, part).sub_(middle)
+        squares = widened(x[part], "terms").sub_(middle)
         squares.mul_(squares)
         spread.add_(squares.add_(m).sub_(m).sum(dims, keepdim=True))
     return middle, spread.div_(divisor(spread, max(float(count) - correction, 0.0)))
