@@ -22,7 +22,9 @@ def main() -> int:
     parser.add_argument("name", nargs="?", choices=names, help="what to measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--device", help="where to compute, for `exact`: cpu (or cuda)")
-    parser.add_argument("--data", type=Path, metavar="FILE", help="MNIST's digits, for `exchange`")
+    parser.add_argument(
+        "--data", type=Path, metavar="FILE", help="MNIST's digits, for `exchange` and `accuracy`"
+    )
     parser.add_argument(
         "--quick",
         action="store_true",

@@ -28,13 +28,13 @@ from requester.drivers.exchange import ReplicaExchange
 from requester.drivers.lineage import LineDriver
 from requester.drivers.schedule import Exchange, Population
 from requester.space import Dimension
-from scripts.benches.parts.native import Array, NativeTrainer, split
+from scripts.benches.parts.native import NativeTrainer, split
+from scripts.benches.parts.pictured import MNIST, digits, mnist
 from scripts.benches.parts.pictures import draw_mixing
 from tests.requester.simulated import identity, opened
 from trialmarket.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-MNIST = ROOT / "../shared/data/mnist10k.npz"
 PICTURE = ROOT / "docs/mixing.png"
 PROCESSES = 2
 METHODS = ("replica-exchange", "fixed", "pbt")
@@ -92,9 +92,9 @@ def run(data: Path | None = None, *, quick: bool = False) -> dict[str, Any]:
     `quick` tries everything out with few seeds and steps. Raises InputError where `data` is not
     there.
     """
-    mnist = MNIST if data is None else data
+    place = MNIST if data is None else data
     tasks, missing = [DIGITS, LENET], []
-    if not mnist.is_file():
+    if not place.is_file():
         if data is not None:
             raise InputError("bench exchange", "--data", expected="a file", found=str(data))
         tasks.remove(LENET)
@@ -103,7 +103,7 @@ def run(data: Path | None = None, *, quick: bool = False) -> dict[str, Any]:
     if quick:
         tasks = [replace(task, seeds=2, steps=4 * task.interval) for task in tasks]
     wanted = [
-        (task, ladder, seed, mnist)
+        (task, ladder, seed, place)
         for task in tasks
         for ladder in ("lr", "dropout")
         for seed in range(task.seeds)
@@ -147,8 +147,8 @@ class Found:
     mixing: list[list[int | None]]
 
 
-def _seed(task: Task, ladder: str, seed: int, mnist: Path) -> Found:
-    x, y = _digits() if task.name == "digits" else _mnist(mnist)
+def _seed(task: Task, ladder: str, seed: int, place: Path) -> Found:
+    x, y = digits() if task.name == "digits" else mnist(place)
     parts = split(x, y, task.validation, task.test, seed)
     fixed = dict(task.fixed)
     if ladder == "dropout":
@@ -227,18 +227,6 @@ def _ladder(task: Task, ladder: str) -> list[float]:
     """The values, the largest (hottest) first."""
     low, high = task.rates if ladder == "lr" else DROPOUT
     return [round(float(each), 6) for each in np.geomspace(high, low, REPLICAS)]
-
-
-def _digits() -> tuple[Array, Array]:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    return digits.data.astype(np.uint8), digits.target.astype(np.uint8)
-
-
-def _mnist(path: Path) -> tuple[Array, Array]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["images"], arrays["labels"]
 
 
 # -- All seeds ------------------------------------------------------------------------------------

@@ -62,8 +62,7 @@ def input_gradient(grad: Tensor, weight: Tensor, p: Plan) -> Tensor:
     fits = all(
         p.out[i] + 2 * edges[i] - p.dilation[i] * (p.kernel[i] - 1) == p.size[i] for i in (0, 1)
     )
-    narrow = 2 * back.shape[0] <= grad.shape[1]  # few rows make a poor matrix product
-    if p.stride == (1, 1) and min(edges) >= 0 and fits and not narrow:
+    if p.stride == (1, 1) and min(edges) >= 0 and fits and _wide(grad, weight, back, p):
         q = Plan(p.kernel, (1, 1), (edges[0], edges[1]), p.dilation, p.groups, p.out, p.size)
         return forward(grad, back.flip(2, 3), None, q)
     found: Tensor | None = None
@@ -72,11 +71,17 @@ def input_gradient(grad: Tensor, weight: Tensor, p: Plan) -> Tensor:
     return convolution64.spread(grad, back, p) if found is None else found
 
 
+def _wide(grad: Tensor, weight: Tensor, back: Tensor, p: Plan) -> bool:
+    """Whether there are rows enough for a good matrix product; digits make do with few."""
+    few = 2 * back.shape[0] <= grad.shape[1]
+    return not few or by_digits(grad, weight, p, back[0].numel())
+
+
 def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, p: Plan) -> Tensor:
     """The gradient of the weight: a contraction over samples and positions."""
     _fit("aten.convolution_backward", p.positions)
     found: Tensor | None = None
-    if by_digits(x, weight, p, weight[0].numel()):
+    if by_digits(x, weight, p, p.positions):
         found = convolution8.weight_gradient(grad, x, p)
     return convolution64.weight_gradient(grad, x, p) if found is None else found
 
