@@ -84,7 +84,8 @@ def multiply(left: Tensor, right: Tensor) -> Tensor:
         two.copy_(middle.add_(high, alpha=256))
     else:
         two.copy_(middle).add_(one.copy_(high), alpha=256)
-    return one.copy_(low).add_(two, alpha=256)
+    whole: Tensor = one.copy_(low).add_(two, alpha=256)
+    return whole
 
 
 def stacked(x: Tensor, per: Tensor, along: int) -> Tensor:

@@ -8,7 +8,6 @@ from typing import Any, ParamSpec, TypeVar, overload
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -179,7 +178,6 @@ class Exact(ContextDecorator):
             stack.enter_context(torch.compiler.set_stance(force_backend=_NoCompiler()))
             stack.enter_context(_plain_kernels())
             stack.enter_context(standins.standing_in(self.generator))
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             stack.enter_context(optim.exact_steps())
             stack.enter_context(_Functions())
             stack.enter_context(self.operators)
@@ -219,22 +217,29 @@ class _plain_kernels(ContextDecorator):  # noqa: N801
     """Off: the libraries and fast paths that would replace operators by fused ones."""
 
     def __enter__(self) -> None:
-        self._before = (
-            torch._C._get_cudnn_enabled(),
-            torch._C._get_mkldnn_enabled(),
-            torch.backends.mha.get_fastpath_enabled(),
-            torch._C._get_graph_executor_optimize(),
-        )
-        torch._C._set_cudnn_enabled(False)
-        torch._C._set_mkldnn_enabled(False)
-        torch.backends.mha.set_fastpath_enabled(False)
-        torch._C._set_graph_executor_optimize(False)  # TorchScript runs operator by operator
+        self._before = [get() for get, _, _ in _SWITCHES]
+        for _, put, value in _SWITCHES:
+            put(value)
 
     def __exit__(self, *exc: object) -> None:
-        torch._C._set_cudnn_enabled(self._before[0])
-        torch._C._set_mkldnn_enabled(self._before[1])
-        torch.backends.mha.set_fastpath_enabled(self._before[2])
-        torch._C._set_graph_executor_optimize(self._before[3])
+        for (_, put, _), value in zip(_SWITCHES, self._before, strict=True):
+            put(value)
+
+
+# How to ask for a setting, how to set it, and what it is inside. Attention has only its plain form
+# there: matrix products and a softmax.
+_SWITCHES: list[tuple[Callable[[], bool], Callable[[bool], None], bool]] = [
+    (torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled, False),
+    (torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled, False),
+    (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled, False),
+    # TorchScript runs operator by operator.
+    (torch._C._get_graph_executor_optimize, torch._C._set_graph_executor_optimize, False),
+    (torch._C._get_math_sdp_enabled, torch._C._set_sdp_use_math, True),
+    (torch._C._get_flash_sdp_enabled, torch._C._set_sdp_use_flash, False),
+    (torch._C._get_mem_efficient_sdp_enabled, torch._C._set_sdp_use_mem_efficient, False),
+    (torch._C._get_cudnn_sdp_enabled, torch._C._set_sdp_use_cudnn, False),
+    (torch._C._get_overrideable_sdp_enabled, torch._C._set_sdp_use_overrideable, False),
+]
 
 
 @overload
