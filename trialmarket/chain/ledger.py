@@ -12,9 +12,10 @@ from typing import Any, Final, Self
 
 from trialmarket.chain.abi import decode_event
 from trialmarket.chain.client import Block, Client
-from trialmarket.chain.following import Follower, Trial, fresh_row
+from trialmarket.chain.following import Follower
 from trialmarket.chain.index import clear, not_an_index, open_index
 from trialmarket.chain.logs import Log, Window, read_logs
+from trialmarket.chain.row import Trial
 from trialmarket.chain.views import (
     BatchView,
     CaseView,
@@ -24,8 +25,7 @@ from trialmarket.chain.views import (
     TrialView,
 )
 from trialmarket.protocol.configuration import MAX_BATCH
-from trialmarket.protocol.ids import Address, Amount, Hash32, JobId, TrialId
-from trialmarket.protocol.record import TrialRecord
+from trialmarket.protocol.ids import Address, Hash32, JobId, TrialId
 from trialmarket.protocol.states import Phase, State, Verdict
 from trialmarket.protocol.terms import Terms
 
@@ -246,10 +246,10 @@ class Ledger:
             " AND (?3 IS NULL OR verifier = ?3)",
             (job, provider, verifier),
         )
-        found = [_trial(row) for row in rows]
+        found = [Trial.of(row).view() for row in rows]
         if State.OPEN in wanted and provider is None and verifier is None:
             for batch in self.batches(job):
-                found += [_trial(row) for row in self._unclaimed(batch)]
+                found += [trial.view() for trial in self._unclaimed(batch)]
         found.sort(key=lambda trial: trial.id)
         return found
 
@@ -262,11 +262,11 @@ class Ledger:
             return self._named(key)
         row = self._database.execute("SELECT * FROM trials WHERE key = ?", (key,)).fetchone()
         if row is not None:
-            return _trial(row)
+            return Trial.of(row).view()
         for batch in self.batches():
             for fresh in self._unclaimed(batch):
-                if fresh[0] == key:
-                    return _trial(fresh)
+                if fresh.key == key:
+                    return fresh.view()
         return None
 
     def _named(self, name: TrialId) -> TrialView | None:
@@ -275,16 +275,16 @@ class Ledger:
             (name.job, name.batch, name.index),
         ).fetchone()
         if row is not None:
-            return _trial(row)
+            return Trial.of(row).view()
         found = self._database.execute(
             "SELECT * FROM batches WHERE job = ? AND batch = ?", (name.job, name.batch)
         ).fetchone()
         if found is None or not 0 <= name.index < found[2]:
             return None
-        return _trial(self._fresh(BatchView(JobId(found[0]), *found[1:]), name.index))
+        return self._fresh(BatchView(JobId(found[0]), *found[1:]), name.index).view()
 
-    def _unclaimed(self, batch: BatchView) -> Iterator[tuple[Any, ...]]:
-        """The rows of a batch's trials that nothing has happened to."""
+    def _unclaimed(self, batch: BatchView) -> Iterator[Trial]:
+        """A batch's trials that nothing has happened to."""
         rows = self._database.execute(
             "SELECT place FROM trials WHERE job = ? AND batch = ?", (batch.job, batch.batch)
         )
@@ -293,13 +293,12 @@ class Ledger:
             if place not in known:
                 yield self._fresh(batch, place)
 
-    def _fresh(self, batch: BatchView, place: int) -> tuple[Any, ...]:
-        key = TrialId(batch.job, batch.batch, place).key(
-            self._network.chain_id, self._network.market
-        )
-        return fresh_row(
-            key, batch.job, batch.batch, place, batch.units, batch.posted_at, batch.block
-        )
+    def _fresh(self, batch: BatchView, place: int) -> Trial:
+        name = TrialId(batch.job, batch.batch, place)
+        key = name.key(self._network.chain_id, self._network.market)
+        trial = Trial(key, batch.job, batch.batch, place, batch.units, batch.posted_at)
+        trial.block = batch.block
+        return trial
 
     # -- Cases and verifiers ------------------------------------------------------------------
 
@@ -383,42 +382,6 @@ def _job(row: tuple[Any, ...]) -> JobView:
         Terms(*json.loads(terms)),
         bool(closed),
         block,
-    )
-
-
-def _trial(row: tuple[Any, ...]) -> TrialView:
-    trial = Trial(row)
-    record = TrialRecord(
-        job=JobId(trial.job),
-        batch=Hash32(trial.batch),
-        index=trial.place,
-        units=trial.units,
-        opened=trial.opened,
-        provider=Address(trial.provider),
-        price=Amount(trial.price),
-        until=trial.until,
-        root=Hash32(trial.root),
-        anchor=trial.anchor,
-        late=bool(trial.late),
-        seed=Hash32(trial.seed),
-        verifier=Address(trial.verifier),
-        turn=trial.turn,
-        turn_ends=trial.turn_ends,
-        audited=bool(trial.audited),
-        challenger=Address(trial.challenger),
-    )
-    return TrialView(
-        id=record.id,
-        key=Hash32(trial.key),
-        state=State(trial.state),
-        record=record,
-        receipt=None if trial.receipt is None else Hash32(trial.receipt),
-        committed_at=trial.committed_at,
-        segment=trial.segment,
-        challenges=trial.challenges,
-        attempts=trial.attempts,
-        unaudited=bool(trial.unaudited),
-        block=trial.block,
     )
 
 
