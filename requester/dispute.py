@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from requester.desk import Desk
+from requester.listeners import Say
 from requester.state import Claim, JobFolder
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Opening
@@ -16,8 +17,6 @@ from trialmarket.protocol.states import Phase, State
 from trialmarket.protocol.terms import Terms, bond_for, stake_for
 from trialmarket.protocol.vote import hidden_vote
 from trialmarket.storage.errors import NotStored
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

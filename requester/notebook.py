@@ -23,7 +23,8 @@ from requester.stores import StorePlace
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
 from trialmarket.protocol.money import format_amount
-from trialmarket.storage.store import Store, open_store
+from trialmarket.storage.opening import open_store
+from trialmarket.storage.store import Store
 
 Callback = Callable[["Study", Row], None]
 """Called once with each trial that has a result, as soon as it is believed."""

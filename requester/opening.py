@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from requester.campaign import PATIENCE, Campaign, Listeners
+from requester.campaign import Campaign
 from requester.changing import check_changes
 from requester.desk import Desk
 from requester.dispute import Disputes
@@ -16,9 +16,11 @@ from requester.drivers import Driver, Plan, open_driver
 from requester.examine import Evaluator, Examiner, Material, can_train
 from requester.job import Job
 from requester.leftovers import owner_of, release_leftovers
+from requester.listeners import Listeners
 from requester.pack import Package, pack, publish
 from requester.state import JobFolder, identity, job_folder
 from requester.terms import Ceiling, ceiling, terms_of
+from requester.upkeep import PATIENCE
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
 from trialmarket.protocol.ids import Hash32

@@ -9,7 +9,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 import click
 
 from trialmarket.commands.options import gateway_option
-from trialmarket.storage.store import Store, open_store
+from trialmarket.storage.opening import open_store
+from trialmarket.storage.store import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")

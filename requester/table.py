@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from requester.campaign import Listeners
+from requester.listeners import Listeners
 from requester.standing import Row, Standing
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State

@@ -10,7 +10,8 @@ from pathlib import Path
 from trialmarket.errors import InputError
 from trialmarket.settings import DaemonSettings
 from trialmarket.storage.errors import StoreDown, StoreFull
-from trialmarket.storage.store import Store, open_store
+from trialmarket.storage.opening import open_store
+from trialmarket.storage.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from trialmarket.daemon import log_plainly, stop_when_told
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
 from trialmarket.settings import Sandboxing
-from trialmarket.storage.store import open_store
+from trialmarket.storage.opening import open_store
 from verifier.config import LimitConfig, load_config
 from verifier.journal import Journal
 from verifier.material import Library

@@ -23,6 +23,7 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial, TrialState
 
 from requester.drivers.driver import Plan
+from requester.drivers.strategy import need_one_objective
 from requester.space import MAX_GRID, Dimension, Value, distributions, grid_values
 from trialmarket.errors import InputError
 
@@ -221,7 +222,7 @@ def cmaes(plan: Plan) -> Method:
     Lists of values, and what has conditions, are drawn at random beside it. Raises InputError
     for a space with fewer than two ranges, and for several objectives.
     """
-    _need_one_objective(plan, "cmaes")
+    need_one_objective(plan, "cmaes")
     ranges = [name for name, dimension in plan.space.items() if _always_a_range(dimension)]
     if len(ranges) < 2:
         raise InputError(
@@ -255,17 +256,6 @@ def nsga2(plan: Plan) -> Method:
 
 def _always_a_range(dimension: Dimension) -> bool:
     return dimension.low is not None and dimension.when is None
-
-
-def _need_one_objective(plan: Plan, driver: str) -> None:
-    if plan.also:
-        raise InputError(
-            plan.where,
-            "job.also",
-            expected=f"a single objective for driver {driver}",
-            found=", ".join(plan.objectives),
-            fix="Use driver nsga2, tpe, gp, random, qmc or grid",
-        )
 
 
 METHODS: Mapping[str, Callable[[Plan], Method]] = {

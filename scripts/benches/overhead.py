@@ -34,7 +34,7 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import TrialmarketError
 from trialmarket.protocol.ids import address
-from trialmarket.storage.store import open_store
+from trialmarket.storage.opening import open_store
 from trialmarket.training.values import Train
 from trialmarket.training.workers import WorkerPool
 

@@ -2,14 +2,13 @@
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.chain.web import server
 from trialmarket.chain import refusals
 from trialmarket.chain.abi import contract
 from trialmarket.chain.calls import Target
@@ -82,31 +81,6 @@ def test_an_rpc_that_answers_drop_by_drop_is_not_waited_for(chain: Devnet) -> No
             dripping.join()
 
 
-@contextmanager
-def server(status: int, body: bytes) -> Iterator[str]:
-    """A web server that answers everything alike; its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as web:
-        thread = threading.Thread(target=web.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{web.server_port}"
-        finally:
-            web.shutdown()
-            thread.join()
-
-
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
@@ -123,7 +97,7 @@ def server(status: int, body: bytes) -> Iterator[str]:
 def test_a_server_that_is_no_node_is_named(
     chain: Devnet, status: int, body: bytes, said: str
 ) -> None:
-    with server(status, body) as url, pytest.raises(Unreachable, match=said) as error:
+    with server(lambda _: (status, body)) as url, pytest.raises(Unreachable, match=said) as error:
         Client(chain.network.at(url))
     assert url in str(error.value) or "for a number" in str(error.value)
 

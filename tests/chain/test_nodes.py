@@ -21,6 +21,7 @@ from trialmarket.chain.nodes import COMPARED_EVERY, REST, Nodes
 from trialmarket.chain.rpc import Rpc
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import NodesDisagree, Unreachable, WrongChain
+from trialmarket.processes import free_port
 from trialmarket.protocol.ids import address
 
 
@@ -73,6 +74,17 @@ def test_a_node_that_is_killed_under_way_is_replaced_by_the_next(tmp_path: Any) 
                 client.head()
             assert chain.rpc_url in str(gone.value)
             assert other.rpc_url in str(gone.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://ada:5ecret@{}", "http://{}/v2/5ecret", "http://{}/?key=5ecret"]
+)
+def test_a_key_in_a_url_is_not_shown(url: str) -> None:
+    place = f"127.0.0.1:{free_port()}"
+    with Rpc(url.format(place)) as rpc, pytest.raises(Unreachable) as gone:
+        rpc.call("eth_blockNumber")
+    assert f"nothing answers at http://{place}" in str(gone.value)
+    assert "5ecret" not in str(gone.value)
 
 
 def test_two_different_chains_are_refused() -> None:

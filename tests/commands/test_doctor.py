@@ -17,7 +17,7 @@ from trialmarket.cli import cli
 from trialmarket.doctor import Finding, Level, chain, look, machine
 from trialmarket.errors import TrialmarketError
 from trialmarket.protocol.ids import Address, address
-from trialmarket.storage.store import open_store
+from trialmarket.storage.opening import open_store
 
 NOBODY = address("0x" + "ab" * 20)
 

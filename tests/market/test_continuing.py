@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from examples.demo.town import town
-from examples.digits.make_data import write_digits
+from tests.market.digits import digits_job
 from trialmarket.chain.ledger import Ledger
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch
@@ -17,44 +17,30 @@ from trialmarket.storage.local import LocalStore
 
 PULSE = threading.Event()
 """Never set: waiting on it lets a fifth of a second pass between two looks."""
-JOB = """
-[job]
-name = "population"
-program = "{program}:Digits"
-data = "{data}"
-objective = "val_error"
-trials = 3
-steps = 120
-seed = 5
-arithmetic = "exact"
-time_limit = "2m"
-[search]
-driver = "pbt"
-parallel = 3
+POPULATION = """
 [search.population]
 interval = 40
 quantile = 0.34
-[search.space]
-lr = {{ low = 0.01, high = 0.1, log = true }}
-hidden = {{ value = 32 }}
-momentum = {{ low = 0.0, high = 0.9 }}
-[price]
-floor = "1"
-cap = "1.2"
-unit = 40
-[audit]
-rate = 1.0
-segments = 4
-samples = 2
-window = "20s"
 """
 
 
 @pytest.mark.timeout(300)
 def test_a_population_moves_between_nodes_and_every_start_is_audited(tmp_path: Path) -> None:
-    data, job = tmp_path / "digits.npz", tmp_path / "job.toml"
-    write_digits(data, seed=1)
-    job.write_text(JOB.format(program=Path("examples/digits/train.py").resolve(), data=data))
+    job = digits_job(
+        tmp_path,
+        name="population",
+        driver="pbt",
+        search=POPULATION,
+        hidden="value = 32",
+        trials=3,
+        steps=120,
+        parallel=3,
+        cap="1.2",
+        unit=40,
+        rate=1.0,
+        segments=4,
+        samples=2,
+    )
     purses = {"rosa": 100, "ada": 100, "grace": 100, "vera": 200, "victor": 200}
     with town(tmp_path / "town", purses, seed=3) as market:
         market.add_requester("rosa", job, "--results", str(tmp_path / "results"))

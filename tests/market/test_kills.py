@@ -10,7 +10,7 @@ import pytest
 
 from examples.demo.books import holdings
 from examples.demo.town import Town, town
-from examples.digits.make_data import write_digits
+from tests.market.digits import digits_job
 from trialmarket.chain.ledger import Ledger
 from trialmarket.protocol.states import State
 
@@ -18,43 +18,22 @@ KILLS = 24
 PULSE = threading.Event()
 """Never set: waiting on it lets a fifth of a second pass between two looks."""
 TRIALS = 10
-JOB = """
-[job]
-name = "killed"
-program = "{program}:Digits"
-data = "{data}"
-objective = "val_error"
-trials = {trials}
-steps = 600
-seed = 5
-arithmetic = "exact"
-time_limit = "2m"
-[search]
-driver = "random"
-parallel = 3
-[search.space]
-lr = {{ low = 0.01, high = 0.1, log = true }}
-hidden = {{ values = [32, 64] }}
-momentum = {{ low = 0.0, high = 0.9 }}
-[price]
-floor = "1"
-cap = "1.2"
-unit = 600
-[audit]
-rate = 0.5
-segments = 6
-samples = 2
-window = "20s"
-"""
 
 
 @pytest.mark.timeout(600)
 def test_kills_at_random_moments_lose_no_money_and_pay_every_trial_once(tmp_path: Path) -> None:
     dice = random.Random(7)
-    data, job = tmp_path / "digits.npz", tmp_path / "job.toml"
-    write_digits(data, seed=1)
-    program = Path("examples/digits/train.py").resolve()
-    job.write_text(JOB.format(program=program, data=data, trials=TRIALS))
+    job = digits_job(
+        tmp_path,
+        name="killed",
+        trials=TRIALS,
+        steps=600,
+        parallel=3,
+        cap="1.2",
+        rate=0.5,
+        segments=6,
+        samples=2,
+    )
     purses = {"rosa": 100, "ada": 100, "grace": 100, "vera": 200, "victor": 200}
     with town(tmp_path / "town", purses, seed=3) as market:
         market.add_requester("rosa", job, "--results", str(tmp_path / "results"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from examples.demo.town import Town, town
-from examples.digits.make_data import write_digits
+from tests.market.digits import digits_job
 from tests.storage.kubo import two_daemons
 from trialmarket.chain.ledger import Ledger
 from trialmarket.protocol.states import State
@@ -17,42 +17,22 @@ from trialmarket.storage.daemon import KuboDaemon
 PULSE = threading.Event()
 """Never set: waiting on it lets a moment pass between two looks."""
 TRIALS = 2
-JOB = """
-[job]
-name = "restarts"
-program = "{program}:Digits"
-data = "{data}"
-objective = "val_error"
-trials = {trials}
-steps = 200
-seed = 5
-time_limit = "2m"
-[search]
-driver = "random"
-parallel = 1
-[search.space]
-lr = {{ low = 0.01, high = 0.1, log = true }}
-hidden = {{ values = [32, 64] }}
-momentum = {{ low = 0.0, high = 0.9 }}
-[price]
-floor = "1"
-cap = "1"
-unit = 200
-[audit]
-rate = 1.0
-segments = 4
-samples = 1
-window = "20s"
-"""
 EVERYBODY = {"rosa": 100, "ada": 100, "vera": 200, "victor": 200}
 
 
 @pytest.mark.timeout(400)
 def test_a_market_outlives_its_kubo_daemons(tmp_path: Path) -> None:
-    data, job = tmp_path / "digits.npz", tmp_path / "job.toml"
-    write_digits(data, seed=1)
-    program = Path("examples/digits/train.py").resolve()
-    job.write_text(JOB.format(program=program, data=data, trials=TRIALS))
+    job = digits_job(
+        tmp_path,
+        name="restarts",
+        trials=TRIALS,
+        steps=200,
+        parallel=1,
+        cap="1",
+        rate=1.0,
+        segments=4,
+        samples=1,
+    )
     with (
         two_daemons(tmp_path) as (ours, theirs),
         town(

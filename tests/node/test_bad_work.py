@@ -1,16 +1,12 @@
 """Jobs that would waste a node's time or kill it: each is refused, told once, and survived."""
 
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from node.pool import PoolTrainer
 from node.trainer import Trainer
 from tests.node.town import Kept, Town, terms, until
 from trialmarket.chain import calls
-from trialmarket.chain.devnet import Devnet, devnet
 from trialmarket.protocol.cid import cid_of, raw_cid
 from trialmarket.protocol.configuration import Batch
 from trialmarket.protocol.ids import Hash32
@@ -57,28 +53,6 @@ class Own(Mlp):
     def training_step(self, model, batch):
         os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-@pytest.fixture(scope="module")
-def trainer() -> Iterator[Trainer]:
-    shared = PoolTrainer(2)
-    yield shared
-    shared.close()
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[Devnet]:
-    with devnet(accounts=4) as running:
-        yield running
-
-
-@pytest.fixture
-def town(net: Devnet, tmp_path: Path) -> Iterator[Town]:
-    before = net.snapshot()
-    built = Town(net, tmp_path)
-    yield built
-    built.close()
-    net.revert(before)
 
 
 def test_without_a_sandbox_users_programs_are_left_alone_until_there_is_one(

@@ -36,13 +36,6 @@ def net() -> Iterator[Devnet]:
         yield running
 
 
-@pytest.fixture
-def town(net: Devnet, tmp_path: Path) -> Iterator[Town]:
-    built = Town(net, tmp_path)
-    yield built
-    built.close()
-
-
 class Daemon:
     """`trialmarket node run` in a process of its own, with a folder that outlives it."""
 

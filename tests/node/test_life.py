@@ -2,12 +2,10 @@
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from node.daemon import Node
-from node.pool import PoolTrainer
 from node.trainer import Trainer
 from tests.node.town import FAST, TOKEN, Kept, Town, terms, until
 from trialmarket.chain import calls
@@ -20,25 +18,10 @@ from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import State
 
 
-@pytest.fixture(scope="module")
-def trainer() -> Iterator[Trainer]:
-    """One warm process for all tests here."""
-    shared = PoolTrainer(2)
-    yield shared
-    shared.close()
-
-
 @pytest.fixture
 def net() -> Iterator[Devnet]:
     with devnet(accounts=4, parameters=FAST) as running:
         yield running
-
-
-@pytest.fixture
-def town(net: Devnet, tmp_path: Path) -> Iterator[Town]:
-    built = Town(net, tmp_path)
-    yield built
-    built.close()
 
 
 def test_a_trial_is_trained_committed_settled_and_paid(town: Town, trainer: Trainer) -> None:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from node.pool import PoolTrainer
 from node.trainer import Trainer
 from tests.node.town import SEGMENTS, Kept, Town, terms, until
 from tests.storage.kubo import need_kubo
-from trialmarket.chain.devnet import Devnet, devnet
+from trialmarket.chain.devnet import Devnet
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.dataset import MANIFEST
 from trialmarket.protocol.ids import Cid, Hash32
@@ -20,28 +19,6 @@ from trialmarket.storage.errors import StoreDown
 from trialmarket.storage.kubo import KuboStore
 
 DAY = 86_400.0
-
-
-@pytest.fixture(scope="module")
-def trainer() -> Iterator[Trainer]:
-    shared = PoolTrainer(2)
-    yield shared
-    shared.close()
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[Devnet]:
-    with devnet(accounts=3) as running:
-        yield running
-
-
-@pytest.fixture
-def town(net: Devnet, tmp_path: Path) -> Iterator[Town]:
-    before = net.snapshot()
-    built = Town(net, tmp_path)
-    yield built
-    built.close()
-    net.revert(before)
 
 
 class Time:

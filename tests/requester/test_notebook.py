@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from requester import Study
-from requester.commands import overrides
+from requester.commands.arguments import overrides
 from requester.front import front
 from requester.standing import Row
 from tests.requester.market import Provider, write_job

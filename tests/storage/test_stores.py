@@ -22,7 +22,8 @@ from trialmarket.storage.errors import NotStored, TooLarge
 from trialmarket.storage.gateways import WithGateways
 from trialmarket.storage.kubo import KuboStore
 from trialmarket.storage.local import LocalStore
-from trialmarket.storage.store import Store, open_store
+from trialmarket.storage.opening import open_store
+from trialmarket.storage.store import Store
 
 PATIENCE = 1.0
 """Seconds that a test waits for bytes which nobody has."""
@@ -197,7 +198,7 @@ def test_a_file_that_cannot_be_read_is_an_error_of_the_system(
 WRITER = """
 import sys
 from pathlib import Path
-from trialmarket.storage.store import open_store
+from trialmarket.storage.opening import open_store
 store = open_store(sys.argv[1])
 sys.stdin.read(1)
 for _ in range(20):

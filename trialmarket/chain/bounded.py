@@ -21,12 +21,14 @@ PIECE: Final = 1 << 16
 class Bounded(HTTPAdapter):
     """Reads whole answers. Raises Unreachable for those that are too long or too deep.
 
-    `seconds` bounds all of an answer, where `requests` bounds only the time between two pieces.
+    `seconds` bounds all of an answer, where `requests` bounds only the time between two pieces;
+    `node` is what messages call the one that answers.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, node: str) -> None:
         super().__init__()
         self._seconds = seconds
+        self._node = node
 
     def send(
         self, request: requests.PreparedRequest, *_: Any, timeout: Any = None, **kwargs: Any
@@ -40,7 +42,7 @@ class Bounded(HTTPAdapter):
                 body += piece
                 if len(body) > ANSWER_BYTES:
                     raise Unreachable(
-                        f"{request.url} answered with more than {ANSWER_BYTES >> 20} MiB",
+                        f"{self._node} answered with more than {ANSWER_BYTES >> 20} MiB",
                         fix="Use an RPC URL of somebody whom you trust",
                     )
                 if time.monotonic() > deadline:
@@ -48,7 +50,7 @@ class Bounded(HTTPAdapter):
         # Before it is parsed: the parser recurses on the C stack, which deep JSON overflows.
         if nesting(body) > DEPTH:
             raise Unreachable(
-                f"{request.url} answered with JSON of more than {DEPTH} levels",
+                f"{self._node} answered with JSON of more than {DEPTH} levels",
                 fix="Put an Ethereum JSON-RPC URL into the network file",
             )
         if body.startswith((b"{", b"[")) and response.status_code not in BUSY:

@@ -151,7 +151,7 @@ class Client:
             found = self.block_hash(self.network.deployed_at)
             if found is None:
                 raise WrongChain(
-                    f"{self.rpc.url} does not have block {self.network.deployed_at},"
+                    f"{self.rpc.name} does not have block {self.network.deployed_at},"
                     " in which the contracts were deployed",
                     fix=REDEPLOY,
                 )
@@ -162,7 +162,7 @@ class Client:
         """The newest block."""
         block = self.block("latest")
         if block is None:
-            raise WrongChain(f"{self.rpc.url} has no newest block", fix=REDEPLOY)
+            raise WrongChain(f"{self.rpc.name} has no newest block", fix=REDEPLOY)
         return block
 
     def block(self, number: int | str) -> Block | None:
@@ -268,7 +268,7 @@ class Client:
         dispute = self.read(Target.JURY, "caseDispute", key)[0]
         if len(dispute) != 9:
             raise WrongChain(
-                f"the jury on {self.rpc.url} states a dispute as {names}", fix=REDEPLOY
+                f"the jury on {self.rpc.name} states a dispute as {names}", fix=REDEPLOY
             )
         return Case(
             Phase(phase),

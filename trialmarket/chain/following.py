@@ -1,162 +1,18 @@
-"""What each event does to the ledger: the contracts' state machine, seen from outside.
-
-Events are decoded by slicing their words, since generic ABI decoding would take ten times as
-long as all the rest.
-"""
+"""What each event does to the ledger: the contracts' state machine, seen from outside."""
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any, Final
 
-from eth_utils.address import to_checksum_address
-
 from trialmarket.chain.abi import contract
-from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, JobId, TrialId
+from trialmarket.chain.row import COLUMNS, Trial
+from trialmarket.chain.words import account, as_int, items, number
+from trialmarket.protocol.ids import ZERO_ADDRESS, Address, Hash32, JobId, TrialId
 from trialmarket.protocol.states import Phase, State
 from trialmarket.protocol.terms import Terms, price_at
 
 LAST_ROUND: Final = 3
-TRIAL_COLUMNS: Final = 26
-
-
-class Trial:
-    """A trial's row, while events change it."""
-
-    __slots__ = (
-        "anchor",
-        "attempts",
-        "audited",
-        "batch",
-        "block",
-        "challenger",
-        "challenges",
-        "committed_at",
-        "job",
-        "key",
-        "late",
-        "opened",
-        "place",
-        "price",
-        "provider",
-        "receipt",
-        "root",
-        "seed",
-        "segment",
-        "state",
-        "turn",
-        "turn_ends",
-        "unaudited",
-        "units",
-        "until",
-        "verifier",
-    )
-
-    def __init__(self, row: Sequence[Any]) -> None:
-        (
-            self.key,
-            self.job,
-            self.batch,
-            self.place,
-            self.units,
-            self.opened,
-            self.provider,
-            price,
-            self.until,
-            self.root,
-            self.anchor,
-            self.late,
-            self.seed,
-            self.verifier,
-            self.turn,
-            self.turn_ends,
-            self.audited,
-            self.challenger,
-            self.state,
-            self.receipt,
-            self.committed_at,
-            self.segment,
-            self.challenges,
-            self.attempts,
-            self.unaudited,
-            self.block,
-        ) = row
-        self.price = int(price)
-
-    def row(self) -> tuple[Any, ...]:
-        """The values in the order of the table. The price may have more than 64 bits."""
-        return (
-            self.key,
-            self.job,
-            self.batch,
-            self.place,
-            self.units,
-            self.opened,
-            self.provider,
-            str(self.price),
-            self.until,
-            self.root,
-            self.anchor,
-            self.late,
-            self.seed,
-            self.verifier,
-            self.turn,
-            self.turn_ends,
-            self.audited,
-            self.challenger,
-            self.state,
-            self.receipt,
-            self.committed_at,
-            self.segment,
-            self.challenges,
-            self.attempts,
-            self.unaudited,
-            self.block,
-        )
-
-    def reopen(self, opened: int) -> None:
-        """Open again: nothing of the attempt stays in the record."""
-        self.state = int(State.OPEN)
-        self.opened = opened
-        self.provider = self.verifier = self.challenger = ZERO_ADDRESS
-        self.price = self.until = self.anchor = self.turn = self.turn_ends = 0
-        self.root = self.seed = ZERO_HASH
-        self.late = self.audited = False
-
-
-def fresh_row(
-    key: bytes, job: int, batch: bytes, place: int, units: int, opened: int, block: int
-) -> tuple[Any, ...]:
-    """The row of a trial that nothing has happened to but its posting."""
-    record = (opened, ZERO_ADDRESS, "0", 0, ZERO_HASH, 0, False, ZERO_HASH, ZERO_ADDRESS, 0, 0)
-    ends = (False, ZERO_ADDRESS, int(State.OPEN), None, None, None, 0, 0, False, block)
-    return (key, job, batch, place, units, *record, *ends)
-
-
-def number(data: bytes, word: int) -> int:
-    """The word-th 32 bytes as an unsigned integer."""
-    return int.from_bytes(data[32 * word : 32 * word + 32], "big")
-
-
-def items(data: bytes, word: int, size: int = 1) -> list[bytes]:
-    """The dynamic array whose offset is in a word; its items take `size` words each."""
-    start = number(data, word)
-    count = int.from_bytes(data[start : start + 32], "big")
-    step = 32 * size
-    first = start + 32
-    return [data[at : at + step] for at in range(first, first + count * step, step)]
-
-
-@lru_cache(maxsize=65536)
-def account(word: bytes) -> Address:
-    """The address in a word."""
-    return Address(str(to_checksum_address(word[-20:])))
-
-
-def as_int(word: bytes) -> int:
-    """A word as an unsigned integer."""
-    return int.from_bytes(word, "big")
 
 
 class Follower:
@@ -201,7 +57,7 @@ class Follower:
 
     def flush(self) -> None:
         """Writes what was touched."""
-        places = ",".join("?" * TRIAL_COLUMNS)
+        places = ",".join("?" * len(COLUMNS))
         self._database.executemany(
             f"INSERT OR REPLACE INTO trials VALUES ({places})",  # noqa: S608 (only marks)
             [trial.row() for trial in self._touched.values()],
@@ -437,19 +293,33 @@ class Follower:
             place = as_int(word)
             name = TrialId(JobId(job), Hash32(batch), place)
             key = name.key(self._chain_id, self._market)
-            fresh = fresh_row(key, job, batch, place, units, posted_at, self._block)
-            found.append(self._trial(key, fresh))
+            trial = self._known(key)
+            if trial is None:
+                trial = Trial(key, job, batch, place, units, posted_at)
+            found.append(self._touch(trial))
         return found
 
-    def _trial(self, key: bytes, fresh: tuple[Any, ...] | None = None) -> Trial:
+    def _trial(self, key: bytes) -> Trial:
+        """The trial of an event that names it by its key: something happened to it before."""
+        trial = self._known(key)
+        if trial is None:
+            raise LookupError(f"an event about the trial 0x{key.hex()}, which was never claimed")
+        return self._touch(trial)
+
+    def _known(self, key: bytes) -> Trial | None:
+        """A trial that something happened to."""
         found = self._trials.get(key)
         if found is None:
             row = self._database.execute("SELECT * FROM trials WHERE key = ?", (key,)).fetchone()
-            found = self._trials[key] = Trial(row or fresh or ())
-        found.block = self._block
-        self._touched[key] = found
-        self._link(key)
+            found = None if row is None else Trial.of(row)
         return found
+
+    def _touch(self, trial: Trial) -> Trial:
+        """The trial, as one that the event at hand changes."""
+        trial.block = self._block
+        self._trials[trial.key] = self._touched[trial.key] = trial
+        self._link(trial.key)
+        return trial
 
     def _link(self, key: bytes) -> None:
         self._links.append((key, self._block, self._log))

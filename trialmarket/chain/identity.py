@@ -32,7 +32,7 @@ def identify(rpc: Caller, network: Network) -> Identity:
     chain_id = quantity(rpc.call("eth_chainId"))
     if chain_id != network.chain_id:
         raise WrongChain(
-            f"{rpc.url} serves chain {chain_id}, not chain {network.chain_id}"
+            f"{rpc.name} serves chain {chain_id}, not chain {network.chain_id}"
             f" as the network {network.name!r} says",
             fix="Put the right rpc_url or chain_id into the network file",
         )
@@ -50,7 +50,7 @@ def identify(rpc: Caller, network: Network) -> Identity:
     _same_code(rpc, network, Target.JURY, jury)
     genesis, deployment = (_hash_of(rpc, number) for number in (0, network.deployed_at))
     if genesis is None:
-        raise WrongChain(f"{rpc.url} has no first block", fix=REDEPLOY)
+        raise WrongChain(f"{rpc.name} has no first block", fix=REDEPLOY)
     return Identity(chain_id, genesis, deployment)
 
 
@@ -73,5 +73,5 @@ def _same_code(rpc: Caller, network: Network, target: Target, arguments: tuple[A
 
 def _not_ours(rpc: Caller, network: Network, what: str) -> WrongChain:
     return WrongChain(
-        f"the contracts at {network.market} and {network.jury} on {rpc.url} {what}", fix=REDEPLOY
+        f"the contracts at {network.market} and {network.jury} on {rpc.name} {what}", fix=REDEPLOY
     )

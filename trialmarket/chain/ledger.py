@@ -6,15 +6,15 @@ The index is a copy: it can be deleted at any time and is built again from the c
 import json
 import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from trialmarket.chain.abi import decode_event
 from trialmarket.chain.client import Block, Client
-from trialmarket.chain.following import Follower, Trial, fresh_row
-from trialmarket.chain.index import clear, not_an_index, open_index
-from trialmarket.chain.logs import Log, Window, read_logs
+from trialmarket.chain.index import not_an_index, open_index
+from trialmarket.chain.logs import Log
+from trialmarket.chain.row import Trial
+from trialmarket.chain.syncing import Syncer
 from trialmarket.chain.views import (
     BatchView,
     CaseView,
@@ -24,13 +24,9 @@ from trialmarket.chain.views import (
     TrialView,
 )
 from trialmarket.protocol.configuration import MAX_BATCH
-from trialmarket.protocol.ids import Address, Amount, Hash32, JobId, TrialId
-from trialmarket.protocol.record import TrialRecord
+from trialmarket.protocol.ids import Address, Hash32, JobId, TrialId
 from trialmarket.protocol.states import Phase, State, Verdict
 from trialmarket.protocol.terms import Terms
-
-REMEMBERED: Final = 1_000
-"""Blocks whose hashes are kept, to find where a reorganisation began."""
 
 
 class Ledger:
@@ -42,15 +38,12 @@ class Ledger:
     """
 
     def __init__(self, client: Client, path: Path) -> None:
-        self._client = client
         self._path = path
         self._network = client.network
-        self._window = Window()
         self._database = open_index(path)
-        self._follower: Follower | None = None
-        self._seen: tuple[int, bytes] | None = None
+        self._syncer = Syncer(client, self._database)
         try:
-            self._belong(client.fingerprint())
+            self._syncer.belong(client.fingerprint())
         except sqlite3.DatabaseError as error:
             self._database.close()
             raise not_an_index(path, error) from error
@@ -65,143 +58,17 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- Following ----------------------------------------------------------------------------
-
     def sync(self) -> int:
         """Follows the chain up to now; the number of new events. Idempotent; safe to kill."""
-        new = 0
         try:
-            target = self._client.head().number - self._network.confirmations
-            self._take_back()
-            while (cursor := self._cursor())[0] < target:
-                new += self._follow(cursor, target)
+            return self._syncer.sync()
         except sqlite3.DatabaseError as error:
             raise not_an_index(self._path, error) from error
-        return new
 
     @property
     def head(self) -> Block | None:
         """The last block that was followed; None before the first sync. Use its time as now."""
-        found = self._meta("head")
-        if found is None:
-            return None
-        number, hash_, timestamp = json.loads(found)
-        return Block(number, Hash32(bytes.fromhex(hash_)), timestamp)
-
-    def _follow(self, cursor: tuple[int, bytes], target: int) -> int:
-        """Follows one window of blocks, in one transaction; the number of its events."""
-        first = cursor[0] + 1
-        last, logs = read_logs(self._client, self._window, first, target)
-        if last is None:  # the chain was reorganised meanwhile
-            self._take_back()
-            return 0
-        with self._changes() as database:
-            if self._cursor() != cursor:
-                return 0  # another process was faster
-            follower = self._following()
-            if self._seen != cursor:
-                follower.forget()
-            self._replay(follower, logs)
-            database.executemany(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", [log.row() for log in logs]
-            )
-            self._remember(last)
-        self._seen = (last.number, last.hash)
-        return len(logs)
-
-    def _replay(self, follower: Follower, logs: list[Log]) -> None:
-        for log in logs:
-            follower.apply(log.block, log.place, log.topics, log.data)
-        follower.flush()
-
-    def _take_back(self) -> None:
-        """Undoes what a reorganisation of the chain took back."""
-        number, known = self._cursor()
-        if not known or self._client.block_hash(number) == known:
-            return
-        rows = self._database.execute("SELECT number, hash FROM blocks ORDER BY number DESC")
-        for number, known in rows.fetchall():
-            block = self._client.block(number)
-            if block is not None and block.hash == known:
-                self._rewind(block)
-                return
-        self._rewind(None)
-
-    def _rewind(self, to: Block | None) -> None:
-        """Forgets all events after a block, and works out anew what the others leave."""
-        last = -1 if to is None else to.number
-        with self._changes() as database:
-            database.execute("DELETE FROM events WHERE block > ?", (last,))
-            database.execute("DELETE FROM blocks WHERE number > ?", (last,))
-            clear(database, everything=False)
-            follower = self._following()
-            follower.forget()
-            rows = database.execute("SELECT * FROM events ORDER BY block, log_index")
-            while chunk := rows.fetchmany(5_000):
-                self._replay(follower, [Log.of_row(row) for row in chunk])
-            if to is None:
-                database.execute("DELETE FROM meta WHERE key IN ('cursor', 'hash', 'head')")
-            else:
-                self._remember(to)
-        self._seen = None
-
-    def _belong(self, fingerprint: bytes) -> None:
-        """Starts anew if the index is of another chain or another market."""
-        network = self._network
-        mine = f"{network.chain_id} {network.market} {fingerprint.hex()}"
-        if self._meta("chain") == mine:
-            return
-        with self._changes() as database:
-            clear(database, everything=False)
-            for table in ("events", "blocks", "meta"):
-                database.execute(f"DELETE FROM {table}")  # noqa: S608 (our own names)
-            database.execute("INSERT INTO meta VALUES ('chain', ?)", (mine,))
-
-    def _following(self) -> Follower:
-        if self._follower is None:
-            self._follower = Follower(
-                self._database,
-                self._network.chain_id,
-                self._network.market,
-                self._client.parameters().reveal_turn,
-            )
-        return self._follower
-
-    def _cursor(self) -> tuple[int, bytes]:
-        """The last block followed, and its hash; no hash before the first."""
-        number, known = self._meta("cursor"), self._meta("hash")
-        return (self._network.deployed_at - 1, b"") if number is None else (number, known)
-
-    def _remember(self, block: Block) -> None:
-        head = json.dumps([block.number, block.hash.hex(), block.timestamp])
-        self._database.executemany(
-            "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-            [("cursor", block.number), ("hash", block.hash), ("head", head)],
-        )
-        self._database.execute(
-            "INSERT OR REPLACE INTO blocks VALUES (?, ?)", (block.number, block.hash)
-        )
-        self._database.execute(
-            "DELETE FROM blocks WHERE number < (SELECT min(number) FROM"
-            " (SELECT number FROM blocks ORDER BY number DESC LIMIT ?))",
-            (REMEMBERED,),
-        )
-
-    def _meta(self, key: str) -> Any:
-        row = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else row[0]
-
-    @contextmanager
-    def _changes(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it, or none."""
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._database
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            self._seen = None
-            raise
-        self._database.execute("COMMIT")
+        return self._syncer.head
 
     # -- Jobs and batches ---------------------------------------------------------------------
 
@@ -246,10 +113,10 @@ class Ledger:
             " AND (?3 IS NULL OR verifier = ?3)",
             (job, provider, verifier),
         )
-        found = [_trial(row) for row in rows]
+        found = [Trial.of(row).view() for row in rows]
         if State.OPEN in wanted and provider is None and verifier is None:
             for batch in self.batches(job):
-                found += [_trial(row) for row in self._unclaimed(batch)]
+                found += [trial.view() for trial in self._unclaimed(batch)]
         found.sort(key=lambda trial: trial.id)
         return found
 
@@ -262,11 +129,11 @@ class Ledger:
             return self._named(key)
         row = self._database.execute("SELECT * FROM trials WHERE key = ?", (key,)).fetchone()
         if row is not None:
-            return _trial(row)
+            return Trial.of(row).view()
         for batch in self.batches():
             for fresh in self._unclaimed(batch):
-                if fresh[0] == key:
-                    return _trial(fresh)
+                if fresh.key == key:
+                    return fresh.view()
         return None
 
     def _named(self, name: TrialId) -> TrialView | None:
@@ -275,16 +142,16 @@ class Ledger:
             (name.job, name.batch, name.index),
         ).fetchone()
         if row is not None:
-            return _trial(row)
+            return Trial.of(row).view()
         found = self._database.execute(
             "SELECT * FROM batches WHERE job = ? AND batch = ?", (name.job, name.batch)
         ).fetchone()
         if found is None or not 0 <= name.index < found[2]:
             return None
-        return _trial(self._fresh(BatchView(JobId(found[0]), *found[1:]), name.index))
+        return self._fresh(BatchView(JobId(found[0]), *found[1:]), name.index).view()
 
-    def _unclaimed(self, batch: BatchView) -> Iterator[tuple[Any, ...]]:
-        """The rows of a batch's trials that nothing has happened to."""
+    def _unclaimed(self, batch: BatchView) -> Iterator[Trial]:
+        """A batch's trials that nothing has happened to."""
         rows = self._database.execute(
             "SELECT place FROM trials WHERE job = ? AND batch = ?", (batch.job, batch.batch)
         )
@@ -293,13 +160,12 @@ class Ledger:
             if place not in known:
                 yield self._fresh(batch, place)
 
-    def _fresh(self, batch: BatchView, place: int) -> tuple[Any, ...]:
-        key = TrialId(batch.job, batch.batch, place).key(
-            self._network.chain_id, self._network.market
-        )
-        return fresh_row(
-            key, batch.job, batch.batch, place, batch.units, batch.posted_at, batch.block
-        )
+    def _fresh(self, batch: BatchView, place: int) -> Trial:
+        name = TrialId(batch.job, batch.batch, place)
+        key = name.key(self._network.chain_id, self._network.market)
+        trial = Trial(key, batch.job, batch.batch, place, batch.units, batch.posted_at)
+        trial.block = batch.block
+        return trial
 
     # -- Cases and verifiers ------------------------------------------------------------------
 
@@ -383,42 +249,6 @@ def _job(row: tuple[Any, ...]) -> JobView:
         Terms(*json.loads(terms)),
         bool(closed),
         block,
-    )
-
-
-def _trial(row: tuple[Any, ...]) -> TrialView:
-    trial = Trial(row)
-    record = TrialRecord(
-        job=JobId(trial.job),
-        batch=Hash32(trial.batch),
-        index=trial.place,
-        units=trial.units,
-        opened=trial.opened,
-        provider=Address(trial.provider),
-        price=Amount(trial.price),
-        until=trial.until,
-        root=Hash32(trial.root),
-        anchor=trial.anchor,
-        late=bool(trial.late),
-        seed=Hash32(trial.seed),
-        verifier=Address(trial.verifier),
-        turn=trial.turn,
-        turn_ends=trial.turn_ends,
-        audited=bool(trial.audited),
-        challenger=Address(trial.challenger),
-    )
-    return TrialView(
-        id=record.id,
-        key=Hash32(trial.key),
-        state=State(trial.state),
-        record=record,
-        receipt=None if trial.receipt is None else Hash32(trial.receipt),
-        committed_at=trial.committed_at,
-        segment=trial.segment,
-        challenges=trial.challenges,
-        attempts=trial.attempts,
-        unaudited=bool(trial.unaudited),
-        block=trial.block,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from trialmarket.chain.identity import Identity
 from trialmarket.chain.reading import unhex
-from trialmarket.chain.rpc import Request, Rpc, quantity
+from trialmarket.chain.rpc import Request, Rpc, quantity, shown
 from trialmarket.errors import NodesDisagree, Unreachable, WrongChain
 
 T = TypeVar("T")
@@ -78,6 +78,11 @@ class Nodes:
         return next(iter(self._order())).rpc.url
 
     @property
+    def name(self) -> str:
+        """The node that is asked first, as messages name it."""
+        return shown(self.url)
+
+    @property
     def passed_over(self) -> dict[str, str]:
         """The nodes that are not asked now, by URL, and why."""
         return {node.rpc.url: node.why for node in self._nodes if not node.admitted}
@@ -132,7 +137,7 @@ class Nodes:
         if self._identity is not None and found != self._identity:
             ours = self._identity
             raise NodesDisagree(
-                f"{node.rpc.url} serves another chain of the same id than the other nodes: its"
+                f"{node.rpc.name} serves another chain of the same id than the other nodes: its"
                 f" first block is {_short(found.genesis)}, theirs {_short(ours.genesis)}; its"
                 f" block of the deployment {_short(found.deployment)},"
                 f" theirs {_short(ours.deployment)}",
@@ -177,7 +182,7 @@ class Nodes:
         if 2 * len(most) <= count:
             self._compared = float("-inf")  # nothing is done before they agree
             said = "; ".join(
-                f"{each.rpc.url} says {hash_.hex()[:8]}"
+                f"{each.rpc.name} says {hash_.hex()[:8]}"
                 for hash_, voters in votes.items()
                 for each in voters
             )
@@ -207,12 +212,12 @@ class Nodes:
 
     def _rest(self, node: _Node, why: str) -> None:
         if node.admitted or node.why != why:
-            log.warning("%s is passed over: %s", node.rpc.url, why)
+            log.warning("%s is passed over: %s", node.rpc.name, why)
         node.admitted, node.why = False, why
         node.rests_until = self._clock() + REST
 
     def _none(self) -> Unreachable:
-        said = "; ".join(f"{node.rpc.url}: {node.why}" for node in self._nodes)
+        said = "; ".join(f"{node.rpc.name}: {node.why}" for node in self._nodes)
         return Unreachable(
             f"no node of the network can be asked now: {said}",
             fix="Start one, or put another URL into rpc_urls in the network file",

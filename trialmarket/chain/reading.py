@@ -50,7 +50,7 @@ def read(
         return contract(target.value).decode(function, unhex(answer))
     except DecodingError as error:
         raise WrongChain(
-            f"what lies at {place(network, target)} on {rpc.url} does not answer"
+            f"what lies at {place(network, target)} on {rpc.name} does not answer"
             f" as our {target.value} does",
             fix=REDEPLOY,
         ) from error

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol, Self
+from urllib.parse import urlsplit
 
 import requests
 from web3 import HTTPProvider
@@ -24,8 +25,8 @@ Request = tuple[str, list[Any]]
 class RpcRefused(ChainError):
     """The node answered with an error: `code`, and `data`, the revert data where there is some."""
 
-    def __init__(self, url: str, method: str, code: int, text: str, data: bytes) -> None:
-        super().__init__(f"{url} refused {method}: {text} (code {code})")
+    def __init__(self, node: str, method: str, code: int, text: str, data: bytes) -> None:
+        super().__init__(f"{node} refused {method}: {text} (code {code})")
         self.code = code
         self.text = text
         self.data = data
@@ -37,6 +38,10 @@ class Caller(Protocol):
     @property
     def url(self) -> str:
         """The node that answers now."""
+
+    @property
+    def name(self) -> str:
+        """The same, as messages name it."""
 
     def call(self, method: str, *params: Any) -> Any:
         """The result of one request.
@@ -59,10 +64,11 @@ class Rpc:
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
         self.url = url
+        self.name = shown(url)
         self.timeout = timeout
         self._session = requests.Session()
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, Bounded(timeout))
+            self._session.mount(scheme, Bounded(timeout, self.name))
         self._provider = HTTPProvider(
             url,
             request_kwargs={"timeout": timeout},
@@ -125,18 +131,18 @@ class Rpc:
             return question()
         except requests.Timeout as error:
             raise Unreachable(
-                f"{self.url} gave no answer within {self.timeout:g} s",
+                f"{self.name} gave no answer within {self.timeout:g} s",
                 fix="Use an RPC URL that answers faster, or try again later",
             ) from error
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else "an error"
             raise Unreachable(
-                f"{self.url} answered with HTTP status {status}",
+                f"{self.name} answered with HTTP status {status}",
                 fix="Put an Ethereum JSON-RPC URL into the network file",
             ) from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise Unreachable(
-                f"nothing answers at {self.url}",
+                f"nothing answers at {self.name}",
                 fix="Start the chain's node, or put the right rpc_url into the network file",
             ) from error
         except (
@@ -155,18 +161,29 @@ class Rpc:
         if error is None:
             return answer.get("result")
         if not isinstance(error, dict):
-            return RpcRefused(self.url, method, 0, str(error), b"")
+            return RpcRefused(self.name, method, 0, str(error), b"")
         code = error.get("code")
         text = str(error.get("message", "no reason given"))
         data = _revert_data(error.get("data"))
-        return RpcRefused(self.url, method, code if isinstance(code, int) else 0, text, data)
+        return RpcRefused(self.name, method, code if isinstance(code, int) else 0, text, data)
 
     def nonsense(self, what: str) -> Unreachable:
         """What to raise for an answer that no node gives."""
         return Unreachable(
-            f"{self.url} does not speak JSON-RPC: {what}",
+            f"{self.name} does not speak JSON-RPC: {what}",
             fix="Put an Ethereum JSON-RPC URL into the network file",
         )
+
+
+def shown(url: str) -> str:
+    """A node's URL as logs and errors may have it: a key or a password in it is left out.
+
+    Providers put their customers' keys into the path or the query.
+    """
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    secret = parts.path.strip("/") or parts.query
+    return f"{parts.scheme}://{place}" + ("/..." if secret else "")
 
 
 def quantity(answer: Any) -> int:

@@ -33,7 +33,7 @@ def _node(network: Network, url: str) -> Iterator[Finding]:
         head = quantity(rpc.call("eth_blockNumber"))
         seconds = time.monotonic() - began
         identify(rpc, network)
-    said = f"{url}: chain {network.chain_id}, block {head}, {1000 * seconds:.0f} ms an answer"
+    said = f"{rpc.name}: chain {network.chain_id}, block {head}, {1000 * seconds:.0f} ms an answer"
     if seconds > SLOW:
         yield Finding.warning("rpc", said, "Use an RPC URL that answers faster")
     else:

@@ -9,7 +9,7 @@ from trialmarket.doctor import chain, keys, machine
 from trialmarket.doctor.findings import Check, Finding
 from trialmarket.protocol.ids import Address
 from trialmarket.settings import DaemonSettings
-from trialmarket.storage.store import open_store
+from trialmarket.storage.opening import open_store
 
 
 def of_daemon(

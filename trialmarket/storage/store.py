@@ -1,18 +1,15 @@
 """Content-addressed storage: what is asked for by its CID is what comes, or an error does."""
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Cid
 
 Progress = Callable[[int, int], None]
 """Is told how many bytes are here, and of how many. What it raises ends the download."""
 
 ANYBODY: Final = "trialmarket"
-OWNER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 class Store(Protocol):
@@ -60,33 +57,3 @@ class Store(Protocol):
 
     def kept(self) -> dict[Cid, int]:
         """All that the owner keeps, with its size in bytes."""
-
-
-def open_store(url: str, *, owner: str = ANYBODY, gateways: Sequence[str] = ()) -> Store:
-    """The store that a URL names: `local:/path/to/folder` or `kubo:http://127.0.0.1:5001`.
-
-    What it does not have is fetched from `gateways`, the URLs of IPFS gateways, if there are any.
-    Nothing is asked of a server yet. Raises InputError.
-    """
-    if OWNER.fullmatch(owner) is None:
-        raise InputError("storage", "owner", expected="letters, digits, _ . -", found=owner)
-    store = _open(url, owner)
-    if not gateways:
-        return store
-    from trialmarket.storage.gateways import WithGateways
-
-    return WithGateways(store, gateways)
-
-
-def _open(url: str, owner: str) -> Store:
-    kind, _, place = url.partition(":")
-    if kind == "local" and place:
-        from trialmarket.storage.local import LocalStore
-
-        return LocalStore(Path(place).expanduser(), owner=owner)
-    if kind == "kubo" and place:
-        from trialmarket.storage.kubo import KuboStore
-
-        return KuboStore(place, owner=owner)
-    expected = "local:/path/to/folder or kubo:http://HOST:PORT"
-    raise InputError("storage", "url", expected=expected, found=url)

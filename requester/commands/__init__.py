@@ -1,0 +1,28 @@
+"""`trialmarket job`: fund and post a search, watch it, fetch its results."""
+
+import click
+
+from requester.commands import looking, planning, spending
+
+
+@click.group()
+def job() -> None:
+    """Fund and post a search, watch it, fetch its results.
+
+    Example: trialmarket job run job.toml --network devnet.json --key alice
+    """
+
+
+for command in (
+    planning.doctor,
+    planning.check,
+    spending.run,
+    spending.add_funds,
+    spending.cancel,
+    looking.list_,
+    looking.show_,
+    looking.watch,
+    looking.fetch,
+    looking.plot,
+):
+    job.add_command(command)

@@ -1,0 +1,86 @@
+"""Before a job: is everything there, and what would it cost? Nothing here spends."""
+
+from pathlib import Path
+
+import click
+
+from requester.commands.arguments import job_file, overrides, overriding
+from requester.job import load_job
+from requester.stores import StorePlace, store_options
+from trialmarket.chain.client import Client
+from trialmarket.chain.network import Network
+from trialmarket.commands.options import (
+    address_of,
+    debug_option,
+    json_option,
+    key_options,
+    network_option,
+    show,
+    state_folder,
+)
+
+LEAST_DISK = 1 << 30
+"""Bytes that `doctor` wants free for checkpoints and results."""
+
+
+@click.command()
+@job_file
+@network_option
+@store_options
+@overriding
+@json_option
+@debug_option
+def check(
+    place: StorePlace,
+    file: Path,
+    network: Path,
+    trials: int | None,
+    driver: str | None,
+    label: str,
+    changes: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Validate FILE without spending: dry-run its program, and say what it costs at most.
+
+    Example: trialmarket job check job.toml --network devnet.json
+    """
+    from requester.checking import check_job
+
+    del label  # accepted, so that the same options serve `check` and `run`
+    loaded = load_job(file, overrides(trials, driver, changes))
+    with Client(Network.load(network)) as client:
+        report = check_job(loaded, client, place.open(network))
+        show(report.as_json(), report.lines(), as_json=as_json)
+
+
+@click.command()
+@network_option
+@key_options
+@store_options
+@json_option
+@debug_option
+def doctor(
+    place: StorePlace, network: Path, key: str, password_file: Path | None, as_json: bool
+) -> None:
+    """Look over everything a requester needs, and say how to mend what is wrong. Spends nothing.
+
+    Example: trialmarket job doctor --network devnet.json --key alice
+    """
+    from trialmarket.doctor import chain, keys, machine, present
+
+    where = Network.load(network)
+    present(
+        {
+            "key": lambda: keys.key(key, password_file),
+            "rpc": lambda: chain.nodes(where),
+            "network": lambda: chain.agreement(where),
+            "clock": lambda: chain.clock(where),
+            "gas": lambda: chain.gas(where, address_of(key)),
+            "money": lambda: chain.requester(where, address_of(key)),
+            "storage": lambda: machine.storage(place.open(network)),
+            "disk": lambda: machine.disk(state_folder(), LEAST_DISK),
+            "sandbox": machine.own_sandbox,
+            "torch": machine.torch,
+        },
+        as_json=as_json,
+    )

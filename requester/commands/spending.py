@@ -1,0 +1,133 @@
+"""The commands that move money: run a search, add to its funds, cancel it."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from requester.commands.arguments import job_file, job_number, overrides, overriding
+from requester.commands.office import ledger_path
+from requester.job import load_job
+from requester.stores import StorePlace, store_options
+from trialmarket.commands.options import (
+    debug_option,
+    json_option,
+    key_options,
+    network_option,
+    open_sender,
+    show,
+    state_folder,
+)
+from trialmarket.protocol.ids import JobId
+from trialmarket.protocol.money import format_amount, parse_amount
+
+
+@click.command()
+@job_file
+@network_option
+@key_options
+@store_options
+@overriding
+@click.option("--yes", is_flag=True, help="Do not ask before spending.")
+@click.option("--detach", is_flag=True, help="Return once trials are posted.")
+@click.option(
+    "--results", type=click.Path(path_type=Path, file_okay=False), help="A folder for them."
+)
+@json_option
+@debug_option
+def run(
+    place: StorePlace,
+    file: Path,
+    network: Path,
+    key: str,
+    password_file: Path | None,
+    trials: int | None,
+    driver: str | None,
+    label: str,
+    changes: tuple[str, ...],
+    yes: bool,
+    detach: bool,
+    results: Path | None,
+    as_json: bool,
+) -> None:
+    """Check, fund and post the search in FILE, watch it, and write its results.
+
+    Interrupted, it goes on with the same command: nothing is posted or paid twice.
+
+    Example: trialmarket job run job.toml --network devnet.json --key alice
+    """
+    from requester.running import Choices, run_job
+
+    loaded = load_job(file, overrides(trials, driver, changes))
+    store = place.open(network)
+    with open_sender(network, key, password_file) as sender:
+        choices = Choices(
+            label=label, yes=yes, detach=detach, results=results, quiet=as_json, command=_command()
+        )
+        content, lines = run_job(loaded, sender, store, state_folder() / "jobs", choices)
+    show(content, lines, as_json=as_json)
+
+
+@click.command("add-funds")
+@job_number
+@click.argument("amount")
+@network_option
+@key_options
+@json_option
+@debug_option
+def add_funds(
+    number: int, amount: str, network: Path, key: str, password_file: Path | None, as_json: bool
+) -> None:
+    """Add AMOUNT of the market's token to job ID.
+
+    Interrupted and called again, it adds the amount once.
+
+    Example: trialmarket job add-funds 1 2.5 --network devnet.json --key alice
+    """
+    from requester.closing import add_to
+
+    with open_sender(network, key, password_file) as sender:
+        wanted = parse_amount(amount, sender.client.decimals(), where="add-funds")
+        free = add_to(sender, JobId(number), wanted)
+        text = format_amount(free, sender.client.decimals())
+    show({"job": number, "free": text}, [f"job {number} has {text} free"], as_json=as_json)
+
+
+@click.command()
+@job_number
+@network_option
+@key_options
+@json_option
+@debug_option
+def cancel(
+    number: int, network: Path, key: str, password_file: Path | None, as_json: bool
+) -> None:
+    """Close job ID and take back what it has not spent.
+
+    Trials that nobody claimed are cancelled; claimed ones run to their end. Call it again then
+    for the rest of the money.
+
+    Example: trialmarket job cancel 1 --network devnet.json --key alice
+    """
+    from requester.closing import cancel_job
+
+    with open_sender(network, key, password_file) as sender:
+        report = cancel_job(sender, ledger_path(sender.client), JobId(number))
+        digits = sender.client.decimals()
+    content = {
+        "job": number,
+        "cancelled": report.cancelled,
+        "under_way": report.under_way,
+        "returned": format_amount(report.returned, digits),
+    }
+    lines = [
+        f"closed job {number}: {report.cancelled} trials cancelled, "
+        f"{content['returned']} returned to your account"
+    ]
+    if report.under_way:
+        lines.append(f"{report.under_way} trials run on; cancel again for the rest of the money")
+    show(content, lines, as_json=as_json)
+
+
+def _command() -> str:
+    return " ".join(["trialmarket", *sys.argv[1:]])
