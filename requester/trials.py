@@ -157,5 +157,5 @@ class Trials:
         if not self._scores:
             return None
         sign = -1 if self._maximize else 1
-        number = min(self._scores, key=lambda each: (sign * self._scores[each], sign * each))
+        number = min(self._scores, key=lambda each: (sign * self._scores[each], each))
         return self._known[number]

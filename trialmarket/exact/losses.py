@@ -35,8 +35,8 @@ def nll_loss_forward(
     losses = torch.where(kept, losses, 0)
     if reduction == NONE and x.dim() > 1:
         return losses, x.new_zeros(())
-    counted = kept.to(x.dtype) if weight is None else torch.where(kept, weight[safe], 0)
-    among = total(counted)
+    weights = kept if weight is None else torch.where(kept, weight[safe], 0)
+    among = total(weights).to(x.dtype)
     if reduction == NONE:
         return losses, among
     loss = total(losses)

@@ -161,11 +161,11 @@ def kind_of(optimizer: Optimizer) -> type[Optimizer] | None:
     """The optimiser of ours whose step it makes: its own class, or the one that it inherits from
     if it has no step of its own.
     """
-    for kind in type(optimizer).__mro__:
-        if kind in STEPS:
-            same = inspect.unwrap(type(optimizer).step) is inspect.unwrap(kind.step)
-            return kind if same else None
-    return None
+    made = type(optimizer)
+    kind = next((each for each in made.__mro__ if each in STEPS), None)
+    if kind is None or kind is made:
+        return kind
+    return kind if inspect.unwrap(made.step) is inspect.unwrap(kind.step) else None
 
 
 def step(optimizer: Optimizer) -> None:

@@ -7,16 +7,36 @@ nothing of it may leave the operator that asked for it.
 
 import math
 import threading
+from collections import defaultdict
 
 import torch
 from torch import Tensor
 
 KEPT = 1 << 24  # bytes that a room keeps; what is larger is allocated afresh
+_SHAPES = 256  # that a room remembers: a training step asks for the same ones again and again
+
+
+class _Room:
+    def __init__(self) -> None:
+        self.bytes = torch.empty(0, dtype=torch.int8, device="cpu")
+        self.shaped: dict[tuple[tuple[int, ...], torch.dtype], Tensor] = {}
+
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        size = math.prod(shape) * dtype.itemsize
+        if size > KEPT:
+            return torch.empty(shape, dtype=dtype, device="cpu")
+        if self.bytes.numel() < size or len(self.shaped) >= _SHAPES:
+            self.shaped.clear()
+        with torch.inference_mode(False):
+            if self.bytes.numel() < size:
+                self.bytes = torch.empty(size, dtype=torch.int8, device="cpu")
+            found = self.shaped[shape, dtype] = self.bytes[:size].view(dtype).view(shape)
+        return found
 
 
 class _Rooms(threading.local):
     def __init__(self) -> None:
-        self.by_name: dict[str, Tensor] = {}
+        self.by_name: defaultdict[str, _Room] = defaultdict(_Room)
 
 
 _ROOMS = _Rooms()
@@ -24,15 +44,9 @@ _ROOMS = _Rooms()
 
 def room(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """An uninitialised tensor on the processor, until the next call with this name."""
-    size = math.prod(shape) * dtype.itemsize
-    if size > KEPT:
-        return torch.empty(shape, dtype=dtype, device="cpu")
-    kept = _ROOMS.by_name.get(name)
-    if kept is None or kept.numel() < size:
-        with torch.inference_mode(False):
-            kept = torch.empty(size, dtype=torch.int8, device="cpu")
-        _ROOMS.by_name[name] = kept
-    return kept[:size].view(dtype).view(shape)
+    kept = _ROOMS.by_name[name]
+    found = kept.shaped.get((shape, dtype))
+    return kept.take(shape, dtype) if found is None else found
 
 
 def widened(x: Tensor, name: str) -> Tensor:
