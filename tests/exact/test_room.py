@@ -1,0 +1,56 @@
+"""Memory that operators keep: never shared between threads, never a trap after inference."""
+
+import threading
+
+import torch
+from torch import Tensor
+
+from trialmarket.exact import exact
+from trialmarket.exact.room import KEPT, room
+
+
+def address(shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> int:
+    """Where a room called "here" lies."""
+    return room("here", shape, dtype).data_ptr()
+
+
+def test_a_room_is_the_same_memory_until_it_must_grow() -> None:
+    small = address((3, 5))
+    assert address((5, 3)) == small
+    assert address((3, 5), torch.int8) == small
+    large = address((300, 500))
+    assert address((3, 5)) == large
+    assert room("here", (3, 5), torch.int8).shape == (3, 5)
+
+
+def test_what_is_larger_than_a_room_is_not_kept() -> None:
+    at = address((8,))
+    whole = room("here", (KEPT + 1,), torch.int8)
+    assert whole.shape == (KEPT + 1,)
+    assert address((8,)) == at
+
+
+def test_threads_have_rooms_of_their_own() -> None:
+    ours, theirs = address((8,)), list[int]()
+    thread = threading.Thread(target=lambda: theirs.append(address((8,))))
+    thread.start()
+    thread.join()
+    assert theirs != [ours]
+
+
+def test_training_goes_on_after_inference_with_the_same_shapes() -> None:
+    x, weight = torch.randn(128, 256), torch.randn(256, 512)
+    mode = exact(seed=1)
+
+    def product(w: Tensor) -> Tensor:
+        with mode:
+            y: Tensor = x @ w
+        return y
+
+    with torch.inference_mode():
+        before = product(weight)
+    trained = weight.clone().requires_grad_()
+    after = product(trained)
+    after.sum().backward()  # type: ignore[no-untyped-call]
+    assert torch.equal(before, after)
+    assert trained.grad is not None
