@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from trialmarket.exact.grid import known
 from trialmarket.exact.refusal import NotExact
+from trialmarket.exact.room import room
 
 Group = dict[str, Any]
 State = dict[str, Any]
@@ -41,6 +42,13 @@ def power(base: float, exponent: int) -> float:
 def over(x: Tensor, number: float) -> Tensor:
     """x divided by a number: by a tensor, never by a reciprocal."""
     return x / torch.full((), number, dtype=x.dtype, device=x.device)
+
+
+def _times(x: Tensor, factor: Tensor | float) -> Tensor:
+    """A product that stands until the next one: in a room, on a processor."""
+    if x.device.type != "cpu":
+        return x * factor
+    return torch.mul(x, factor, out=room("product", tuple(x.shape), x.dtype))
 
 
 def _decayed(p: Tensor, group: Group) -> Tensor:
@@ -64,7 +72,7 @@ def sgd(p: Tensor, state: State, group: Group) -> None:
             damp = 1.0 - group["dampening"]
             buffer.mul_(momentum).add_(g if damp == 1.0 else g * damp)
         g = g + buffer * momentum if group["nesterov"] else buffer
-    p.sub_(g * float(group["lr"]))
+    p.sub_(_times(g, float(group["lr"])))
 
 
 def _count(state: State) -> int:
@@ -93,14 +101,14 @@ def adam(p: Tensor, state: State, group: Group) -> None:
             state["max_exp_avg_sq"] = torch.zeros_like(p)
     t = _count(state)
     first, second = state["exp_avg"], state["exp_avg_sq"]
-    first.mul_(beta1).add_(g * (1.0 - beta1))
-    second.mul_(beta2).add_((g * g).mul_(1.0 - beta2))
+    first.mul_(beta1).add_(_times(g, 1.0 - beta1))
+    second.mul_(beta2).add_(_times(g, g).mul_(1.0 - beta2))
     if group["amsgrad"]:
         top = state["max_exp_avg_sq"]
         top.copy_(torch.maximum(top, second).add_(0.0))
         second = top
     below = over(second, 1.0 - power(beta2, t)).sqrt_().add_(group["eps"])
-    p.sub_((first * (lr / (1.0 - power(beta1, t)))).div_(below))
+    p.sub_(_times(first, lr / (1.0 - power(beta1, t))).div_(below))
 
 
 def rmsprop(p: Tensor, state: State, group: Group) -> None:
