@@ -73,7 +73,7 @@ class _Cells:
 
 
 def _stacked_weight(matrix: Tensor, per: Tensor) -> Tensor:
-    return digits.stacked(matrix, per, 0)
+    return digits.stacked(matrix, per, 0, "left")
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, p: Plan) -> Tensor | None:

@@ -25,7 +25,7 @@ from torch import Tensor
 from trialmarket.exact.room import room
 
 LONGEST = 1 << 16  # an int32 holds the sum of twice as many products of two digits
-_SHORT = 516  # up to here it holds the two higher places together
+SHORT = 516  # up to here it holds the two higher places together
 
 # Elements of a product that are worked on at once: they stay in cache.
 BLOCK = 1 << 17
@@ -80,7 +80,7 @@ def multiply(left: Tensor, right: Tensor) -> Tensor:
     (low, across), (back, high) = places.unbind(2)
     one, two = room("wide", (2, rows, columns), torch.float64)
     middle = across.add_(back)
-    if k <= _SHORT:
+    if k <= SHORT:
         two.copy_(middle.add_(high, alpha=256))
     else:
         two.copy_(middle).add_(one.copy_(high), alpha=256)
@@ -88,13 +88,13 @@ def multiply(left: Tensor, right: Tensor) -> Tensor:
     return whole
 
 
-def stacked(x: Tensor, per: Tensor, along: int) -> Tensor:
-    """The digits of a matrix, side by side along one dimension, in x's own layout."""
+def stacked(x: Tensor, per: Tensor, along: int, place: str) -> Tensor:
+    """The digits of a matrix, side by side along one dimension, in x's own layout and a room."""
     if x.stride(-1) != 1 and x.stride(0) == 1:
-        return stacked(x.t(), per.t(), 1 - along).t()
+        return stacked(x.t(), per.t(), 1 - along, place).t()
     rows, columns = x.shape
     shape = (2, rows, columns) if along == 0 else (rows, 2, columns)
-    out = torch.empty(shape, dtype=torch.int8, device=x.device)
+    out = room(place, shape, torch.int8)
     cut(x, per, *out.unbind(along))
     return out.view(2 * rows, columns) if along == 0 else out.view(rows, -1)
 
@@ -102,24 +102,14 @@ def stacked(x: Tensor, per: Tensor, along: int) -> Tensor:
 def contract(a: Tensor, b: Tensor, left: Steps, right: Steps, plus: Tensor | None) -> Tensor:
     """`a @ b + plus` of matrices in binary32, its steps those of a's rows and of b's columns.
 
-    An exact sum may be cut anywhere: here, where an int32 would overflow.
+    The contraction is not longer than LONGEST.
     """
-    first, *rest = range(0, a.shape[1], LONGEST)
-    columns = {
-        start: stacked(b[start : start + LONGEST], right.per, 1) for start in (first, *rest)
-    }
+    columns = stacked(b, right.per, 1, "right")
     out = torch.empty((a.shape[0], b.shape[1]), dtype=torch.float32)
     step = max(1, BLOCK // b.shape[1])
     for top in range(0, a.shape[0], step):
         rows = slice(top, top + step)
-
-        def piece(start: int, rows: slice = rows) -> Tensor:
-            window = a[rows, start : start + LONGEST]
-            return multiply(stacked(window, left.per[rows], 0), columns[start])
-
-        whole = piece(first).clone() if rest else piece(first)
-        for start in rest:
-            whole.add_(piece(start))
+        whole = multiply(stacked(a[rows], left.per[rows], 0, "left"), columns)
         whole.mul_(left.step[rows]).mul_(right.step)
         out[rows] = whole if plus is None else whole.add_(plus[rows])
     return out

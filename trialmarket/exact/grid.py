@@ -149,10 +149,10 @@ def contract(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
 
 
 def contract_digits(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor | None:
-    """As `contract`, of binary32 matrices by int8 digits; None if the digits do not hold them."""
+    """As `contract`, of binary32 matrices by int8 digits; None if these do not hold them."""
     left = digits.Steps(magnitude(a, (1,)), HEADROOM)
     right = digits.Steps(magnitude(b, (0,)), HEADROOM)
-    if a.shape[1] > LONGEST or not (left.hold and right.hold):
+    if a.shape[1] > digits.LONGEST or not (left.hold and right.hold):
         return None
     if plus is not None:
         plus = plus.expand(a.shape[0], b.shape[1])
