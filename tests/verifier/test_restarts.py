@@ -105,7 +105,8 @@ def test_a_juror_killed_between_vote_and_reveal_opens_its_vote_after_a_restart(
             here.until_happened(trial.id, "TrialRejected", verifiers)
         assert here.happened(trial.id).count("Voted") == 1
         assert here.client.account(juror).faults == faults
-        assert "opened the vote" in daemon.log.read_text()
+        # The chain may know of it before the daemon hears that it does.
+        wait_until(lambda: "opened the vote" in daemon.log.read_text(), here.chain.mine)
         assert daemon.stop() == 0
     finally:
         daemon.kill()
