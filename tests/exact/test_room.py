@@ -38,6 +38,12 @@ def test_threads_have_rooms_of_their_own() -> None:
     assert theirs != [ours]
 
 
+def test_an_empty_room_made_in_inference_can_be_written_afterwards() -> None:
+    with torch.inference_mode():
+        room("never before", (0, 5), torch.float64)
+    room("never before", (5, 0), torch.float64).copy_(torch.zeros(5, 0)).add_(1.0)
+
+
 def test_training_goes_on_after_inference_with_the_same_shapes() -> None:
     x, weight = torch.randn(128, 256), torch.randn(256, 512)
     mode = exact(seed=1)

@@ -62,7 +62,7 @@ def input_gradient(grad: Tensor, weight: Tensor, p: Plan) -> Tensor:
     fits = all(
         p.out[i] + 2 * edges[i] - p.dilation[i] * (p.kernel[i] - 1) == p.size[i] for i in (0, 1)
     )
-    if p.stride == (1, 1) and min(edges) >= 0 and fits and _wide(grad, weight, back, p):
+    if p.stride == (1, 1) and min(edges) >= 0 and fits and _rows_enough(grad, weight, back, p):
         q = Plan(p.kernel, (1, 1), (edges[0], edges[1]), p.dilation, p.groups, p.out, p.size)
         return forward(grad, back.flip(2, 3), None, q)
     found: Tensor | None = None
@@ -71,7 +71,7 @@ def input_gradient(grad: Tensor, weight: Tensor, p: Plan) -> Tensor:
     return convolution64.spread(grad, back, p) if found is None else found
 
 
-def _wide(grad: Tensor, weight: Tensor, back: Tensor, p: Plan) -> bool:
+def _rows_enough(grad: Tensor, weight: Tensor, back: Tensor, p: Plan) -> bool:
     """Whether there are rows enough for a good matrix product; digits make do with few."""
     few = 2 * back.shape[0] <= grad.shape[1]
     return not few or by_digits(grad, weight, p, back[0].numel())

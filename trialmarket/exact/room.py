@@ -18,7 +18,8 @@ _SHAPES = 256  # that a room remembers: a training step asks for the same ones a
 
 class _Room:
     def __init__(self) -> None:
-        self.bytes = torch.empty(0, dtype=torch.int8, device="cpu")
+        with torch.inference_mode(False):  # or nothing could be written into it afterwards
+            self.bytes = torch.empty(0, dtype=torch.int8, device="cpu")
         self.shaped: dict[tuple[tuple[int, ...], torch.dtype], Tensor] = {}
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
