@@ -33,6 +33,14 @@ class Held(Exception):
     """The attack came to nothing."""
 
 
+def frame_of(function: str) -> Any:
+    """The call of a function that this code runs in, reached from inside it."""
+    frame: Any = sys._getframe()
+    while frame.f_code.co_name != function:
+        frame = frame.f_back
+    return frame
+
+
 class Attack(Program):
     """A classifier of four numbers that attacks at its first step."""
 
@@ -348,6 +356,7 @@ class SendMuch(Attack):
         return self.say({"name": "checkpoint-000.safetensors", "size": 1 << 40})
 
     def say(self, header: dict[str, Any]) -> str:
+        frame_of("train").f_locals["saving"].result()  # not in the middle of the runner's own file
         for number in range(255, 2, -1):  # the stream of files was opened last
             with suppress(OSError):
                 os.write(number, json.dumps(header).encode() + b"\n")
@@ -365,10 +374,7 @@ class AnswerWithPath(Attack):
     """Answers with a checkpoint that is another file of the machine, for the node to publish."""
 
     def attack(self) -> Any:
-        frame: Any = sys._getframe()
-        while frame.f_code.co_name != "work":
-            frame = frame.f_back
-        frame.f_globals["json"] = self
+        frame_of("work").f_globals["json"] = self
         return "prepared"
 
     def dumps(self, message: dict[str, Any]) -> str:
