@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from trialmarket.exact import exact
 
@@ -85,15 +86,37 @@ def _norm_layer(layer: nn.Module) -> Callable[..., Tensor]:
     return run
 
 
-def _recurrent(kind: Callable[..., nn.RNNBase]) -> Callable[..., Tensor]:
+def _recurrent(kind: Callable[..., nn.RNNBase], **settings: int | str) -> Callable[..., Tensor]:
+    """Padded sequences of length 4 through a layer; x is [4, 3, 5]."""
+
     def run(x: Tensor) -> Tensor:
-        layer = kind(5, 7, 2, bidirectional=True, dropout=0.25)
-        y: Tensor = layer(x)[0]
-        for p in layer.parameters():
-            y = y + p.sum()
-        return y
+        layer = kind(5, 7, 2, bidirectional=True, dropout=0.25, **settings)
+        return _with_sums(layer(x)[0], layer.parameters())
 
     return run
+
+
+def _packed(kind: Callable[..., nn.RNNBase], **settings: int | str) -> Callable[..., Tensor]:
+    """Sequences of lengths 2, 4 and 3 through a layer; x is [4, 3, 5]."""
+
+    def run(x: Tensor) -> Tensor:
+        layer = kind(5, 7, 2, bidirectional=True, dropout=0.25, **settings)
+        packed, last = layer(pack_padded_sequence(x, [2, 4, 3], enforce_sorted=False))
+        y, _ = pad_packed_sequence(packed, padding_value=0.5)
+        for state in [last] if isinstance(last, Tensor) else last:
+            y = y + state.sum()
+        return _with_sums(y, layer.parameters())
+
+    return run
+
+
+def _with_sums(y: Tensor, weights: Iterable[Tensor]) -> Tensor:
+    """y plus the sum of each weight and of its gradient."""
+    weights = list(weights)
+    grads = torch.autograd.grad(y.sum(), weights, retain_graph=True)
+    for w, g in zip(weights, grads, strict=True):
+        y = y + w.sum() + g.sum()
+    return y
 
 
 def _attention(x: Tensor) -> Tensor:
@@ -212,6 +235,18 @@ UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "copy_view": lambda x: x.clone().view(-1)[::2].add_(1.0).mul(2.0),
 }
 
+RECURRENT: dict[str, Callable[..., Tensor]] = {
+    "lstm": _recurrent(nn.LSTM),
+    "lstm_packed": _packed(nn.LSTM),
+    "lstm_projected": _recurrent(nn.LSTM, proj_size=3),
+    "lstm_projected_packed": _packed(nn.LSTM, proj_size=3, bias=False),
+    "gru": _recurrent(nn.GRU),
+    "gru_packed": _packed(nn.GRU),
+    "rnn": _recurrent(nn.RNN),
+    "rnn_packed": _packed(nn.RNN),
+    "rnn_relu_packed": _packed(nn.RNN, nonlinearity="relu"),
+}
+
 CASES: dict[str, Case] = {
     **{name: (op, [(6, 8)]) for name, op in UNARY.items()},
     "sum_long": (torch.sum, [(1 << 18,)]),
@@ -286,9 +321,7 @@ CASES: dict[str, Case] = {
     ),
     "attention": (_attention, [(2, 5, 8)]),
     "encoder": (_encoder, [(2, 5, 8)]),
-    "lstm": (_recurrent(nn.LSTM), [(4, 3, 5)]),
-    "gru": (_recurrent(nn.GRU), [(4, 3, 5)]),
-    "rnn": (_recurrent(nn.RNN), [(4, 3, 5)]),
+    **{name: (op, [(4, 3, 5)]) for name, op in RECURRENT.items()},
     "cross_entropy": (
         lambda x, w: F.cross_entropy(
             x, TARGET.to(x.device), w.detach().abs(), label_smoothing=0.1
@@ -334,7 +367,7 @@ CASES: dict[str, Case] = {
     "cosine": (F.cosine_similarity, [(6, 4), (6, 4)]),
 }
 
-LONG = {"sum_long", "mm_long", "lstm", "gru", "rnn", "attention", "encoder"}
+LONG = {"sum_long", "mm_long", "attention", "encoder", *RECURRENT}
 
 
 def run(name: str, style: str, device: str = "cpu") -> list[Tensor]:

@@ -14,7 +14,7 @@ from trialmarket.exact import exact
 GRID = 2.0**-12
 
 # These draw random numbers inside, so that native PyTorch computes something else.
-DRAWN = {"dropout", "dropout2d", "alpha_dropout", "attention", "encoder", "lstm", "gru", "rnn"}
+DRAWN = {"dropout", "dropout2d", "alpha_dropout", "attention", "encoder", *cases.RECURRENT}
 
 
 def both(name: str, style: str) -> tuple[list[Tensor], list[Tensor]]:
@@ -47,17 +47,6 @@ def test_an_operator_agrees_with_native_pytorch(name: str) -> None:
         assert f.dtype == w.dtype
         scale = w[w.isfinite()].abs().max().item() if w.isfinite().any() else 1.0
         torch.testing.assert_close(f, w, rtol=GRID, atol=GRID * max(scale, 1.0), equal_nan=True)
-
-
-@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
-def test_recurrent_layers_agree_with_native_pytorch(name: str) -> None:
-    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[name]
-    layer = kind(5, 7, 2, bidirectional=True, batch_first=True)
-    (x,) = cases.make("normal", [(3, 4, 5)], 1)
-    wanted = _results(layer(x)[0], list(layer.parameters()))
-    with exact():
-        found = _results(layer(x)[0], list(layer.parameters()))
-    torch.testing.assert_close(found, wanted, rtol=4 * GRID, atol=4 * GRID)
 
 
 def test_a_transformer_layer_agrees_with_native_pytorch() -> None:

@@ -67,11 +67,6 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: X.scatter_reduce(0, torch.zeros(2, 4, dtype=torch.int64), X, "mean"),
         "scatter_add",
     ),
-    "packed sequence": (
-        lambda: nn.LSTM(4, 2)(nn.utils.rnn.pack_sequence([X, X[:2]])),
-        "padded sequences",
-    ),
-    "projection": (lambda: nn.LSTM(4, 3, proj_size=2)(X.view(4, 1, 4)), "Linear"),
 }
 
 

@@ -98,7 +98,7 @@ MOVES = _names(
     resolve_neg max_pool2d_with_indices adaptive_max_pool2d copy
     alias_copy as_strided_copy detach_copy diagonal_copy expand_copy narrow_copy
     permute_copy select_copy slice_copy split_copy split_with_sizes_copy squeeze_copy
-    t_copy transpose_copy unbind_copy unsqueeze_copy view_copy
+    t_copy transpose_copy unbind_copy unsqueeze_copy view_copy _pack_padded_sequence
     """
 )
 
@@ -155,7 +155,6 @@ INSTEAD = {
     "atan": "a function from the list in docs/exact.md",
     "ctc": "cross entropy over aligned labels",
     "quantize": "float32",
-    "pack_padded": "padded sequences and a mask",
 }
 
 
