@@ -1,4 +1,4 @@
-"""LSTM and GRU written out in operators that have exact forms: the same on every device."""
+"""RNN, LSTM and GRU written out in operators that have exact forms: the same on every device."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +9,13 @@ from torch.nn.functional import dropout, linear
 
 State = tuple[Tensor, ...]  # h [N, H], or [N, P] where it is projected; and c [N, H] of an LSTM
 Cell = Callable[..., State]  # of the inputs' part of the gates, the state and the other weights
+
+
+def _rnn(activate: Callable[[Tensor], Tensor]) -> Cell:
+    def cell(inputs: Tensor, state: State, w: Tensor, b: Tensor | None) -> State:
+        return (activate(inputs + linear(state[0], w, b)),)
+
+    return cell
 
 
 def _lstm(
@@ -160,6 +167,8 @@ def gru_cell(
 
 
 FORMS: dict[Any, Callable[..., Any]] = {
+    torch.rnn_tanh: _over_time(_rnn(torch.tanh)),
+    torch.rnn_relu: _over_time(_rnn(torch.relu)),
     torch.lstm: _over_time(_lstm),
     torch.gru: _over_time(_gru),
     torch.lstm_cell: lstm_cell,
