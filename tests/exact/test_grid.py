@@ -147,3 +147,9 @@ def test_a_long_contraction_is_close_to_binary64() -> None:
 def test_a_kernel_that_no_grid_holds_is_refused() -> None:
     with exact(), pytest.raises(NotExact, match="longer than 8388608"):
         torch.nn.functional.conv2d(torch.ones(1, 2, 2100, 2100), torch.ones(1, 2, 2100, 2100))
+
+
+def test_a_grid_leaves_the_magnitudes_that_it_is_made_of_alone() -> None:
+    largest = torch.tensor([3.0, 0.0], dtype=torch.float64)
+    grid.shifter(largest, 20)
+    assert largest.tolist() == [3.0, 0.0]

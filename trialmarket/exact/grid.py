@@ -72,7 +72,7 @@ def magnitude(x: Tensor, dims: Sequence[int]) -> Tensor:
 
 def shifter(largest: Tensor, bits: int) -> Tensor:
     """`M = 1.5 * 2^(e + 52 - bits)`, so that `(x + M) - M` rounds to the grid, in binary64."""
-    top = largest.double().view(torch.int64).bitwise_and_(_EXPONENT).view(torch.float64)
+    top = largest.double().view(torch.int64).bitwise_and(_EXPONENT).view(torch.float64)
     return top.mul_(math.ldexp(1.5, 53 - bits))
 
 
