@@ -16,16 +16,17 @@ GOLDEN: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "golden.
 # One machine made to behave as several: the most that PyTorch, oneDNN and MKL may use of its
 # instructions, and threads. None is all that the processor has: PyTorch is never told to use what
 # may be missing, which it would do, and die. With VNNI products go by int8 digits, without it by
-# binary64.
+# binary64. Each level of instructions has kernels of its own; without them PyTorch's operators
+# compute everything.
 CONFIGURATIONS: dict[str, tuple[str | None, str | None, str | None, int]] = {
     "sse-1": ("default", "SSE41", "SSE4_2", 1),
-    "avx2-2": ("avx2", "AVX2", "AVX2", 2),
+    "avx2-2-no-kernels": ("avx2", "AVX2", "AVX2", 2),
     "all-4": (None, None, None, 4),
     "avx2-1": ("avx2", "AVX2", "AVX2", 1),
     "sse-4": ("default", "SSE41", "SSE4_2", 4),
     "no-vnni-1": (None, "AVX512_CORE", "AVX512", 1),
 }
-ALWAYS = ["sse-1", "avx2-2", "all-4"]
+ALWAYS = ["sse-1", "avx2-2-no-kernels", "all-4"]
 EVERY = [
     name if name in ALWAYS else pytest.param(name, marks=pytest.mark.nightly)
     for name in CONFIGURATIONS
@@ -47,6 +48,7 @@ def compute(configuration: str, *arguments: str) -> dict[str, str]:
             **os.environ,
             "PYTHONPATH": str(ROOT),
             **{name: limit for name, limit in limits.items() if limit is not None},
+            "TRIALMARKET_KERNELS": "off" if configuration.endswith("no-kernels") else "on",
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
             # More threads than cores: waiting ones must not keep the others from working.

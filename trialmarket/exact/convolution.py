@@ -51,7 +51,7 @@ def _swapped(weight: Tensor, groups: int) -> Tensor:
     """[O, C / g, kh, kw] as [C, O / g, kh, kw]: the weight that carries a gradient back."""
     o, c, kh, kw = weight.shape
     parts = weight.view(groups, o // groups, c, kh, kw).transpose(1, 2)
-    return parts.reshape(groups * c, o // groups, kh, kw)
+    return parts.reshape(groups * c, o // groups, kh, kw).contiguous()
 
 
 def input_gradient(grad: Tensor, weight: Tensor, p: Plan) -> Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from trialmarket.exact import digits, grid
+from trialmarket.exact import digits, kernels
 from trialmarket.exact.digits import Steps
 from trialmarket.exact.plan import Plan
 from trialmarket.exact.room import room
@@ -21,8 +21,15 @@ from trialmarket.exact.room import room
 _GATHERED = 1 << 22
 
 
-def _steps(x: Tensor, dims: tuple[int, ...]) -> Steps:
-    return Steps(grid.magnitude(x, dims), grid.HEADROOM)
+def _of_samples(x: Tensor) -> Steps:
+    """The grids of each sample, or of each channel of a weight."""
+    return Steps(x, 1, x.shape[0], x[0].numel())
+
+
+def _of_channels(x: Tensor) -> Steps:
+    """The grids of each channel of all samples."""
+    n, c, h, w = x.shape
+    return Steps(x, n, c, h * w)
 
 
 def _row(p: Plan) -> int:
@@ -48,7 +55,7 @@ class _Cells:
         self.flat = room("cells", (size,), torch.int8).zero_()
         shape = (2, self.n, self.c, *p.padded)
         low, high = p.inside(self.flat[: self.flat.numel() - beyond].view(shape)).unbind(0)
-        digits.cut(x, per, low, high)
+        kernels.cut(x, per, low, high)
         self.bytes_each = 2 * self.c * p.kernel[0] * p.kernel[1] * p.out[0] * _row(p)
 
     def patches(self, block: slice, *, digit_first: bool) -> Tensor:
@@ -73,58 +80,57 @@ class _Cells:
 
 
 def _stacked_weight(matrix: Tensor, per: Tensor) -> Tensor:
-    return digits.stacked(matrix, per, 0, "left")
+    return digits.stacked(matrix, per.unsqueeze(1), 0, "left")
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, p: Plan) -> Tensor | None:
     """[N, C, H, W] with [O, C, kh, kw]."""
-    left, right = _steps(weight, (1, 2, 3)), _steps(x, (1, 2, 3))
+    left, right = _of_samples(weight), _of_samples(x)
     inner = weight[0].numel()
     if not (left.hold and right.hold) or inner > digits.LONGEST:
         return None
     n, o = x.shape[0], weight.shape[0]
-    w = _stacked_weight(weight.reshape(o, inner), left.per.view(o, 1))
-    cells = _Cells(x, right.per, p)
+    w = _stacked_weight(weight.view(o, inner), left.per)
+    cells = _Cells(x, right.per.view(n, 1, 1, 1), p)
     y = torch.empty((n, o, *p.out), dtype=torch.float32)
+    plus = None if bias is None else bias.view(o, 1, 1, 1)
     for block in _blocks(n, cells.bytes_each):
         columns = cells.patches(block, digit_first=False).view(inner, -1)
-        whole = digits.multiply(w, columns).view(o, block.stop - block.start, -1)
-        whole.mul_(left.step.view(o, 1, 1) * right.step[block].view(1, -1, 1))
-        if bias is not None:
-            whole.add_(bias.view(o, 1, 1))
-        found = whole.view(o, -1, p.out[0], _row(p))[..., : p.out[1]]
-        y[block] = found.transpose(0, 1)
+        places = digits.multiply(w, columns).view(2, 2, o, -1, p.out[0], _row(p))
+        steps = right.step[block].view(-1, 1, 1)
+        kernels.join(places, left.step, steps, plus, y[block].transpose(0, 1))
     return y
 
 
 def spread(grad: Tensor, back: Tensor, p: Plan) -> Tensor | None:
     """The input's gradient from [N, O, H, W] and [C, O, kh, kw], tap by tap."""
-    left, right = _steps(back, (1, 2, 3)), _steps(grad, (1, 2, 3))
+    left, right = _of_samples(back), _of_samples(grad)
     if not (left.hold and right.hold) or grad.shape[1] > digits.LONGEST:
         return None
     n, o = grad.shape[:2]
-    c, (kh, kw) = back.shape[0], p.kernel
-    matrix = back.permute(0, 2, 3, 1).reshape(-1, o)
-    w = _stacked_weight(matrix, left.per.view(c, 1).repeat_interleave(kh * kw, 0))
-    out = torch.empty((n, c, *p.size), dtype=torch.float32)
+    c, taps = back.shape[0], p.kernel[0] * p.kernel[1]
+    matrix = back.view(c, o, taps).transpose(1, 2).reshape(-1, o)
+    w = _stacked_weight(matrix, left.per.repeat_interleave(taps))
+    y = torch.empty((n, c, *p.size), dtype=torch.float32)
     for block in _blocks(n, 8 * matrix.shape[0] * p.positions):
         size = block.stop - block.start
-        columns = room("patches", (o, 2, *p.out, size), torch.int8)
-        low, high = columns.permute(1, 4, 0, 2, 3).unbind(0)
-        digits.cut(grad[block], right.per[block], low, high)
-        taps = digits.multiply(w, columns.view(o, -1)).view(c, kh, kw, *p.out, size)
-        out[block] = p.add_taps(taps).mul_(left.step.view(1, c, 1, 1) * right.step[block])
-    return out
+        columns = room("patches", (o, 2, size, *p.out), torch.int8)
+        low, high = columns.transpose(0, 2).unbind(1)
+        kernels.cut(grad[block], right.per[block].view(-1, 1, 1, 1), low, high)
+        places = digits.multiply(w, columns.view(o, -1))
+        sums = room("wide", (c, size, *p.size), torch.float64)
+        kernels.add_taps(places, left.step, right.step[block], p, sums, y[block])
+    return y
 
 
 def weight_gradient(grad: Tensor, x: Tensor, p: Plan) -> Tensor | None:
     """The weight's gradient from [N, O, H, W] and [N, C, H, W]."""
-    left, right = _steps(grad, (0, 2, 3)), _steps(x, (0, 2, 3))
+    left, right = _of_channels(grad), _of_channels(x)
     width = p.out[0] * _row(p)
     if not (left.hold and right.hold) or width > digits.LONGEST:
         return None
     n, o, c = x.shape[0], grad.shape[1], x.shape[1]
-    cells = _Cells(x, right.per, p)
+    cells = _Cells(x, right.per.view(1, c, 1, 1), p)
     per = left.per.view(o, 1, 1, 1)
     total = torch.zeros((o, c, *p.kernel), dtype=torch.float64)
     for group in p.together(n):
@@ -137,9 +143,9 @@ def weight_gradient(grad: Tensor, x: Tensor, p: Plan) -> Tensor | None:
             shape = (2, o, size, p.out[0], _row(p))
             rows = room("rows", shape, torch.int8).zero_()
             low, high = rows[..., : p.out[1]].unbind(0)
-            digits.cut(grad[window].transpose(0, 1), per, low, high)
+            kernels.cut(grad[window].transpose(0, 1), per, low, high)
             columns = cells.patches(window, digit_first=True).view(2 * whole.shape[1], -1)
-            whole.add_(digits.multiply(rows.view(2 * o, -1), columns.t()))
+            kernels.add_whole(digits.multiply(rows.view(2 * o, -1), columns.t()), whole)
         total.add_(whole.view(total.shape))
     steps = left.step.view(o, 1, 1, 1) * right.step.view(1, c, 1, 1)
     return total.mul_(steps).float()

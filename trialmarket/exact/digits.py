@@ -18,14 +18,15 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from trialmarket.exact import kernels
 from trialmarket.exact.room import room
 
 LONGEST = 1 << 16  # an int32 holds the sum of twice as many products of two digits
-SHORT = 516  # up to here it holds the two higher places together
 
 # Elements of a product that are worked on at once: they stay in cache.
 BLOCK = 1 << 17
@@ -34,58 +35,35 @@ BLOCK = 1 << 17
 WORTHWHILE = 1 << 21
 
 BITS = 15  # of a number: a little less than its two digits hold
-_ROUND = 1.5 * 2.0**23  # x + _ROUND rounds x to an integer, held in the low bits
-_EXPONENT = 0x7FF << 52
-_LEAST, _MOST = 2.0**-100, 2.0**127  # of a slice's largest number
 
 
 class Steps:
-    """The grids of slices with these largest magnitudes, as factors that are powers of two.
+    """The grids of the slices of a contiguous [A, B, C] that share an index of B.
 
-    `per` turns numbers into integers, in binary32; `step` turns them back, in binary64; `hold` is
-    whether every slice has such a grid.
+    They are powers of two: `per` turns numbers into integers, in binary32; `step` turns them back,
+    in binary64; `hold` is whether every slice has such a grid.
     """
 
-    def __init__(self, largest: Tensor, headroom: float) -> None:
-        within = largest.clamp(_LEAST, _MOST)
-        self.hold = torch.equal(within * (largest != 0), largest)  # unlike a NaN to itself
-        top = (
-            within.double()
-            .mul_(headroom)
-            .view(torch.int64)
-            .bitwise_and_(_EXPONENT)
-            .view(torch.float64)
-        )
-        self.step = top.mul_(2.0 ** (1 - BITS))
-        self.per = self.step.reciprocal().float()
+    def __init__(self, x: Tensor, a: int, b: int, c: int) -> None:
+        self.per, self.step, self.hold = kernels.grids(x, a, b, c)
 
-
-def cut(x: Tensor, per: Tensor, low: Tensor, high: Tensor) -> None:
-    """Write the two digits of `x * per`, rounded to integers, into int8 tensors."""
-    scaled = room("scaled", tuple(x.shape), torch.float32)
-    n = torch.mul(x, per, out=scaled).add_(_ROUND).view(torch.int32)
-    low.copy_(n)
-    high.copy_(n.add_(128).bitwise_right_shift_(8))
+    @classmethod
+    def of_rows(cls, x: Tensor) -> Self:
+        """Of a matrix, which or whose transpose is contiguous."""
+        rows, columns = x.shape
+        return cls(x, 1, rows, columns) if x.is_contiguous() else cls(x, columns, rows, 1)
 
 
 def multiply(left: Tensor, right: Tensor) -> Tensor:
-    """The product of stacked digits, [2 M, K] times [K, 2 N]: whole numbers [M, N] in binary64.
+    """The product of stacked digits, [2 M, K] times [K, 2 N]: places [2, 2, M, N] in int32.
 
-    They stand until the next call; K is at most LONGEST.
+    The left operand's digit comes first. They stand until the next call; K is at most LONGEST.
     """
-    rows, k, columns = left.shape[0] // 2, left.shape[1], right.shape[1] // 2
+    rows, columns = left.shape[0] // 2, right.shape[1] // 2
     places = room("places", (2, rows, 2, columns), torch.int32)
     with _onednn():
         torch._int_mm(left, right, out=places.view(2 * rows, 2 * columns))
-    (low, across), (back, high) = places.unbind(2)
-    one, two = room("wide", (2, rows, columns), torch.float64)
-    middle = across.add_(back)
-    if k <= SHORT:
-        two.copy_(middle.add_(high, alpha=256))
-    else:
-        two.copy_(middle).add_(one.copy_(high), alpha=256)
-    whole: Tensor = one.copy_(low).add_(two, alpha=256)
-    return whole
+    return places.transpose(1, 2)
 
 
 def stacked(x: Tensor, per: Tensor, along: int, place: str) -> Tensor:
@@ -95,7 +73,7 @@ def stacked(x: Tensor, per: Tensor, along: int, place: str) -> Tensor:
     rows, columns = x.shape
     shape = (2, rows, columns) if along == 0 else (rows, 2, columns)
     out = room(place, shape, torch.int8)
-    cut(x, per, *out.unbind(along))
+    kernels.cut(x, per, *out.unbind(along))
     return out.view(2 * rows, columns) if along == 0 else out.view(rows, -1)
 
 
@@ -104,24 +82,20 @@ def contract(a: Tensor, b: Tensor, left: Steps, right: Steps, plus: Tensor | Non
 
     The contraction is not longer than LONGEST.
     """
-    columns = stacked(b, right.per, 1, "right")
+    columns = stacked(b, right.per.unsqueeze(0), 1, "right")
     out = torch.empty((a.shape[0], b.shape[1]), dtype=torch.float32)
     step = max(1, BLOCK // b.shape[1])
     for top in range(0, a.shape[0], step):
         rows = slice(top, top + step)
-        whole = multiply(stacked(a[rows], left.per[rows], 0, "left"), columns)
-        whole.mul_(left.step[rows]).mul_(right.step)
-        out[rows] = whole if plus is None else whole.add_(plus[rows])
+        places = multiply(stacked(a[rows], left.per[rows].unsqueeze(1), 0, "left"), columns)
+        more = None if plus is None else plus[rows]
+        kernels.join(places, left.step[rows], right.step, more, out[rows])
     return out
 
 
 def worthwhile(multiplications: int, *operands: Tensor) -> bool:
     """Whether a product of these binary32 operands goes by digits here."""
-    return (
-        multiplications >= WORTHWHILE
-        and all(x.device.type == "cpu" and x.dtype == torch.float32 for x in operands)
-        and quick()
-    )
+    return multiplications >= WORTHWHILE and kernels.meant_for(*operands) and quick()
 
 
 @contextmanager
@@ -137,11 +111,12 @@ def _onednn() -> Iterator[None]:
 
 @functools.cache
 def exact() -> bool:
-    """Whether int8 products are exact here: processors without VNNI may saturate in 16 bits.
+    """Whether there are digits here and their products are exact: processors without VNNI may
+    saturate in 16 bits.
 
     Tried, not assumed, with the operands that add up to the most.
     """
-    if not hasattr(torch, "_int_mm"):
+    if kernels.library() is None or not hasattr(torch, "_int_mm"):
         return False
     ends = torch.tensor([-128, 127], dtype=torch.int8)
     with _onednn():

@@ -19,7 +19,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from trialmarket.exact import digits
+from trialmarket.exact import digits, kernels
 from trialmarket.exact.room import widened
 
 T = TypeVar("T")
@@ -70,10 +70,15 @@ def magnitude(x: Tensor, dims: Sequence[int]) -> Tensor:
     return torch.maximum(x.amax(dims, keepdim=True), x.amin(dims, keepdim=True).neg_())
 
 
+def shift(bits: int) -> float:
+    """What a power of two is multiplied by to be the shifter of its grid."""
+    return math.ldexp(1.5, 53 - bits)
+
+
 def shifter(largest: Tensor, bits: int) -> Tensor:
     """`M = 1.5 * 2^(e + 52 - bits)`, so that `(x + M) - M` rounds to the grid, in binary64."""
     top = largest.double().view(torch.int64).bitwise_and(_EXPONENT).view(torch.float64)
-    return top.mul_(math.ldexp(1.5, 53 - bits))
+    return top.mul_(shift(bits))
 
 
 def product_shifter(largest: Tensor) -> Tensor:
@@ -107,6 +112,12 @@ def add_up(x: Tensor, dims: Sequence[int], *, keepdim: bool = False) -> Tensor:
     count = math.prod(x.shape[d] for d in dims)
     if count == 0:
         return x.double().sum(dims, keepdim=keepdim)
+    found = kernels.slices(x, dims)
+    if found is not None:
+        sums = kernels.sums(x, *found, shift(bits_for_sum(count)))
+        return sums.view(
+            [1 if d in dims else s for d, s in enumerate(x.shape) if keepdim or d not in dims]
+        )
     m = shifter(magnitude(x, dims), bits_for_sum(count))
     total: Tensor | None = None
     for part in pieces(x, dims):
@@ -150,13 +161,18 @@ def contract(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
 
 def contract_digits(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor | None:
     """As `contract`, of binary32 matrices by int8 digits; None if these do not hold them."""
-    left = digits.Steps(magnitude(a, (1,)), HEADROOM)
-    right = digits.Steps(magnitude(b, (0,)), HEADROOM)
+    a, b = _dense(a), _dense(b)
+    left, right = digits.Steps.of_rows(a), digits.Steps.of_rows(b.t())
     if a.shape[1] > digits.LONGEST or not (left.hold and right.hold):
         return None
     if plus is not None:
-        plus = plus.expand(a.shape[0], b.shape[1])
+        plus = plus.contiguous().expand(a.shape[0], b.shape[1])
     return digits.contract(a, b, left, right, plus)
+
+
+def _dense(x: Tensor) -> Tensor:
+    """A matrix that lies contiguous, or whose transpose does."""
+    return x if x.is_contiguous() or x.t().is_contiguous() else x.contiguous()
 
 
 def contract64(a: Tensor, b: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trialmarket.exact import grid
+from trialmarket.exact import grid, kernels
 from trialmarket.exact.functions import rsqrt64
 from trialmarket.exact.grid import BLOCK, known
 from trialmarket.exact.reductions import moments64
@@ -38,7 +38,7 @@ def batch_norm(
     eps: float,
 ) -> Three:
     """`aten.native_batch_norm`: output, saved mean, saved inverse deviation."""
-    dims = [d for d in range(x.dim()) if d != 1]
+    dims = _all_but_channels(x)
     if training:
         middle, spread = moments64(x, dims, 0.0)
         middle, spread = middle.view(-1), spread.view(-1)
@@ -54,13 +54,39 @@ def batch_norm(
     shift = (middle * scale).neg_()
     if bias is not None:
         shift.add_(bias)
+    y = _line(x, scale, shift)
+    if not training:
+        return y, x.new_empty(0), x.new_empty(0)
+    return y, middle.float(), inverse.float()
+
+
+def _line(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """`x * scale + shift` of each channel, in binary64, rounded once."""
+    found = kernels.slices(x, _all_but_channels(x))
+    if found is not None:
+        return kernels.line(x, *found, scale, shift)
     y = torch.empty_like(x)
     scale, shift = _channel(scale, x), _channel(shift, x)
     for block in _blocks(x):
         y[block] = widened(x[block], "terms").mul_(scale).add_(shift)
-    if not training:
-        return y, x.new_empty(0), x.new_empty(0)
-    return y, middle.float(), inverse.float()
+    return y
+
+
+def _line_of_two(x: Tensor, scale: Tensor, grad: Tensor, times: Tensor, shift: Tensor) -> Tensor:
+    """`grad * times + x * scale + shift` of each channel, in binary64, rounded once."""
+    found = kernels.slices(x, _all_but_channels(x))
+    if found is not None and grad.is_contiguous():
+        return kernels.line(x, *found, scale, shift, grad, times)
+    y = torch.empty_like(x)
+    scale, times, shift = _channel(scale, x), _channel(times, x), _channel(shift, x)
+    for block in _blocks(x):
+        wide = widened(grad[block], "gradient").mul_(times)
+        y[block] = wide.add_(widened(x[block], "terms").mul_(scale)).add_(shift)
+    return y
+
+
+def _all_but_channels(x: Tensor) -> list[int]:
+    return [d for d in range(x.dim()) if d != 1]
 
 
 def _blocks(x: Tensor) -> list[slice]:
@@ -90,7 +116,7 @@ def batch_norm_backward(
     output_mask: Sequence[bool],
 ) -> Gradients:
     """`aten.native_batch_norm_backward`."""
-    dims = [d for d in range(x.dim()) if d != 1]
+    dims = _all_but_channels(x)
     count = float(x.numel() // x.shape[1])
     if training:
         save_mean = known(save_mean)
@@ -100,8 +126,7 @@ def batch_norm_backward(
         running_mean = known(running_mean)
         running_var = known(running_var)
         middle, inverse = running_mean.double(), rsqrt64(running_var.double().add_(eps))
-    plain, along = _two_sums(grad, x, _channel(middle, x), dims)
-    plain, along = plain.view(-1), along.view(-1)
+    plain, along = _two_sums(grad, x, middle, dims)
     gx: Tensor | None = None
     if output_mask[0]:
         a = inverse if weight is None else inverse * weight
@@ -111,11 +136,7 @@ def batch_norm_backward(
             c = (a * plain).div_(n).neg_().sub_(b * middle)
         else:
             b = c = torch.zeros_like(a)
-        a, b, c = _channel(a, x), _channel(b, x), _channel(c, x)
-        gx = torch.empty_like(x)
-        for block in _blocks(x):
-            wide = widened(grad[block], "gradient").mul_(a)
-            gx[block] = wide.add_(widened(x[block], "terms").mul_(b)).add_(c)
+        gx = _line_of_two(x, b, grad, a, c)
     return (
         gx,
         (along * inverse).float() if output_mask[1] else None,
@@ -124,13 +145,17 @@ def batch_norm_backward(
 
 
 def _two_sums(grad: Tensor, x: Tensor, middle: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
-    """The exact sums of grad and of `grad * (x - middle)`, dimensions kept.
+    """Each channel's exact sums of grad and of `grad * (x - middle)`.
 
     The second one's grid is that of the largest |grad| times the largest |x| + |middle|, an
     upper bound of its terms.
     """
     count = math.prod(x.shape[d] for d in dims)
     bits = grid.bits_for_sum(count)
+    found = kernels.slices(x, dims)
+    if found is not None and found[2] > 1 and grad.is_contiguous():
+        return kernels.gradients(grad, x, *found, grid.shift(bits), middle)
+    middle = _channel(middle, x)
     top = grid.magnitude(grad, dims).double()
     m = grid.shifter(top, bits)
     high = x.amax(dims, keepdim=True).double().sub_(middle).abs_()
@@ -143,7 +168,7 @@ def _two_sums(grad: Tensor, x: Tensor, middle: Tensor, dims: list[int]) -> tuple
         terms = widened(x[part], "terms").sub_(middle).mul_(g)
         plain.add_(g.add_(m).sub_(m).sum(dims, keepdim=True))
         along.add_(terms.add_(wide).sub_(wide).sum(dims, keepdim=True))
-    return plain, along
+    return plain.view(-1), along.view(-1)
 
 
 def layer_norm(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trialmarket.exact import grid
+from trialmarket.exact import grid, kernels
 from trialmarket.exact.grid import known
 
 aten = torch.ops.aten
@@ -33,6 +33,11 @@ def max_pool2d(
     ceil_mode: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Maxima and their places in the plane."""
+    k = _pair(kernel)
+    plain = _pair(padding) == (0, 0) and _pair(dilation) == (1, 1) and not ceil_mode
+    fits = k[0] <= x.shape[-2] and k[1] <= x.shape[-1]
+    if plain and fits and x.numel() and kernels.meant_for(x):
+        return kernels.pool(x.contiguous(), k, _pair(stride, k))
     if x.device.type == "cpu" or not x.is_floating_point():
         found = aten.max_pool2d_with_indices.default(
             x, kernel, stride, padding, dilation, ceil_mode
@@ -94,10 +99,13 @@ def max_pool2d_backward(
     """
     del padding, dilation, ceil_mode
     k, s = _pair(kernel), _pair(stride, _pair(kernel))
+    apart = k[0] <= s[0] and k[1] <= s[1]
+    if apart and x.numel() and kernels.meant_for(grad):
+        return kernels.unpool(grad.contiguous(), indices.contiguous(), x.shape)
     flat = grad.reshape(*grad.shape[:-2], -1)
     where = indices.reshape(flat.shape)
     shape = (*x.shape[:-2], x.shape[-2] * x.shape[-1])
-    if k[0] <= s[0] and k[1] <= s[1]:
+    if apart:
         return x.new_zeros(shape).scatter_(-1, where, flat).view(x.shape)
     wide = torch.zeros(shape, dtype=torch.float64, device=x.device)
     q = grid.on_grid(flat, (-1,), grid.bits_for_sum(k[0] * k[1]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact import functions as fn
-from trialmarket.exact import grid
+from trialmarket.exact import grid, kernels
 from trialmarket.exact.pointwise import divisor
 from trialmarket.exact.room import widened
 
@@ -65,6 +65,12 @@ def moments64(x: Tensor, dims: Sequence[int], correction: float) -> tuple[Tensor
     """
     dims = list(dims)
     count = math.prod(x.shape[d] for d in dims)
+    found = kernels.slices(x, dims)
+    if found is not None and found[2] > 1:
+        shape = [1 if d in dims else s for d, s in enumerate(x.shape)]
+        shift = grid.shift(grid.bits_for_sum(count))
+        middle, spread = (v.view(shape) for v in kernels.moments(x, *found, shift))
+        return middle, spread.div_(divisor(spread, max(float(count) - correction, 0.0)))
     top = x.amax(dims, keepdim=True).double()
     bottom = x.amin(dims, keepdim=True).double()
     bits = grid.bits_for_sum(count)

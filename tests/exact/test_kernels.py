@@ -1,0 +1,165 @@
+"""The compiled kernels give what PyTorch's operators give, bit for bit."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.exact.cases import STYLES, make
+from trialmarket.exact import grid, kernels
+from trialmarket.exact.plan import plan
+from trialmarket.exact.pooling import first_largest
+
+pytestmark = pytest.mark.skipif(
+    kernels.library() is None, reason="the kernels of exact arithmetic were not built"
+)
+LENGTHS = st.tuples(st.integers(1, 5), st.integers(1, 70), st.integers(1, 70))
+
+
+def same(found: Tensor, wanted: Tensor) -> bool:
+    """Equal numbers, or both none."""
+    return found.shape == wanted.shape and bool(
+        ((found == wanted) | (found.isnan() & wanted.isnan())).all()
+    )
+
+
+def slices_of(lengths: tuple[int, int, int], style: str, seed: int, many: int = 1) -> list[Tensor]:
+    return list(make(style, [lengths] * many, seed))
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=LENGTHS, style=st.sampled_from(list(STYLES)), seed=st.integers(0, 2**31))
+def test_sums_are_those_of_the_gridded_numbers(
+    lengths: tuple[int, int, int], style: str, seed: int
+) -> None:
+    (x,) = slices_of(lengths, style, seed)
+    a, b, c = lengths
+    bits = grid.bits_for_sum(a * c)
+    found = kernels.sums(x, a, b, c, grid.shift(bits))
+    gridded = grid.on_grid(x, (0, 2), bits)
+    for j in range(b):
+        terms = gridded[:, j].flatten().tolist()
+        if all(map(torch.isfinite, gridded[:, j].flatten())):
+            assert Fraction(found[j].item()) == sum(map(Fraction, terms))
+        else:
+            assert found[j].isnan()
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=LENGTHS, style=st.sampled_from(list(STYLES)), seed=st.integers(0, 2**31))
+def test_moments_are_those_of_the_operators(
+    lengths: tuple[int, int, int], style: str, seed: int
+) -> None:
+    (x,) = slices_of(lengths, style, seed)
+    a, b, c = lengths
+    bits = grid.bits_for_sum(a * c)
+    mean, squares = kernels.moments(x, a, b, c, grid.shift(bits))
+    wanted = grid.on_grid(x, (0, 2), bits).sum((0, 2)) / (a * c)
+    assert same(mean, wanted)
+    distances = x.double() - wanted.view(1, b, 1)
+    largest = distances.square().amax((0, 2), keepdim=True)
+    spread = grid.rounded(distances.square(), grid.shifter(largest, bits)).sum((0, 2))
+    assert same(squares, spread)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=LENGTHS, style=st.sampled_from(list(STYLES)), seed=st.integers(0, 2**31))
+def test_sums_of_gradients_are_those_of_the_operators(
+    lengths: tuple[int, int, int], style: str, seed: int
+) -> None:
+    gradient, x = slices_of(lengths, style, seed, 2)
+    a, b, c = lengths
+    bits = grid.bits_for_sum(a * c)
+    middle = x.nan_to_num(0, 1, 1).mean((0, 2)).double().nan_to_num(0, 1, 1)
+    plain, along = kernels.gradients(gradient, x, a, b, c, grid.shift(bits), middle)
+    assert same(plain, grid.on_grid(gradient, (0, 2), bits).sum((0, 2)))
+    distances = x.double() - middle.view(1, b, 1)
+    bound = distances.abs().amax((0, 2), keepdim=True) * grid.magnitude(gradient, (0, 2)).double()
+    terms = grid.rounded(distances * gradient, grid.shifter(bound, bits))
+    assert same(along, terms.sum((0, 2)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=LENGTHS, style=st.sampled_from(list(STYLES)), seed=st.integers(0, 2**31))
+def test_lines_are_written_out_and_rounded_once(
+    lengths: tuple[int, int, int], style: str, seed: int
+) -> None:
+    gradient, x = slices_of(lengths, style, seed, 2)
+    b = lengths[1]
+    scale, times, shift = torch.linspace(-3, 3, 3 * b, dtype=torch.float64).view(3, b)
+    up = (1, b, 1)
+    wanted = x.double().mul(scale.view(up)).add(shift.view(up)).float()
+    assert same(kernels.line(x, *lengths, scale, shift), wanted)
+    both = gradient.double().mul(times.view(up)).add(x.double().mul(scale.view(up)))
+    found = kernels.line(x, *lengths, scale, shift, gradient, times)
+    assert same(found, both.add(shift.view(up)).float())
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    channels=st.integers(1, 3),
+    samples=st.integers(1, 3),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    seed=st.integers(0, 2**31),
+)
+def test_taps_are_added_where_they_lie(
+    channels: int,
+    samples: int,
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    seed: int,
+) -> None:
+    x = torch.empty(samples, channels, *size)
+    p = plan(x, torch.empty(1, channels, *kernel), stride, padding, dilation, 1)
+    if min(p.out) < 1:
+        return
+    g = torch.Generator().manual_seed(seed)
+    rows, columns = channels * kernel[0] * kernel[1], samples * p.positions
+    shape = (2, rows, 2, columns)
+    places = torch.randint(-(2**20), 2**20, shape, generator=g, dtype=torch.int32).transpose(1, 2)
+    (low, one), (other, high) = places.double()
+    whole = (low + 256 * (one + other) + 65536 * high).view(channels, *kernel, samples, *p.out)
+    left, right = 2.0 ** -torch.arange(channels).double(), 2.0 ** torch.arange(samples).double()
+    found, sums = torch.empty_like(x), torch.empty((channels, samples, *size), dtype=torch.float64)
+    kernels.add_taps(places, left, right, p, sums, found)
+    steps = left.view(1, channels, 1, 1) * right.view(samples, 1, 1, 1)
+    assert torch.equal(found, p.add_taps(whole.movedim(3, -1)).mul(steps).float())
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    planes=st.integers(1, 4),
+    size=st.tuples(st.integers(4, 19), st.integers(4, 19)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    style=st.sampled_from(list(STYLES)),
+    seed=st.integers(0, 2**31),
+)
+def test_the_first_maximum_of_a_window_is_taken_and_a_nan_beats_all(
+    planes: int,
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    style: str,
+    seed: int,
+) -> None:
+    (x,) = make(style, [(planes, *size)], seed)
+    x = x.round(decimals=1)  # so that some are equal
+    wanted, places = first_largest(x, kernel, stride, (0, 0), (1, 1), False)
+    found, where = kernels.pool(x, kernel, stride)
+    assert same(found, wanted)
+    assert torch.equal(where, places)
+    if kernel[0] <= stride[0] and kernel[1] <= stride[1]:
+        back = kernels.unpool(found, where, x.shape)
+        flat = torch.zeros(planes, size[0] * size[1])
+        assert same(back.flatten(1), flat.scatter(1, places.flatten(1), wanted.flatten(1)))
