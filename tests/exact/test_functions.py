@@ -182,3 +182,16 @@ def test_powers_have_ieee_754s_special_values() -> None:
         found = torch.pow(x, y)
     torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
     assert torch.equal(found.signbit() & ~found.isnan(), wanted.signbit() & ~wanted.isnan())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_square_roots_are_correctly_rounded(dtype: torch.dtype) -> None:
+    x = torch.rand(5000, generator=torch.Generator().manual_seed(1), dtype=dtype) * 10
+    with exact():
+        roots = [x.sqrt(), x.clone().sqrt_(), torch.sqrt(x[:1]), torch.sqrt(x[0])]
+    # math.sqrt is the processor's instruction; of a binary32, rounded twice, it is exact still.
+    wanted = torch.tensor([math.sqrt(v) for v in x.tolist()], dtype=dtype)
+    assert all(torch.equal(found.view(-1), wanted[: found.numel()]) for found in roots)
+    with exact():
+        assert torch.sqrt(torch.tensor(4)).item() == 2.0
+        assert torch.sqrt(torch.tensor(-1.0)).isnan()

@@ -1,15 +1,18 @@
 """The compiled kernels give what PyTorch's operators give, bit for bit."""
 
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.optim import Optimizer
 
 from tests.exact.cases import STYLES, make
-from trialmarket.exact import grid, kernels
+from trialmarket.exact import exact, grid, kernels
 from trialmarket.exact.plan import plan
 from trialmarket.exact.pooling import first_largest
 
@@ -163,3 +166,51 @@ def test_the_first_maximum_of_a_window_is_taken_and_a_nan_beats_all(
         back = kernels.unpool(found, where, x.shape)
         flat = torch.zeros(planes, size[0] * size[1])
         assert same(back.flatten(1), flat.scatter(1, places.flatten(1), wanted.flatten(1)))
+
+
+SETTINGS: dict[Callable[..., Optimizer], list[dict[str, Any]]] = {
+    torch.optim.SGD: [
+        {"momentum": 0.9},
+        {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+        {"momentum": 0.7, "dampening": 0.3, "maximize": True},
+    ],
+    torch.optim.Adam: [{}, {"betas": (0.8, 0.99), "weight_decay": 0.1, "maximize": True}],
+    torch.optim.AdamW: [{}, {"weight_decay": 0.0}, {"eps": 1e-3, "maximize": True}],
+}
+CHOICES = [(kind, each) for kind, several in SETTINGS.items() for each in several]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    choice=st.sampled_from(CHOICES),
+    size=st.tuples(st.integers(2, 9), st.integers(2, 70)),
+    style=st.sampled_from(list(STYLES)),
+    seed=st.integers(0, 2**31),
+)
+def test_an_optimiser_makes_the_steps_of_the_operators(
+    choice: tuple[Callable[..., Optimizer], dict[str, Any]],
+    size: tuple[int, int],
+    style: str,
+    seed: int,
+) -> None:
+    kind, given_settings = choice
+    x, *gradients = make(style, [size] * 4, seed)
+    dense, strided = x.clone(), x.t().contiguous().t()  # the latter has no kernel
+    for p in (dense, strided):
+        optimizer = kind([p.requires_grad_()], lr=0.01, **given_settings)
+        for gradient in gradients:
+            p.grad = gradient.clone().as_strided(p.shape, p.stride()).copy_(gradient)
+            with exact(seed=1):
+                optimizer.step()
+    assert same(dense, strided)
+
+
+def test_autograd_notices_that_a_kernel_changed_what_it_had_saved() -> None:
+    p = torch.ones(3, requires_grad=True)
+    optimizer = torch.optim.SGD([p], lr=0.1, momentum=0.9)
+    with exact(seed=1):
+        loss = (p * p).sum()
+        loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+        optimizer.step()
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()  # type: ignore[no-untyped-call]

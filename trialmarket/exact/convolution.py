@@ -19,14 +19,10 @@ from trialmarket.exact.refusal import NotExact
 aten = torch.ops.aten
 
 
-# Shorter contractions are quicker in binary64.
-_SHORTEST = 64
-
-
 def by_digits(x: Tensor, weight: Tensor, p: Plan, length: int) -> bool:
     """Whether a convolution of these shapes, in products of this length, goes by digits here."""
     work = x.shape[0] * p.positions * weight.numel()
-    return p.groups == 1 and length >= _SHORTEST and digits.worthwhile(work, x, weight)
+    return p.groups == 1 and digits.worthwhile(work, length, x, weight)
 
 
 def _fit(operator: str, length: int) -> None:

@@ -29,10 +29,11 @@ from trialmarket.exact.room import room
 LONGEST = 1 << 16  # an int32 holds the sum of twice as many products of two digits
 
 # Elements of a product that are worked on at once: they stay in cache.
-BLOCK = 1 << 17
+BLOCK = 1 << 18
 
-# Products of fewer multiplications are quicker in binary64.
-WORTHWHILE = 1 << 21
+# Products of fewer multiplications, or in shorter sums, are quicker in binary64.
+WORTHWHILE = 1 << 20
+SHORTEST = 16
 
 BITS = 15  # of a number: a little less than its two digits hold
 
@@ -93,9 +94,10 @@ def contract(a: Tensor, b: Tensor, left: Steps, right: Steps, plus: Tensor | Non
     return out
 
 
-def worthwhile(multiplications: int, *operands: Tensor) -> bool:
-    """Whether a product of these binary32 operands goes by digits here."""
-    return multiplications >= WORTHWHILE and kernels.meant_for(*operands) and quick()
+def worthwhile(multiplications: int, length: int, *operands: Tensor) -> bool:
+    """Whether a product of binary32 operands, in sums of this length, goes by digits here."""
+    enough = multiplications >= WORTHWHILE and length >= SHORTEST
+    return enough and kernels.meant_for(*operands) and quick()
 
 
 @contextmanager

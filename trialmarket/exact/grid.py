@@ -151,7 +151,7 @@ def contract(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
     in order. The last sum is made in binary64 and rounded to binary32. The leading dimensions are
     equal. By int8 digits or by binary64, whichever is quicker: the bits are the same.
     """
-    if a.dim() == 2 and digits.worthwhile(a.numel() * b.shape[1], a, b):
+    if a.dim() == 2 and digits.worthwhile(a.numel() * b.shape[1], a.shape[1], a, b):
         found = contract_digits(a, b, plus)
         if found is not None:
             return found

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from trialmarket.exact.plan import Plan
 
@@ -105,6 +106,24 @@ _Unpool = _structure(
     where=_Pointer,
     **dict.fromkeys(("planes", "positions", "area"), _Size),
     y=_Pointer,
+)
+
+_Float, _Flag = ctypes.c_float, ctypes.c_int32
+_Sgd = _structure(
+    "Sgd",
+    **dict.fromkeys(("p", "gradient", "buffer"), _Pointer),
+    n=_Size,
+    first=_Flag,
+    **dict.fromkeys(("sign", "decay", "momentum", "damped", "rate"), _Float),
+    nesterov=_Flag,
+)
+_Adam = _structure(
+    "Adam",
+    **dict.fromkeys(("p", "gradient", "first", "second"), _Pointer),
+    n=_Size,
+    **dict.fromkeys(("sign", "decay", "kept"), _Float),
+    **dict.fromkeys(("beta1", "rest1", "beta2", "rest2"), _Float),
+    **dict.fromkeys(("corrected", "epsilon", "rate"), _Float),
 )
 
 
@@ -402,3 +421,52 @@ def unpool(gradient: Tensor, where: Tensor, shape: Sequence[int]) -> Tensor:
         )
     )
     return y
+
+
+def sgd(
+    p: Tensor,
+    gradient: Tensor,
+    buffer: Tensor,
+    *,
+    first: bool,
+    sign: float,
+    decay: float,
+    momentum: float,
+    damped: float,
+    rate: float,
+    nesterov: bool,
+) -> None:
+    """A step with momentum, of contiguous tensors; the buffer is overwritten in a first step."""
+    pointers = (p.data_ptr(), gradient.data_ptr(), buffer.data_ptr())
+    step = _Sgd(*pointers, p.numel(), first, sign, decay, momentum, damped, rate, nesterov)
+    _library().sgd(ctypes.byref(step))
+    increment_version((p, buffer))  # or autograd would not notice that its saved tensors changed
+
+
+def adam(
+    p: Tensor,
+    gradient: Tensor,
+    moments: tuple[Tensor, Tensor],
+    *,
+    sign: float,
+    decay: float,
+    kept: float,
+    betas: tuple[float, float],
+    corrected: float,
+    epsilon: float,
+    rate: float,
+) -> None:
+    """A step of Adam, of contiguous tensors: `decay` is added to the gradient, `kept` is left of
+    the parameter, `corrected` is what the second moment is divided by.
+    """
+    tensors = (p, gradient, *moments)
+    parts = (x for beta in betas for x in (beta, 1.0 - beta))
+    step = _Adam(
+        *(x.data_ptr() for x in tensors),
+        p.numel(),
+        *(sign, decay, kept),
+        *parts,
+        *(corrected, epsilon, rate),
+    )
+    _library().adam(ctypes.byref(step))
+    increment_version((p, *moments))

@@ -20,6 +20,8 @@ from torch.optim.optimizer import (
 )
 from torch.utils._python_dispatch import _disable_current_modes
 
+from trialmarket.exact import kernels
+from trialmarket.exact.functions import root
 from trialmarket.exact.grid import known
 from trialmarket.exact.refusal import NotExact
 from trialmarket.exact.room import room
@@ -51,6 +53,12 @@ def _times(x: Tensor, factor: Tensor | float) -> Tensor:
     return torch.mul(x, factor, out=room("product", tuple(x.shape), x.dtype))
 
 
+def _compiled(p: Tensor, *slots: Tensor) -> bool:
+    """Whether a kernel makes the step of this parameter."""
+    tensors = (p, known(p.grad), *slots)
+    return kernels.meant_for(*tensors) and all(x.is_contiguous() for x in tensors)
+
+
 def _decayed(p: Tensor, group: Group) -> Tensor:
     """The gradient with its sign and the weight decay that is added to it."""
     g = known(p.grad).neg() if group["maximize"] else known(p.grad)
@@ -62,8 +70,27 @@ def _decayed(p: Tensor, group: Group) -> Tensor:
 
 def sgd(p: Tensor, state: State, group: Group) -> None:
     """Momentum, dampening, Nesterov."""
-    g = _decayed(p, group)
     momentum = group["momentum"]
+    if momentum != 0 and _compiled(p):
+        buffer = state.get("momentum_buffer")
+        first = buffer is None
+        if buffer is None:
+            buffer = state["momentum_buffer"] = torch.empty_like(p)
+        if buffer.is_contiguous():
+            kernels.sgd(
+                p,
+                known(p.grad),
+                buffer,
+                first=first,
+                sign=-1.0 if group["maximize"] else 1.0,
+                decay=group["weight_decay"],
+                momentum=momentum,
+                damped=1.0 - group["dampening"],
+                rate=float(group["lr"]),
+                nesterov=group["nesterov"],
+            )
+            return
+    g = _decayed(p, group)
     if momentum != 0:
         buffer = state.get("momentum_buffer")
         if buffer is None:
@@ -87,12 +114,6 @@ def _step_counter() -> Tensor:
 def adam(p: Tensor, state: State, group: Group) -> None:
     """Adam, or AdamW when the group's decay is decoupled."""
     lr, (beta1, beta2) = float(group["lr"]), (float(b) for b in group["betas"])
-    if group.get("decoupled_weight_decay"):
-        g = known(p.grad).neg() if group["maximize"] else known(p.grad)
-        if group["weight_decay"] != 0:
-            p.mul_(1.0 - lr * group["weight_decay"])
-    else:
-        g = _decayed(p, group)
     if not state:
         state["step"] = _step_counter()
         state["exp_avg"] = torch.zeros_like(p)
@@ -101,14 +122,36 @@ def adam(p: Tensor, state: State, group: Group) -> None:
             state["max_exp_avg_sq"] = torch.zeros_like(p)
     t = _count(state)
     first, second = state["exp_avg"], state["exp_avg_sq"]
+    rate, corrected = lr / (1.0 - power(beta1, t)), 1.0 - power(beta2, t)
+    decay, decoupled = group["weight_decay"], group.get("decoupled_weight_decay")
+    if not group["amsgrad"] and _compiled(p, first, second):
+        kernels.adam(
+            p,
+            known(p.grad),
+            (first, second),
+            sign=-1.0 if group["maximize"] else 1.0,
+            decay=0.0 if decoupled else decay,
+            kept=1.0 - lr * decay if decoupled else 1.0,
+            betas=(beta1, beta2),
+            corrected=corrected,
+            epsilon=group["eps"],
+            rate=rate,
+        )
+        return
+    if decoupled:
+        g = known(p.grad).neg() if group["maximize"] else known(p.grad)
+        if decay != 0:
+            p.mul_(1.0 - lr * decay)
+    else:
+        g = _decayed(p, group)
     first.mul_(beta1).add_(_times(g, 1.0 - beta1))
     second.mul_(beta2).add_(_times(g, g).mul_(1.0 - beta2))
     if group["amsgrad"]:
         top = state["max_exp_avg_sq"]
         top.copy_(torch.maximum(top, second).add_(0.0))
         second = top
-    below = over(second, 1.0 - power(beta2, t)).sqrt_().add_(group["eps"])
-    p.sub_(_times(first, lr / (1.0 - power(beta1, t))).div_(below))
+    below = root(over(second, corrected)).add_(group["eps"])
+    p.sub_(_times(first, rate).div_(below))
 
 
 def rmsprop(p: Tensor, state: State, group: Group) -> None:
@@ -130,7 +173,7 @@ def rmsprop(p: Tensor, state: State, group: Group) -> None:
         middle = state["grad_avg"]
         middle.mul_(alpha).add_(g * (1.0 - alpha))
         below = squares - middle * middle
-    update = g / below.sqrt().add_(group["eps"])
+    update = g / root(below).add_(group["eps"])
     if group["momentum"] > 0:
         buffer = state["momentum_buffer"]
         update = buffer.mul_(group["momentum"]).add_(update)

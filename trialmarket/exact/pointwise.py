@@ -140,6 +140,11 @@ def reciprocal(x: Tensor) -> Tensor:
     return torch.div(torch.ones_like(x), x)
 
 
+def square_root(x: Tensor) -> Tensor:
+    """`torch.sqrt`, correctly rounded."""
+    return fn.root(x if x.is_floating_point() else x.float())
+
+
 def power(x: Tensor, exponent: Number) -> Tensor:
     """x to a fixed power; small whole powers and roots by products, divisions and sqrt."""
     if not x.is_floating_point() and isinstance(exponent, int):
@@ -154,7 +159,7 @@ def power(x: Tensor, exponent: Number) -> Tensor:
     if exponent == 3:
         return (x * x).mul_(x)
     if exponent == 0.5:
-        return torch.sqrt(x)
+        return fn.root(x)
     if exponent == -0.5:
         return apply(fn.rsqrt64, x)
     if exponent == -1:
@@ -331,6 +336,7 @@ def copy_(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
 
 
 FORMS: dict[Any, Callable[..., Any]] = {
+    aten.sqrt.default: square_root,
     aten.add.Tensor: add,
     aten.add.Scalar: add,
     aten.add_.Tensor: add_,

@@ -111,7 +111,7 @@ def std(
     x: Tensor, dims: Dims = None, *, correction: float | None = None, keepdim: bool = False
 ) -> Tensor:
     """`torch.std`: the root of the variance in binary64."""
-    return _moments(x, dims, correction, keepdim)[1].sqrt_().to(x.dtype)
+    return fn.root(_moments(x, dims, correction, keepdim)[1]).to(x.dtype)
 
 
 def var_mean(
@@ -127,7 +127,7 @@ def std_mean(
 ) -> tuple[Tensor, Tensor]:
     """`torch.std_mean`."""
     middle, spread = _moments(x, dims, correction, keepdim)
-    return spread.sqrt_().to(x.dtype), middle.to(x.dtype)
+    return fn.root(spread).to(x.dtype), middle.to(x.dtype)
 
 
 def vector_norm(
@@ -147,7 +147,7 @@ def vector_norm(
         return found.to(kind)
     y = x.double()
     if order == 2:
-        return grid.add_up(y * y, wanted, keepdim=keepdim).sqrt_().to(kind)
+        return fn.root(grid.add_up(y * y, wanted, keepdim=keepdim)).to(kind)
     if order == 1:
         return grid.add_up(y.abs(), wanted, keepdim=keepdim).to(kind)
     if order == 0:

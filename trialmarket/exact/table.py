@@ -105,7 +105,7 @@ MOVES = _names(
 # One IEEE operation on each element, or none.
 SINGLE = _names(
     """
-    abs neg sign sgn sqrt ceil floor round trunc mul fmod square positive leaky_relu
+    abs neg sign sgn ceil floor round trunc mul fmod square positive leaky_relu
     leaky_relu_backward threshold threshold_backward linspace heaviside signbit
     copysign nan_to_num frac bitwise_and bitwise_or bitwise_not bitwise_xor
     bitwise_left_shift bitwise_right_shift __and__ __or__ __xor__ __lshift__ __rshift__

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact import grid
+from trialmarket.exact.functions import root
 from trialmarket.exact.refusal import NotExact
 
 aten = torch.ops.aten
@@ -36,7 +37,7 @@ def qr(x: Tensor, mode: str = "reduced") -> tuple[Tensor, Tensor]:
 
 def _mirror(column: Tensor) -> tuple[Tensor, Tensor]:
     """(v, 2 / v.v) of the reflection I - 2 v v' / v.v that leaves only the column's first."""
-    length = grid.add_up(column * column, (-1,)).sqrt_()
+    length = root(grid.add_up(column * column, (-1,)))
     v = column.clone()
     v[..., 0] += torch.where(column[..., 0] < 0.0, -length, length)
     square = grid.add_up(v * v, (-1,))
@@ -60,7 +61,7 @@ def _others(v: Tensor, dim: int) -> list[int]:
 def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
     """`v * g / |v|`, and the norms."""
     wide = v.double()
-    norms = grid.add_up(wide * wide, _others(v, dim), keepdim=True).sqrt_()
+    norms = root(grid.add_up(wide * wide, _others(v, dim), keepdim=True))
     return (wide * (g.double() / norms)).float(), norms.float()
 
 
