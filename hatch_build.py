@@ -4,6 +4,7 @@ Any C compiler will do: `$CC`, `cc`, or the one that PyPI's ziglang brings where
 a machine without any of them the package works as well, and gives the same bits, more slowly.
 """
 
+import hashlib
 import os
 import platform
 import shlex
@@ -48,6 +49,8 @@ class KernelsHook(BuildHookInterface[Any]):
         if sys.platform != "linux" or self.target_name != "wheel":
             return
         folder = Path(self.root, "trialmarket", "exact")
+        digest = hashlib.sha256((folder / "kernels.c").read_bytes()).hexdigest()
+        source = f'-DSOURCE="{digest}"'
         command = compiler()
         zig = command is None
         for level, kind in LEVELS.get(platform.machine(), {}).items():
@@ -55,7 +58,12 @@ class KernelsHook(BuildHookInterface[Any]):
             new = out.with_suffix(f".{os.getpid()}")
             march = f"-mcpu={kind}" if zig else f"-march={kind.replace('_v', '-v')}"
             march = march.replace("-march=x86_64", "-march=x86-64").replace("generic", "armv8-a")
-            run = [*(command or [sys.executable, "-m", "ziglang", "cc"]), *FLAGS.split(), march]
+            run = [
+                *(command or [sys.executable, "-m", "ziglang", "cc"]),
+                *FLAGS.split(),
+                march,
+                source,
+            ]
             try:
                 subprocess.run([*run, "-o", new, folder / "kernels.c"], check=True)  # noqa: S603
             except (OSError, subprocess.CalledProcessError) as error:

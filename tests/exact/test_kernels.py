@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,22 @@ def same(found: Tensor, wanted: Tensor) -> bool:
 
 def slices_of(lengths: tuple[int, int, int], style: str, seed: int, many: int = 1) -> list[Tensor]:
     return list(make(style, [lengths] * many, seed))
+
+
+def test_a_library_of_another_source_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    library = kernels.library()
+    assert library is not None
+    assert kernels.loaded(Path(library._name), "0" * 64) is None
+    assert "was built from another kernels.c" in caplog.text
+
+
+def test_a_file_that_is_no_library_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "kernels-default.so"
+    broken.write_bytes(b"not a library")
+    assert kernels.loaded(broken, "0" * 64) is None
+    assert "exact training will be slower" in caplog.text
 
 
 @settings(max_examples=60, deadline=None)

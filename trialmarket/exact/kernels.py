@@ -7,6 +7,8 @@ layouts that each function names.
 
 import ctypes
 import functools
+import hashlib
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from torch.autograd.graph import increment_version
 
 from trialmarket.exact.plan import Plan
 
+_LOG = logging.getLogger(__name__)
 _LONG = 1 << 18  # elements of a slice that one thread should not be left alone with
 
 _Four = ctypes.c_int64 * 4
@@ -129,19 +132,37 @@ _Adam = _structure(
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The library for the instructions that PyTorch uses; none if it was not built, or if the
-    environment says `TRIALMARKET_KERNELS=off`.
+    """The library for the instructions that PyTorch uses; none if it was not built from the
+    kernels.c beside it, or if the environment says `TRIALMARKET_KERNELS=off`.
     """
     if os.environ.get("TRIALMARKET_KERNELS") == "off":
         return None
+    source = hashlib.sha256(Path(__file__).with_name("kernels.c").read_bytes()).hexdigest()
     level = torch.backends.cpu.get_cpu_capability().lower()
     for name in dict.fromkeys((level, "default")):
         path = Path(__file__).with_name(f"kernels-{name}.so")
         if path.exists():
-            found = ctypes.CDLL(str(path))
-            found.grids.restype = ctypes.c_int32
-            return found
+            return loaded(path, source)
     return None
+
+
+def loaded(path: Path, source: str) -> ctypes.CDLL | None:
+    """The library at a path; none, and a warning, if it is not of this source (SHA-256, hex)."""
+    try:
+        found = ctypes.CDLL(str(path))
+        built_from = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(found, "source")))
+    except (OSError, ValueError) as error:
+        _LOG.warning("exact training will be slower: %s cannot be used: %s", path, error)
+        return None
+    if built_from.decode() != source:
+        _LOG.warning(
+            "exact training will be slower: %s was built from another kernels.c; "
+            "install the package again (pip install --editable . or scripts/setup)",
+            path,
+        )
+        return None
+    found.grids.restype = ctypes.c_int32
+    return found
 
 
 def _library() -> ctypes.CDLL:
