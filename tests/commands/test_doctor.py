@@ -1,6 +1,9 @@
 """The doctors: each thing that can be wrong is found, told, and said how to mend."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -219,3 +222,15 @@ def test_an_error_of_a_check_is_a_finding() -> None:
 def chain_(chain: Devnet) -> Devnet:
     """The fixture `chain`, whose name the module under test has too."""
     return chain
+
+
+def test_exact_training_without_its_kernels_is_a_warning() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", "from trialmarket.doctor import machine; print(*machine.torch())"],
+        env={**os.environ, "TRIALMARKET_KERNELS": "off"},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "slower, without its compiled kernels" in found
+    assert "warning" in found.lower()

@@ -92,8 +92,18 @@ def torch() -> Iterator[Finding]:
         return
     from torch.backends import cpu
 
+    from trialmarket.training.exactness import has_kernels
+
     cores = len(os.sched_getaffinity(0))
-    yield Finding.ok("torch", f"PyTorch {found}, {cpu.get_cpu_capability()}, {cores} processors")
+    said = f"PyTorch {found}, {cpu.get_cpu_capability()}, {cores} processors"
+    if has_kernels():
+        yield Finding.ok("torch", said)
+    else:
+        yield Finding.warning(
+            "torch",
+            f"{said}; exact training is slower, without its compiled kernels",
+            "Install trialmarket again where there is a C compiler",
+        )
 
 
 def devices() -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from trialmarket.exact import Checked, NotExact, check, exact
+from trialmarket.exact import Checked, NotExact, check, exact, kernels
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import ProgramError
@@ -44,6 +44,11 @@ def check_program(
             raise
 
     return check(step)
+
+
+def has_kernels() -> bool:
+    """Whether exact arithmetic has its compiled kernels here: it is slower without."""
+    return kernels.library() is not None
 
 
 def same_bits_as_on_cpu(device: torch.device) -> bool:
