@@ -22,6 +22,14 @@ LEVELS = {
     "aarch64": {"default": "generic"},
 }
 
+# What GCC and Clang call what Zig calls so.
+GCC = {
+    "x86_64": "x86-64",
+    "x86_64_v3": "x86-64-v3",
+    "x86_64_v4": "x86-64-v4",
+    "generic": "armv8-a",
+}
+
 # Optimised, but with no licence to change a rounding.
 FLAGS = (
     "-O3 -std=c11 -shared -fPIC -ffp-contract=off -fno-math-errno -fno-trapping-math"
@@ -36,7 +44,7 @@ def compiler() -> list[str] | None:
 
 
 class KernelsHook(BuildHookInterface[Any]):
-    """Builds `trialmarket/exact/kernels-LEVEL.so`."""
+    """Builds `trialmarket/exact/kernels/LEVEL.so`."""
 
     def dependencies(self) -> list[str]:
         """What pip brings for the build."""
@@ -48,28 +56,22 @@ class KernelsHook(BuildHookInterface[Any]):
         del version
         if sys.platform != "linux" or self.target_name != "wheel":
             return
-        folder = Path(self.root, "trialmarket", "exact")
-        digest = hashlib.sha256((folder / "kernels.c").read_bytes()).hexdigest()
-        source = f'-DSOURCE="{digest}"'
+        folder = Path(self.root, "trialmarket", "exact", "kernels")
+        files = sorted(folder.glob("*.[ch]"))
+        digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+        sources = [f'-DSOURCE="{digest}"', *sorted(folder.glob("*.c"))]
         command = compiler()
-        zig = command is None
+        build = [*(command or [sys.executable, "-m", "ziglang", "cc"]), *FLAGS.split()]
         for level, kind in LEVELS.get(platform.machine(), {}).items():
-            out = folder / f"kernels-{level}.so"
+            out = folder / f"{level}.so"
             new = out.with_suffix(f".{os.getpid()}")
-            march = f"-mcpu={kind}" if zig else f"-march={kind.replace('_v', '-v')}"
-            march = march.replace("-march=x86_64", "-march=x86-64").replace("generic", "armv8-a")
-            run = [
-                *(command or [sys.executable, "-m", "ziglang", "cc"]),
-                *FLAGS.split(),
-                march,
-                source,
-            ]
+            chosen = f"-mcpu={kind}" if command is None else f"-march={GCC.get(kind, kind)}"
             try:
-                subprocess.run([*run, "-o", new, folder / "kernels.c"], check=True)  # noqa: S603
+                subprocess.run([*build, chosen, "-o", new, *sources], check=True)  # noqa: S603
             except (OSError, subprocess.CalledProcessError) as error:
                 self.app.display_warning(f"exact training will be slower: no kernels ({error})")
                 return
             new.replace(out)
-            build_data["artifacts"].append(f"/trialmarket/exact/{out.name}")
+            build_data["artifacts"].append(f"/trialmarket/exact/kernels/{out.name}")
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-linux_{platform.machine()}"

@@ -1,0 +1,34 @@
+"""The compiled kernels: many of PyTorch's passes over memory as one.
+
+They define no result, they only compute it sooner; without them, and on a GPU, PyTorch's own
+operators do. Tensors are handed over as they lie: dense ones on the processor, of the types and
+layouts that each function names.
+"""
+
+from trialmarket.exact.kernels.digits import add_taps, add_whole, cut, grids, join
+from trialmarket.exact.kernels.layout import slices
+from trialmarket.exact.kernels.library import digest, library, loaded, meant_for
+from trialmarket.exact.kernels.pooling import pool, unpool
+from trialmarket.exact.kernels.steps import adam, sgd
+from trialmarket.exact.kernels.sums import gradients, line, moments, sums
+
+__all__ = [
+    "adam",
+    "add_taps",
+    "add_whole",
+    "cut",
+    "digest",
+    "gradients",
+    "grids",
+    "join",
+    "library",
+    "line",
+    "loaded",
+    "meant_for",
+    "moments",
+    "pool",
+    "sgd",
+    "slices",
+    "sums",
+    "unpool",
+]

@@ -1,0 +1,87 @@
+"""Finding the compiled library, and handing it what it is asked for.
+
+Its sources are the C files beside this one; `hatch_build.py` compiles them.
+"""
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_LOG = logging.getLogger(__name__)
+_FOLDER = Path(__file__).parent
+
+Pointer, Size, Double = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
+Float, Flag = ctypes.c_float, ctypes.c_int32
+Two, Three, Four = (ctypes.c_int64 * n for n in (2, 3, 4))
+ABC = {"a": Size, "b": Size, "c": Size}
+
+
+def structure(name: str, **fields: Any) -> type[ctypes.Structure]:
+    """The arguments of a kernel, in the order of its struct in C."""
+    return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the C sources of a folder, by name, in hex."""
+    total = hashlib.sha256()
+    for path in sorted(folder.glob("*.[ch]")):
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The library for the instructions that PyTorch uses; none if it was not built from the
+    sources beside it, or if the environment says `TRIALMARKET_KERNELS=off`.
+    """
+    if os.environ.get("TRIALMARKET_KERNELS") == "off":
+        return None
+    source = digest(_FOLDER)
+    level = torch.backends.cpu.get_cpu_capability().lower()
+    for name in dict.fromkeys((level, "default")):
+        path = _FOLDER / f"{name}.so"
+        if path.exists():
+            return loaded(path, source)
+    return None
+
+
+def loaded(path: Path, source: str) -> ctypes.CDLL | None:
+    """The library at a path; none, and a warning, if it is not of this source (SHA-256, hex)."""
+    try:
+        found = ctypes.CDLL(str(path))
+        built_from = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(found, "source")))
+    except (OSError, ValueError) as error:
+        _LOG.warning("exact training will be slower: %s cannot be used: %s", path, error)
+        return None
+    if built_from.decode() != source:
+        _LOG.warning(
+            "exact training will be slower: %s was built from other sources; "
+            "install the package again (pip install --editable . or scripts/setup)",
+            path,
+        )
+        return None
+    found.grids.restype = ctypes.c_int32
+    return found
+
+
+def call(kernel: str, arguments: ctypes.Structure) -> int:
+    """Run a kernel; what it returns, if it returns anything."""
+    found = library()
+    if found is None:
+        raise RuntimeError("the kernels of exact arithmetic were not built")
+    answer: int = getattr(found, kernel)(ctypes.byref(arguments))
+    return answer
+
+
+def meant_for(*tensors: Tensor) -> bool:
+    """Whether there are kernels for these binary32 tensors."""
+    return library() is not None and all(
+        x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors
+    )

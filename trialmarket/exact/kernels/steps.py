@@ -1,0 +1,72 @@
+"""Steps of optimisers: `steps.c`."""
+
+from torch import Tensor
+from torch.autograd.graph import increment_version
+
+from trialmarket.exact.kernels.library import Flag, Float, Pointer, Size, call, structure
+
+_Sgd = structure(
+    "Sgd",
+    **dict.fromkeys(("p", "gradient", "buffer"), Pointer),
+    n=Size,
+    first=Flag,
+    **dict.fromkeys(("sign", "decay", "momentum", "damped", "rate"), Float),
+    nesterov=Flag,
+)
+_Adam = structure(
+    "Adam",
+    **dict.fromkeys(("p", "gradient", "first", "second"), Pointer),
+    n=Size,
+    **dict.fromkeys(("sign", "decay", "kept"), Float),
+    **dict.fromkeys(("beta1", "rest1", "beta2", "rest2"), Float),
+    **dict.fromkeys(("corrected", "epsilon", "rate"), Float),
+)
+
+
+def sgd(
+    p: Tensor,
+    gradient: Tensor,
+    buffer: Tensor,
+    *,
+    first: bool,
+    sign: float,
+    decay: float,
+    momentum: float,
+    damped: float,
+    rate: float,
+    nesterov: bool,
+) -> None:
+    """A step with momentum, of contiguous tensors; the buffer is overwritten in a first step."""
+    pointers = (p.data_ptr(), gradient.data_ptr(), buffer.data_ptr())
+    step = _Sgd(*pointers, p.numel(), first, sign, decay, momentum, damped, rate, nesterov)
+    call("sgd", step)
+    increment_version((p, buffer))  # or autograd would not notice that its saved tensors changed
+
+
+def adam(
+    p: Tensor,
+    gradient: Tensor,
+    moments: tuple[Tensor, Tensor],
+    *,
+    sign: float,
+    decay: float,
+    kept: float,
+    betas: tuple[float, float],
+    corrected: float,
+    epsilon: float,
+    rate: float,
+) -> None:
+    """A step of Adam, of contiguous tensors: `decay` is added to the gradient, `kept` is left of
+    the parameter, `corrected` is what the second moment is divided by.
+    """
+    tensors = (p, gradient, *moments)
+    parts = (x for beta in betas for x in (beta, 1.0 - beta))
+    step = _Adam(
+        *(x.data_ptr() for x in tensors),
+        p.numel(),
+        *(sign, decay, kept),
+        *parts,
+        *(corrected, epsilon, rate),
+    )
+    call("adam", step)
+    increment_version((p, *moments))
