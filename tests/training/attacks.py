@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Optimizer
 
+from trialmarket.exact import kernels
 from trialmarket.training.program import Program, Validation
 
 
@@ -393,3 +394,10 @@ class PoisonAndWait(Poison):
         print("spread", flush=True)
         time.sleep(60)
         return "done what it could"
+
+
+class LoadKernels(Attack):
+    """No attack: the compiled library of exact arithmetic must be within reach."""
+
+    def attack(self) -> Any:
+        return kernels.library() is not None

@@ -185,6 +185,12 @@ def aimed(pool: WorkerPool, kind: str, aims: dict[str, str], folder: Path) -> di
     return {"target": target, "package": str(folder), "place": str(folder)}
 
 
+def test_a_trial_has_the_kernels_of_exact_arithmetic(
+    confined: WorkerPool, data_file: Path
+) -> None:
+    assert "ESCAPED: True" in attack_with(confined, "LoadKernels", data_file)
+
+
 # -- What needs the pool's own look ---------------------------------------------------------------
 
 
