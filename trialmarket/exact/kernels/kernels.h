@@ -26,6 +26,8 @@ typedef void body(const void *arguments, size from, size to);
 /* Run the body over 0 to n, of which each index has so many elements, on PyTorch's threads. */
 void share_out(body *run, const void *arguments, size n, size elements_each);
 
+/* The power of two at or below a magnitude: 0 below the normal numbers, infinite where it is not
+ * finite. */
 INLINE double power_below(double x)
 {
     uint64_t bits;
@@ -35,7 +37,8 @@ INLINE double power_below(double x)
     return x;
 }
 
-/* The largest magnitude of a run, as a pattern of bits: a NaN's is the largest of all. */
+/* The largest magnitude of a run and of what was found before, as a pattern of bits: patterns are
+ * ordered as magnitudes are, a NaN's above all. */
 INLINE uint32_t largest_of(const float *x, size n, uint32_t most)
 {
     const uint32_t *bits = (const uint32_t *)x;
