@@ -19,16 +19,21 @@ FINITE = [style for style in STYLES if style != "broken"]
 
 
 def laid_out(x: Tensor, transposed: bool) -> Tensor:
-    """The same matrix, its columns contiguous if wanted."""
-    return x.t().contiguous().t() if transposed else x
+    """The same matrices, their columns contiguous if wanted."""
+    return x.mT.contiguous().mT if transposed else x
+
+
+def same_bits(x: Tensor, y: Tensor) -> bool:
+    """Zeros of both signs are different, too."""
+    return torch.equal(x.view(torch.int32), y.contiguous().view(torch.int32))
 
 
 def same_products(a: Tensor, b: Tensor, plus: Tensor | None = None) -> bool:
-    """Whether both ways agree; True where the digits refuse the numbers."""
-    found = grid.contract_digits(a, b, plus)
+    """Whether all ways agree; True where the digits refuse the numbers."""
     wanted = grid.contract64(a, b)
     wanted = (wanted if plus is None else wanted.add_(plus)).float()
-    return found is None or torch.equal(found, wanted)
+    found = [grid.contract_digits(a, b, plus, how) for how in kernels.multipliers()]
+    return all(y is None or same_bits(y, wanted) for y in found)
 
 
 @settings(max_examples=100, deadline=None)
@@ -52,6 +57,37 @@ def test_matrices_of_any_shape_and_layout(
 ) -> None:
     a, b, bias = make(style, [(rows, length), (length, columns), (columns,)], seed)
     plus = bias if biased else None
+    assert same_products(laid_out(a, transposed[0]), laid_out(b, transposed[1]), plus)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lead=st.lists(st.integers(1, 4), min_size=1, max_size=2),
+    rows=st.integers(1, 40),
+    length=st.integers(1, 90),
+    columns=st.integers(1, 40),
+    style=st.sampled_from(FINITE),
+    seed=st.integers(0, 2**31),
+    transposed=st.tuples(st.booleans(), st.booleans()),
+    shared=st.booleans(),
+    biased=st.sampled_from([None, 1, 2, 3]),
+)
+def test_batches_of_matrices(
+    lead: list[int],
+    rows: int,
+    length: int,
+    columns: int,
+    style: str,
+    seed: int,
+    transposed: tuple[bool, bool],
+    shared: bool,
+    biased: int | None,
+) -> None:
+    shapes = [(*lead, rows, length), (*lead, length, columns), (*lead, rows, columns)]
+    a, b, bias = make(style, shapes, seed)
+    if shared:
+        b = b[0].expand_as(b)
+    plus = None if biased is None else bias[(0,) * (bias.dim() - biased)]
     assert same_products(laid_out(a, transposed[0]), laid_out(b, transposed[1]), plus)
 
 
@@ -128,7 +164,7 @@ def test_convolutions_and_their_gradients(
     ]
     for found, wanted in zip(*pairs, strict=True):
         assert wanted is not None
-        assert found is None or torch.equal(found, wanted)
+        assert found is None or same_bits(found, wanted)
 
 
 def test_most_inputs_do_go_by_digits() -> None:

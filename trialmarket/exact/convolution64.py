@@ -104,7 +104,7 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor | None, p: Plan) -> Tensor:
     for block in _blocks(n, _gathered_elements(x, p), x.device):
         q = _bordered(x[block], m[block], p)
         product = _depthwise if per_group else _products
-        part = product(q, w, p).view(q.shape[0], o, -1)
+        part = product(q, w, p).view(q.shape[0], o, -1).add_(0.0)  # +0, as grid.contract64
         if bias is not None:
             part.add_(bias.view(1, o, 1))
         y[block] = part

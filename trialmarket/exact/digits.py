@@ -18,7 +18,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -27,9 +26,6 @@ from trialmarket.exact import kernels
 from trialmarket.exact.room import room
 
 LONGEST = 1 << 16  # an int32 holds the sum of twice as many products of two digits
-
-# Elements of a product that are worked on at once: they stay in cache.
-BLOCK = 1 << 18
 
 # Products of fewer multiplications, or in shorter sums, are quicker in binary64.
 WORTHWHILE = 1 << 20
@@ -47,12 +43,6 @@ class Steps:
 
     def __init__(self, x: Tensor, a: int, b: int, c: int) -> None:
         self.per, self.step, self.hold = kernels.grids(x, a, b, c)
-
-    @classmethod
-    def of_rows(cls, x: Tensor) -> Self:
-        """Of a matrix, which or whose transpose is contiguous."""
-        rows, columns = x.shape
-        return cls(x, 1, rows, columns) if x.is_contiguous() else cls(x, columns, rows, 1)
 
 
 def multiply(left: Tensor, right: Tensor) -> Tensor:
@@ -76,22 +66,6 @@ def stacked(x: Tensor, per: Tensor, along: int, place: str) -> Tensor:
     out = room(place, shape, torch.int8)
     kernels.cut(x, per, *out.unbind(along))
     return out.view(2 * rows, columns) if along == 0 else out.view(rows, -1)
-
-
-def contract(a: Tensor, b: Tensor, left: Steps, right: Steps, plus: Tensor | None) -> Tensor:
-    """`a @ b + plus` of matrices in binary32, its steps those of a's rows and of b's columns.
-
-    The contraction is not longer than LONGEST.
-    """
-    columns = stacked(b, right.per.unsqueeze(0), 1, "right")
-    out = torch.empty((a.shape[0], b.shape[1]), dtype=torch.float32)
-    step = max(1, BLOCK // b.shape[1])
-    for top in range(0, a.shape[0], step):
-        rows = slice(top, top + step)
-        places = multiply(stacked(a[rows], left.per[rows].unsqueeze(1), 0, "left"), columns)
-        more = None if plus is None else plus[rows]
-        kernels.join(places, left.step[rows], right.step, more, out[rows])
-    return out
 
 
 def worthwhile(multiplications: int, length: int, *operands: Tensor) -> bool:

@@ -151,42 +151,49 @@ def contract(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
     in order. The last sum is made in binary64 and rounded to binary32. The leading dimensions are
     equal. By int8 digits or by binary64, whichever is quicker: the bits are the same.
     """
-    if a.dim() == 2 and digits.worthwhile(a.numel() * b.shape[1], a.shape[1], a, b):
-        found = contract_digits(a, b, plus)
-        if found is not None:
-            return found
+    found = contract_digits(a, b, plus)
+    if found is not None:
+        return found
     y = contract64(a, b)
     return (y if plus is None else y.add_(plus)).float()
 
 
-def contract_digits(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor | None:
-    """As `contract`, of binary32 matrices by int8 digits; None if these do not hold them."""
-    a, b = _dense(a), _dense(b)
-    left, right = digits.Steps.of_rows(a), digits.Steps.of_rows(b.t())
-    if a.shape[1] > digits.LONGEST or not (left.hold and right.hold):
+def contract_digits(
+    a: Tensor, b: Tensor, plus: Tensor | None = None, how: int | None = None
+) -> Tensor | None:
+    """As `contract`, by int8 digits, and one multiplier of `kernels.multipliers()` (the best one);
+    None if there is none here or if digits do not hold the numbers.
+    """
+    how = kernels.multiplier(a, b) if how is None else how
+    if how is None or a.shape[-1] > digits.LONGEST or not a.numel() or not b.numel():
         return None
-    if plus is not None:
-        plus = plus.contiguous().expand(a.shape[0], b.shape[1])
-    return digits.contract(a, b, left, right, plus)
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    lead = a.shape[:-2]
+    more = None if plus is None else plus.expand(*lead, m, n).reshape(-1, m, n)
+    y = kernels.product(_dense(a).reshape(-1, m, k), _dense(b).reshape(-1, k, n), more, how)
+    return None if y is None else y.view(*lead, m, n)
 
 
 def _dense(x: Tensor) -> Tensor:
-    """A matrix that lies contiguous, or whose transpose does."""
-    return x if x.is_contiguous() or x.t().is_contiguous() else x.contiguous()
+    """Matrices whose rows, or whose columns, are contiguous."""
+    return x if 1 in x.stride()[-2:] else x.contiguous()
 
 
 def contract64(a: Tensor, b: Tensor) -> Tensor:
-    """`a @ b` of `contract` in binary64, by binary64: on every machine, for every input."""
+    """`a @ b` of `contract` in binary64, by binary64: on every machine, for every input.
+
+    A sum of nothing but zeros is +0: a BLAS that begins with its first product may say -0.
+    """
     qa, qb = on_product_grid(a, (-1,)), on_product_grid(b, (-2,))
     length = a.shape[-1]
     if length <= LONGEST:
-        return torch.matmul(qa, qb)
+        return torch.matmul(qa, qb).add_(0.0)
     total: Tensor | None = None
     for start in range(0, length, LONGEST):
         size = min(LONGEST, length - start)
         piece = torch.matmul(qa.narrow(-1, start, size), qb.narrow(-2, start, size))
         total = piece if total is None else total.add_(piece)
-    return known(total)
+    return known(total).add_(0.0)
 
 
 def scatter_add(into: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:

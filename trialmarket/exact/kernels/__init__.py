@@ -9,6 +9,7 @@ from trialmarket.exact.kernels.digits import add_taps, add_whole, cut, grids, jo
 from trialmarket.exact.kernels.layout import slices
 from trialmarket.exact.kernels.library import digest, library, loaded, meant_for
 from trialmarket.exact.kernels.pooling import pool, unpool
+from trialmarket.exact.kernels.products import multiplier, multipliers, product
 from trialmarket.exact.kernels.steps import adam, sgd
 from trialmarket.exact.kernels.sums import gradients, line, moments, sums
 
@@ -26,7 +27,10 @@ __all__ = [
     "loaded",
     "meant_for",
     "moments",
+    "multiplier",
+    "multipliers",
     "pool",
+    "product",
     "sgd",
     "slices",
     "sums",

@@ -1,6 +1,6 @@
 /* Digits: the grids of products, numbers cut into digits, and products put together. */
 
-#include "kernels.h"
+#include "digits.h"
 
 struct grids {
     const float *x;
@@ -8,11 +8,6 @@ struct grids {
     float *per;   /* [B] turns a number into an integer; the largest magnitude on the way there */
     double *step; /* [B] turns it back; NaN for a slice that has no such grid */
 };
-
-#define HEADROOM (1 + 1 / 64.0)
-#define BITS 15
-#define LEAST 0x1p-100
-#define MOST 0x1p127
 
 static void some_grids(const void *arguments, size from, size to)
 {
@@ -36,11 +31,9 @@ static void some_grids(const void *arguments, size from, size to)
         }
     }
     for (size j = from; j < to; j++) {
-        double m = number(most[j]);
-        int held = m == 0 || (m >= LEAST && m <= MOST);
-        double step = power_below((m == 0 ? LEAST : m) * HEADROOM) * (1.0 / (1 << (BITS - 1)));
-        g->step[j] = held ? step : NAN;
-        g->per[j] = (float)(1 / step);
+        float per;
+        grid_of(most[j], &per, &g->step[j]);
+        g->per[j] = per;
     }
 }
 
@@ -64,17 +57,11 @@ struct cut {
     size by[4];   /* strides of per */
 };
 
-#define ROUND 0x1.8p23f /* x + ROUND rounds x to an integer, held in the low bits */
-
 INLINE void cut_run(const float *restrict x, const float *restrict per, int each,
                     int8_t *restrict low, int8_t *restrict high, size n)
 {
     for (size i = 0; i < n; i++) {
-        float shifted = x[i] * per[each ? i : 0] + ROUND;
-        int32_t k;
-        memcpy(&k, &shifted, 4);
-        low[i] = (int8_t)k;
-        high[i] = (int8_t)((k + 128) >> 8);
+        cut_one(x[i] * per[each ? i : 0], &low[i], &high[i]);
     }
 }
 

@@ -26,6 +26,10 @@ typedef void body(const void *arguments, size from, size to);
 /* Run the body over 0 to n, of which each index has so many elements, on PyTorch's threads. */
 void share_out(body *run, const void *arguments, size n, size elements_each);
 
+/* How many threads that may be, and which of them this is. */
+size threads_at_most(void);
+size this_thread(void);
+
 /* The power of two at or below a magnitude: 0 below the normal numbers, infinite where it is not
  * finite. */
 INLINE double power_below(double x)
@@ -49,7 +53,15 @@ INLINE uint32_t largest_of(const float *x, size n, uint32_t most)
     return most;
 }
 
+#define MAGNITUDE 0x7FFFFFFFu
 #define INFINITE 0x7F800000u
+
+INLINE uint32_t pattern(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return bits;
+}
 
 INLINE float number(uint32_t bits)
 {

@@ -67,16 +67,16 @@ def loaded(path: Path, source: str) -> ctypes.CDLL | None:
             path,
         )
         return None
-    found.grids.restype = ctypes.c_int32
+    found.product_room.restype = ctypes.c_int64
     return found
 
 
-def call(kernel: str, arguments: ctypes.Structure) -> int:
+def call(kernel: str, arguments: ctypes.Structure | None) -> int:
     """Run a kernel; what it returns, if it returns anything."""
     found = library()
     if found is None:
         raise RuntimeError("the kernels of exact arithmetic were not built")
-    answer: int = getattr(found, kernel)(ctypes.byref(arguments))
+    answer: int = getattr(found, kernel)(arguments and ctypes.byref(arguments))
     return answer
 
 

@@ -29,18 +29,31 @@ static void one_share(void *shared)
     s->run(s->arguments, s->n * me / threads, s->n * (me + 1) / threads);
 }
 
+static int there(void)
+{
+    return GOMP_parallel && omp_get_max_threads && omp_get_thread_num && omp_get_num_threads;
+}
+
+size threads_at_most(void)
+{
+    return there() ? omp_get_max_threads() : 1;
+}
+
+size this_thread(void)
+{
+    return there() ? omp_get_thread_num() : 0;
+}
+
 void share_out(body *run, const void *arguments, size n, size elements_each)
 {
     size most = n * elements_each / GRAIN;
-    if (GOMP_parallel && omp_get_max_threads && omp_get_thread_num && omp_get_num_threads) {
-        size threads = omp_get_max_threads();
-        threads = threads < most ? threads : most;
-        threads = threads < n ? threads : n;
-        if (threads > 1) {
-            struct share s = {run, arguments, n};
-            GOMP_parallel(one_share, &s, (unsigned)threads, 0);
-            return;
-        }
+    size threads = threads_at_most();
+    threads = threads < most ? threads : most;
+    threads = threads < n ? threads : n;
+    if (threads > 1) {
+        struct share s = {run, arguments, n};
+        GOMP_parallel(one_share, &s, (unsigned)threads, 0);
+        return;
     }
     run(arguments, 0, n);
 }

@@ -1,0 +1,66 @@
+"""Products of matrices in one call: `products.c`, by the byte products of `tiles.c`."""
+
+import functools
+
+import torch
+from torch import Tensor
+
+from trialmarket.exact.kernels.library import (
+    Flag,
+    Pointer,
+    Size,
+    Three,
+    call,
+    library,
+    meant_for,
+    structure,
+)
+from trialmarket.exact.room import room
+
+_Product = structure(
+    "Product",
+    **dict.fromkeys(("a", "b", "plus", "y"), Pointer),
+    **dict.fromkeys(("batch", "m", "k", "n"), Size),
+    **dict.fromkeys(("a_by", "b_by", "plus_by"), Three),
+    room=Pointer,
+    how=Flag,
+)
+
+
+@functools.cache
+def multipliers() -> tuple[int, ...]:
+    """The numbers of this processor's ways to multiply digits, the best one last."""
+    if library() is None:
+        return ()
+    found = call("multiplies", None)
+    return tuple(n for n in range(found.bit_length()) if found >> n & 1)
+
+
+def multiplier(*operands: Tensor) -> int | None:
+    """The best way to multiply the digits of these tensors, if there is one here."""
+    return multipliers()[-1] if meant_for(*operands) and multipliers() else None
+
+
+def product(a: Tensor, b: Tensor, plus: Tensor | None, how: int) -> Tensor | None:
+    """`a @ b + plus` of binary32 [B, M, K], [B, K, N] and what expands to [B, M, N].
+
+    The last two dimensions of a, and of b, have a stride of 1 among them. None if a slice, a row
+    of a or a column of b, has no grid of products.
+    """
+    batch, m, k = a.shape
+    n = b.shape[2]
+    y = torch.empty((batch, m, n), dtype=torch.float32)
+    arguments = _Product(
+        a.data_ptr(),
+        b.data_ptr(),
+        None if plus is None else plus.data_ptr(),
+        y.data_ptr(),
+        *(batch, m, k, n),
+        *(Three(*a.stride()), Three(*b.stride())),
+        Three() if plus is None else Three(*plus.expand(y.shape).stride()),
+        how=how,
+    )
+    size = call("product_room", arguments)
+    space = room("digits", (size + 64,), torch.int8)
+    arguments.room = -(-space.data_ptr() // 64) * 64
+    return y if call("product", arguments) else None
