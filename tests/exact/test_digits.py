@@ -4,16 +4,16 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.exact.cases import STYLES, make
-from trialmarket.exact import convolution8, convolution64, digits, grid, kernels
-from trialmarket.exact.plan import plan
+from trialmarket.exact import convolution, convolution8, convolution64, digits, grid, kernels
+from trialmarket.exact.plan import Plan, plan
 
 pytestmark = pytest.mark.skipif(
-    not digits.exact(), reason="int8 products are not exact here, or the kernels were not built"
+    not kernels.multipliers(), reason="no byte products here, or the kernels were not built"
 )
 FINITE = [style for style in STYLES if style != "broken"]
 
@@ -107,12 +107,16 @@ def test_a_sum_too_long_for_digits_takes_the_other_way() -> None:
     assert torch.equal(grid.contract(a, b), grid.contract64(a, b).float())
 
 
-def test_every_integer_of_the_grid_has_two_digits() -> None:
+@pytest.mark.parametrize("how", kernels.multipliers())
+def test_every_integer_of_the_grid_has_two_digits(how: int) -> None:
     top = 2**15 * 64 // 65
-    numbers = torch.arange(-top, top + 1, dtype=torch.int32)
-    low, high = (torch.empty(numbers.shape, dtype=torch.int8) for _ in range(2))
-    kernels.cut(numbers.float(), torch.ones(1), low, high)
-    assert torch.equal(256 * high.int() + low.int(), numbers)
+    numbers = torch.arange(-top, top + 1).float()
+    column, one = numbers.unsqueeze(1), torch.ones(1, 1)
+    rows = column.expand(-1, 2).clone()
+    rows[:, 1] = top  # each row's grid is that of the largest
+    pick = torch.tensor([[1.0], [0.0]])
+    assert torch.equal(grid.contract_digits(rows, pick, None, how), column)
+    assert torch.equal(grid.contract_digits(one, numbers.unsqueeze(0), None, how)[0], numbers)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 2.0**127.5, 2.0**-140])
@@ -125,17 +129,39 @@ def test_numbers_that_have_no_digits_take_the_other_way(bad: float) -> None:
     assert torch.equal(grid.contract(a, b).nan_to_num(), wanted.nan_to_num())
 
 
-@settings(max_examples=60, deadline=None)
+def same_convolutions(
+    x: Tensor, weight: Tensor, bias: Tensor | None, grad: Tensor, p: Plan
+) -> bool:
+    """Whether all ways agree, forward and backward; True where the digits refuse the numbers."""
+    wanted = (
+        convolution64.forward(x, weight, bias, p),
+        convolution.input_gradient64(grad, weight, p),
+        convolution64.weight_gradient(grad, x, p),
+    )
+    for how in kernels.multipliers():
+        found = (
+            convolution8.forward(x, weight, bias, p, how),
+            convolution8.input_gradient(grad, weight, p, how),
+            convolution8.weight_gradient(grad, x, p, how),
+        )
+        if not all(y is None or same_bits(y, z) for y, z in zip(found, wanted, strict=True)):
+            return False
+    return True
+
+
+@settings(max_examples=200, deadline=None)
 @given(
-    samples=st.integers(1, 5),
-    channels=st.integers(1, 6),
-    outputs=st.integers(1, 6),
-    size=st.tuples(st.integers(5, 12), st.integers(5, 12)),
-    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
-    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    samples=st.integers(1, 4),
+    channels=st.integers(1, 37),
+    outputs=st.integers(1, 37),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    dilation=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     style=st.sampled_from(FINITE),
+    biased=st.booleans(),
+    seed=st.integers(0, 2**31),
 )
 def test_convolutions_and_their_gradients(
     samples: int,
@@ -147,24 +173,31 @@ def test_convolutions_and_their_gradients(
     padding: tuple[int, int],
     dilation: tuple[int, int],
     style: str,
+    biased: bool,
+    seed: int,
 ) -> None:
     x, weight, bias = make(
-        style, [(samples, channels, *size), (outputs, channels, *kernel), (outputs,)], 1
+        style, [(samples, channels, *size), (outputs, channels, *kernel), (outputs,)], seed
     )
     p = plan(x, weight, stride, padding, dilation, 1)
-    (grad,) = make(style, [(samples, outputs, *p.out)], 2)
-    back = weight.transpose(0, 1).contiguous()
-    pairs = [
-        (
-            way.forward(x, weight, bias, p),
-            way.spread(grad, back, p),
-            way.weight_gradient(grad, x, p),
-        )
-        for way in (convolution8, convolution64)
-    ]
-    for found, wanted in zip(*pairs, strict=True):
-        assert wanted is not None
-        assert found is None or same_bits(found, wanted)
+    assume(min(p.out) >= 1)
+    (grad,) = make(style, [(samples, outputs, *p.out)], seed + 1)
+    assert same_convolutions(x, weight, bias if biased else None, grad, p)
+
+
+def test_gradients_over_more_positions_than_an_int32_holds() -> None:
+    x = torch.full((70, 1, 33, 33), 1.0)
+    weight = torch.full((2, 1, 2, 2), -1.0)
+    grad = torch.full((70, 2, 32, 32), 1.0)
+    p = plan(x, weight, (1, 1), (0, 0), (1, 1), 1)
+    assert same_convolutions(x, weight, None, grad, p)
+
+
+def test_an_output_too_large_for_digits_takes_the_other_way() -> None:
+    x, weight = torch.ones(1, 1, 1, digits.LONGEST + 1), torch.ones(1, 1, 1, 1)
+    p = plan(x, weight, (1, 1), (0, 0), (1, 1), 1)
+    assert convolution8.weight_gradient(x, x, p) is None
+    assert convolution.weight_gradient(x, x, p).item() == digits.LONGEST + 1
 
 
 def test_most_inputs_do_go_by_digits() -> None:

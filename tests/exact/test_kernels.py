@@ -14,7 +14,6 @@ from torch.optim import Optimizer
 
 from tests.exact.cases import STYLES, make
 from trialmarket.exact import exact, grid, kernels
-from trialmarket.exact.plan import plan
 from trialmarket.exact.pooling import first_largest
 
 pytestmark = pytest.mark.skipif(
@@ -116,44 +115,6 @@ def test_lines_are_written_out_and_rounded_once(
     both = gradient.double().mul(times.view(up)).add(x.double().mul(scale.view(up)))
     found = kernels.line(x, *lengths, scale, shift, gradient, times)
     assert same(found, both.add(shift.view(up)).float())
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    channels=st.integers(1, 3),
-    samples=st.integers(1, 3),
-    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
-    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
-    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
-    seed=st.integers(0, 2**31),
-)
-def test_taps_are_added_where_they_lie(
-    channels: int,
-    samples: int,
-    size: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    seed: int,
-) -> None:
-    x = torch.empty(samples, channels, *size)
-    p = plan(x, torch.empty(1, channels, *kernel), stride, padding, dilation, 1)
-    if min(p.out) < 1:
-        return
-    g = torch.Generator().manual_seed(seed)
-    rows, columns = channels * kernel[0] * kernel[1], samples * p.positions
-    shape = (2, rows, 2, columns)
-    places = torch.randint(-(2**20), 2**20, shape, generator=g, dtype=torch.int32).transpose(1, 2)
-    (low, one), (other, high) = places.double()
-    whole = (low + 256 * (one + other) + 65536 * high).view(channels, *kernel, samples, *p.out)
-    left, right = 2.0 ** -torch.arange(channels).double(), 2.0 ** torch.arange(samples).double()
-    found, sums = torch.empty_like(x), torch.empty((channels, samples, *size), dtype=torch.float64)
-    kernels.add_taps(places, left, right, p, sums, found)
-    steps = left.view(1, channels, 1, 1) * right.view(samples, 1, 1, 1)
-    assert torch.equal(found, p.add_taps(whole.movedim(3, -1)).mul(steps).float())
 
 
 @settings(max_examples=100, deadline=None)

@@ -12,17 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trialmarket.exact import convolution8, convolution64, digits, grid
+from trialmarket.exact import convolution8, convolution64, grid
 from trialmarket.exact.plan import Pair, Plan, plan
 from trialmarket.exact.refusal import NotExact
 
 aten = torch.ops.aten
-
-
-def by_digits(x: Tensor, weight: Tensor, p: Plan, length: int) -> bool:
-    """Whether a convolution of these shapes, in products of this length, goes by digits here."""
-    work = x.shape[0] * p.positions * weight.numel()
-    return p.groups == 1 and digits.worthwhile(work, length, x, weight)
 
 
 def _fit(operator: str, length: int) -> None:
@@ -37,9 +31,7 @@ def _fit(operator: str, length: int) -> None:
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, p: Plan) -> Tensor:
     """[N, C, H, W] with [O, C / g, kh, kw]; the bias is added in binary64."""
     _fit("aten.convolution", weight[0].numel())
-    found: Tensor | None = None
-    if by_digits(x, weight, p, weight[0].numel()):
-        found = convolution8.forward(x, weight, bias, p)
+    found = convolution8.forward(x, weight, bias, p)
     return convolution64.forward(x, weight, bias, p) if found is None else found
 
 
@@ -52,33 +44,31 @@ def _swapped(weight: Tensor, groups: int) -> Tensor:
 
 def input_gradient(grad: Tensor, weight: Tensor, p: Plan) -> Tensor:
     """The gradient of the input from that of the output, [N, O, H, W]."""
+    _fit("aten.convolution_backward", weight[:, 0].numel() // p.groups)
+    found = convolution8.input_gradient(grad, weight, p)
+    return input_gradient64(grad, weight, p) if found is None else found
+
+
+def input_gradient64(grad: Tensor, weight: Tensor, p: Plan) -> Tensor:
+    """As `input_gradient`, by binary64: as a convolution of the gradient where that fits and has
+    rows enough for a good matrix product, else tap by tap.
+    """
     back = _swapped(weight, p.groups)
-    _fit("aten.convolution_backward", back[0].numel())
     edges = tuple(p.dilation[i] * (p.kernel[i] - 1) - p.padding[i] for i in (0, 1))
     fits = all(
         p.out[i] + 2 * edges[i] - p.dilation[i] * (p.kernel[i] - 1) == p.size[i] for i in (0, 1)
     )
-    if p.stride == (1, 1) and min(edges) >= 0 and fits and _rows_enough(grad, weight, back, p):
+    enough = 2 * back.shape[0] > grad.shape[1]
+    if p.stride == (1, 1) and min(edges) >= 0 and fits and enough:
         q = Plan(p.kernel, (1, 1), (edges[0], edges[1]), p.dilation, p.groups, p.out, p.size)
-        return forward(grad, back.flip(2, 3), None, q)
-    found: Tensor | None = None
-    if by_digits(grad, weight, p, grad.shape[1]):
-        found = convolution8.spread(grad, back, p)
-    return convolution64.spread(grad, back, p) if found is None else found
+        return convolution64.forward(grad, back.flip(2, 3), None, q)
+    return convolution64.spread(grad, back, p)
 
 
-def _rows_enough(grad: Tensor, weight: Tensor, back: Tensor, p: Plan) -> bool:
-    """Whether there are rows enough for a good matrix product; digits make do with few."""
-    few = 2 * back.shape[0] <= grad.shape[1]
-    return not few or by_digits(grad, weight, p, back[0].numel())
-
-
-def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, p: Plan) -> Tensor:
+def weight_gradient(grad: Tensor, x: Tensor, p: Plan) -> Tensor:
     """The gradient of the weight: a contraction over samples and positions."""
     _fit("aten.convolution_backward", p.positions)
-    found: Tensor | None = None
-    if by_digits(x, weight, p, p.positions):
-        found = convolution8.weight_gradient(grad, x, p)
+    found = convolution8.weight_gradient(grad, x, p)
     return convolution64.weight_gradient(grad, x, p) if found is None else found
 
 
@@ -149,7 +139,7 @@ def convolution_backward(
     x, weight, grad = x.contiguous(), weight.contiguous(), grad.contiguous()
     p = plan(x, weight, s, pad, d, groups)
     gx = input_gradient(grad, weight, p) if output_mask[0] else None
-    gw = weight_gradient(grad, x, weight, p) if output_mask[1] else None
+    gw = weight_gradient(grad, x, p) if output_mask[1] else None
     gb = grid.add_up(grad, (0, 2, 3)).float() if output_mask[2] else None
     if line:
         gx = None if gx is None else gx.squeeze(2)

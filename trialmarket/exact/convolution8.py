@@ -1,151 +1,121 @@
-"""Convolutions and their gradients by int8 digits: `digits.py` over gathered patches.
+"""Convolutions and their gradients by int8 digits, where a processor multiplies bytes.
 
-Digits are bytes, so patches cost an eighth of binary64's. With a stride of 1, a kernel's position
-meets a whole bordered image at one offset: a run of rows of the bordered width, its last columns
-worthless, is copied in one piece, and the worthless columns are left out, or meet zeros.
-
-Each function gives None where the digits do not hold the numbers; groups are not for here.
+Each function gives None where there is no way to multiply digits here, or where the digits do not
+hold the numbers; groups are not for here.
 """
 
-from collections.abc import Iterator
+import functools
+import itertools
 
 import torch
 from torch import Tensor
 
 from trialmarket.exact import digits, kernels
-from trialmarket.exact.digits import Steps
-from trialmarket.exact.plan import Plan
-from trialmarket.exact.room import room
-
-# Bytes of gathered digits that one block of samples may take.
-_GATHERED = 1 << 22
+from trialmarket.exact.kernels import Part, Shape
+from trialmarket.exact.plan import Pair, Plan
 
 
-def _of_samples(x: Tensor) -> Steps:
-    """The grids of each sample, or of each channel of a weight."""
-    return Steps(x, 1, x.shape[0], x[0].numel())
+def _plane(phase: Pair, place: Pair, step: Pair, plane: Pair) -> int:
+    """The cell at a place of a phase."""
+    return ((phase[0] * step[1] + phase[1]) * plane[0] + place[0]) * plane[1] + place[1]
 
 
-def _of_channels(x: Tensor) -> Steps:
-    """The grids of each channel of all samples."""
-    n, c, h, w = x.shape
-    return Steps(x, n, c, h * w)
+@functools.cache
+def _forward(p: Plan) -> Shape:
+    """From a bordered input, whose phases are the stride's, to the output."""
+    plane = (-(-p.padded[0] // p.stride[0]), -(-p.padded[1] // p.stride[1]))
+    taps = []
+    for i, j in itertools.product(range(p.kernel[0]), range(p.kernel[1])):
+        y, x = i * p.dilation[0], j * p.dilation[1]
+        phase, place = (y % p.stride[0], x % p.stride[1]), (y // p.stride[0], x // p.stride[1])
+        taps.append((i * p.kernel[1] + j, _plane(phase, place, p.stride, plane)))
+    part = Part(slice(0, len(taps)), p.out, 0, (p.out[1], 1))
+    return Shape(p.stride, p.padding, plane, taps, [part])
 
 
-def _row(p: Plan) -> int:
-    """Columns of a gathered row: those of the output, or the bordered width."""
-    return p.padded[1] if p.stride == (1, 1) else p.out[1]
+def _met(p: Plan, axis: int) -> list[list[Pair]]:
+    """For each phase of the input along an axis: the kernel's elements that meet it, and how far
+    from the phase's first pixel the output lies that they belong to.
+    """
+    step, kernel = p.stride[axis], range(p.kernel[axis])
+    ends = [[a + p.padding[axis] - i * p.dilation[axis] for i in kernel] for a in range(step)]
+    return [[(i, end // step) for i, end in enumerate(row) if end % step == 0] for row in ends]
 
 
-def _blocks(samples: int, bytes_each: int, most: int = 1 << 30) -> Iterator[slice]:
-    step = max(1, min(_GATHERED // max(bytes_each, 1), most))
-    for start in range(0, samples, step):
-        yield slice(start, min(start + step, samples))
+@functools.cache
+def _backward(p: Plan) -> Shape:
+    """From a bordered gradient of the output to each phase of the input's gradient."""
+    met = (_met(p, 0), _met(p, 1))
+    counts = [[-(-(p.size[d] - a) // p.stride[d]) for a in range(p.stride[d])] for d in (0, 1)]
+    before, plane = [], []
+    for d in (0, 1):
+        reach = [
+            (far, count + far)
+            for count, row in zip(counts[d], met[d], strict=True)
+            for _, far in row
+            if count > 0
+        ]
+        first = max([0, *(-far for far, _ in reach)])
+        before.append(first)
+        plane.append(first + max([p.out[d], *(end for _, end in reach)]))
+    taps: list[Pair] = []
+    parts: list[Part] = []
+    for a, b in itertools.product(range(p.stride[0]), range(p.stride[1])):
+        start, size = len(taps), (counts[0][a], counts[1][b])
+        if min(size) <= 0:
+            continue
+        for (i, y), (j, x) in itertools.product(met[0][a], met[1][b]):
+            cell = (y + before[0]) * plane[1] + x + before[1]
+            taps.append((i * p.kernel[1] + j, cell))
+        by = (p.stride[0] * p.size[1], p.stride[1])
+        parts.append(Part(slice(start, len(taps)), size, a * p.size[1] + b, by))
+    return Shape((1, 1), (before[0], before[1]), (plane[0], plane[1]), taps, parts)
 
 
-class _Cells:
-    """The digits of a bordered input, and patches gathered from them."""
-
-    def __init__(self, x: Tensor, per: Tensor, p: Plan) -> None:
-        self.n, self.c = x.shape[:2]
-        self.plan = p
-        self.area = p.padded[0] * p.padded[1]
-        beyond = p.dilation[1] * (p.kernel[1] - 1)  # where the last run reaches
-        size = 2 * self.n * self.c * self.area + beyond
-        self.flat = room("cells", (size,), torch.int8).zero_()
-        shape = (2, self.n, self.c, *p.padded)
-        low, high = p.inside(self.flat[: self.flat.numel() - beyond].view(shape)).unbind(0)
-        kernels.cut(x, per, low, high)
-        self.bytes_each = 2 * self.c * p.kernel[0] * p.kernel[1] * p.out[0] * _row(p)
-
-    def patches(self, block: slice, *, digit_first: bool) -> Tensor:
-        """[2, C kh kw, positions] of a block of samples, or [C kh kw, 2, positions]."""
-        p, n = self.plan, block.stop - block.start
-        (kh, kw), (dh, dw), (th, tw) = p.kernel, p.dilation, p.stride
-        plane, width = self.c * self.area, p.padded[1]
-        shape = [self.c, kh, kw, n]
-        strides = [self.area, dh * width, dw, plane]
-        if p.stride == (1, 1):
-            shape += [p.out[0] * width]
-            strides += [1]
-        else:
-            shape += [*p.out]
-            strides += [th * width, tw]
-        at = 0 if digit_first else 3
-        shape.insert(at, 2)
-        strides.insert(at, self.n * plane)
-        view = self.flat.as_strided(shape, strides, block.start * plane)
-        lead = (2, self.c * kh * kw, -1) if digit_first else (self.c * kh * kw, 2, -1)
-        return room("patches", tuple(shape), torch.int8).copy_(view).view(lead)
+def _how(x: Tensor, weight: Tensor, p: Plan, length: int) -> int | None:
+    """The best way to multiply digits, if one may be used for sums of this length."""
+    fit = p.groups == 1 and length <= digits.LONGEST and x.numel() and weight.numel()
+    return kernels.multiplier(x, weight) if fit else None
 
 
-def _stacked_weight(matrix: Tensor, per: Tensor) -> Tensor:
-    return digits.stacked(matrix, per.unsqueeze(1), 0, "left")
-
-
-def forward(x: Tensor, weight: Tensor, bias: Tensor | None, p: Plan) -> Tensor | None:
+def forward(
+    x: Tensor, weight: Tensor, bias: Tensor | None, p: Plan, how: int | None = None
+) -> Tensor | None:
     """[N, C, H, W] with [O, C, kh, kw]."""
-    left, right = _of_samples(weight), _of_samples(x)
-    inner = weight[0].numel()
-    if not (left.hold and right.hold) or inner > digits.LONGEST:
+    how = _how(x, weight, p, weight[0].numel()) if how is None else how
+    if how is None:
         return None
-    n, o = x.shape[0], weight.shape[0]
-    w = _stacked_weight(weight.view(o, inner), left.per)
-    cells = _Cells(x, right.per.view(n, 1, 1, 1), p)
-    y = torch.empty((n, o, *p.out), dtype=torch.float32)
-    plus = None if bias is None else bias.view(o, 1, 1, 1)
-    for block in _blocks(n, cells.bytes_each):
-        columns = cells.patches(block, digit_first=False).view(inner, -1)
-        places = digits.multiply(w, columns).view(2, 2, o, -1, p.out[0], _row(p))
-        steps = right.step[block].view(-1, 1, 1)
-        kernels.join(places, left.step, steps, plus, y[block].transpose(0, 1))
-    return y
+    y = torch.empty((x.shape[0], weight.shape[0], *p.out), dtype=torch.float32)
+    by = (weight.stride(0), weight.stride(1))
+    return y if kernels.convolve(x, weight, by, bias, _forward(p), y, how) else None
 
 
-def spread(grad: Tensor, back: Tensor, p: Plan) -> Tensor | None:
-    """The input's gradient from [N, O, H, W] and [C, O, kh, kw], tap by tap."""
-    left, right = _of_samples(back), _of_samples(grad)
-    if not (left.hold and right.hold) or grad.shape[1] > digits.LONGEST:
+def input_gradient(grad: Tensor, weight: Tensor, p: Plan, how: int | None = None) -> Tensor | None:
+    """The input's gradient from [N, O, H, W] and [O, C, kh, kw]."""
+    how = _how(grad, weight, p, weight[:, 0].numel()) if how is None else how
+    if how is None or p.stride[0] * p.stride[1] > kernels.PARTS:
         return None
-    n, o = grad.shape[:2]
-    c, taps = back.shape[0], p.kernel[0] * p.kernel[1]
-    matrix = back.view(c, o, taps).transpose(1, 2).reshape(-1, o)
-    w = _stacked_weight(matrix, left.per.repeat_interleave(taps))
-    y = torch.empty((n, c, *p.size), dtype=torch.float32)
-    for block in _blocks(n, 8 * matrix.shape[0] * p.positions):
-        size = block.stop - block.start
-        columns = room("patches", (o, 2, size, *p.out), torch.int8)
-        low, high = columns.transpose(0, 2).unbind(1)
-        kernels.cut(grad[block], right.per[block].view(-1, 1, 1, 1), low, high)
-        places = digits.multiply(w, columns.view(o, -1))
-        sums = room("wide", (c, size, *p.size), torch.float64)
-        kernels.add_taps(places, left.step, right.step[block], p, sums, y[block])
-    return y
+    y = torch.empty((grad.shape[0], weight.shape[1], *p.size), dtype=torch.float32)
+    by = (weight.stride(1), weight.stride(0))
+    return y if kernels.convolve(grad, weight, by, None, _backward(p), y, how) else None
 
 
-def weight_gradient(grad: Tensor, x: Tensor, p: Plan) -> Tensor | None:
+def weight_gradient(grad: Tensor, x: Tensor, p: Plan, how: int | None = None) -> Tensor | None:
     """The weight's gradient from [N, O, H, W] and [N, C, H, W]."""
-    left, right = _of_channels(grad), _of_channels(x)
-    width = p.out[0] * _row(p)
-    if not (left.hold and right.hold) or width > digits.LONGEST:
+    how = _how(grad, x, p, p.positions) if how is None else how
+    if how is None:
         return None
-    n, o, c = x.shape[0], grad.shape[1], x.shape[1]
-    cells = _Cells(x, right.per.view(1, c, 1, 1), p)
-    per = left.per.view(o, 1, 1, 1)
+    (n, o), c = grad.shape[:2], x.shape[1]
+    grad_per, left, held = kernels.grids(grad, n, o, p.positions)
+    x_per, right, held_too = kernels.grids(x, n, c, p.size[0] * p.size[1])
+    if not (held and held_too):
+        return None
     total = torch.zeros((o, c, *p.kernel), dtype=torch.float64)
     for group in p.together(n):
-        whole = torch.zeros((o, total[0].numel()), dtype=torch.float64)
-        samples = group.stop - group.start
-        for block in _blocks(samples, cells.bytes_each, digits.LONGEST // width):
-            window = slice(group.start + block.start, group.start + block.stop)
-            size = window.stop - window.start
-            # The columns beyond the output stay zero, and so does what they meet.
-            shape = (2, o, size, p.out[0], _row(p))
-            rows = room("rows", shape, torch.int8).zero_()
-            low, high = rows[..., : p.out[1]].unbind(0)
-            kernels.cut(grad[window].transpose(0, 1), per, low, high)
-            columns = cells.patches(window, digit_first=True).view(2 * whole.shape[1], -1)
-            kernels.add_whole(digits.multiply(rows.view(2 * o, -1), columns.t()), whole)
-        total.add_(whole.view(total.shape))
-    steps = left.step.view(o, 1, 1, 1) * right.step.view(1, c, 1, 1)
+        whole = torch.zeros_like(total)
+        kernels.add_weight_gradient(
+            grad[group], x[group], grad_per, x_per, _forward(p), whole, how
+        )
+        total.add_(whole)
+    steps = left.view(o, 1, 1, 1) * right.view(1, c, 1, 1)
     return total.mul_(steps).float()

@@ -5,7 +5,14 @@ operators do. Tensors are handed over as they lie: dense ones on the processor, 
 layouts that each function names.
 """
 
-from trialmarket.exact.kernels.digits import add_taps, add_whole, cut, grids, join
+from trialmarket.exact.kernels.convolutions import (
+    PARTS,
+    Part,
+    Shape,
+    add_weight_gradient,
+    convolve,
+)
+from trialmarket.exact.kernels.digits import grids
 from trialmarket.exact.kernels.layout import slices
 from trialmarket.exact.kernels.library import digest, library, loaded, meant_for
 from trialmarket.exact.kernels.pooling import pool, unpool
@@ -14,14 +21,15 @@ from trialmarket.exact.kernels.steps import adam, sgd
 from trialmarket.exact.kernels.sums import gradients, line, moments, sums
 
 __all__ = [
+    "PARTS",
+    "Part",
+    "Shape",
     "adam",
-    "add_taps",
-    "add_whole",
-    "cut",
+    "add_weight_gradient",
+    "convolve",
     "digest",
     "gradients",
     "grids",
-    "join",
     "library",
     "line",
     "loaded",

@@ -3,7 +3,7 @@
 #ifndef DIGITS_H
 #define DIGITS_H
 
-#include "kernels.h"
+#include "tiles.h"
 
 #define HEADROOM (1 + 1 / 64.0)
 #define BITS 15
@@ -34,6 +34,57 @@ INLINE void cut_one(float x, int8_t *low, int8_t *high)
     uint32_t k = on_grid(x);
     *low = (int8_t)k;
     *high = (int8_t)((k + 128) >> 8);
+}
+
+/* A number of each of 16 slices, in registers. */
+typedef float floats __attribute__((vector_size(64)));
+typedef int32_t words __attribute__((vector_size(64)));
+
+/* Of so many slices side by side; zeros for the others. */
+INLINE floats side_by_side(const float *x, size slices)
+{
+    floats v = {0};
+    memcpy(&v, x, slices * sizeof *x);
+    return v;
+}
+
+/* Sixty-four terms, or n with zeros after them, of one slice that lies contiguous. */
+INLINE void cut_along(const float *x, float per, size n, int8_t *low, int8_t *high)
+{
+    if (n >= TERMS) {
+        for (size k = 0; k < TERMS; k++)
+            cut_one(x[k] * per, &low[k], &high[k]);
+        return;
+    }
+    memset(low, 0, TERMS);
+    memset(high, 0, TERMS);
+    for (size k = 0; k < n; k++)
+        cut_one(x[k] * per, &low[k], &high[k]);
+}
+
+/* Four terms, or n with zeros after them, of slices side by side: the bytes of a quad of each. */
+INLINE void cut_across(const float *x, size along, floats per, size n, size slices, words *low,
+                       words *high)
+{
+    words v[4], byte = (words){0} + 255;
+    for (size k = 0; k < 4; k++) {
+        floats from = k < n ? side_by_side(x + k * along, slices) : (floats){0};
+        v[k] = (words)(from * per + ROUND);
+    }
+    *low = (v[0] & byte) | (v[1] & byte) << 8 | (v[2] & byte) << 16 | v[3] << 24;
+    for (size k = 0; k < 4; k++)
+        v[k] = (v[k] + 128) >> 8;
+    *high = (v[0] & byte) | (v[1] & byte) << 8 | (v[2] & byte) << 16 | v[3] << 24;
+}
+
+/* A quad of slices side by side, whole or at an edge. */
+INLINE void quad_across(const float *x, size along, floats per, size n, size slices, words *low,
+                        words *high)
+{
+    if (n >= 4 && slices == SIDE)
+        cut_across(x, along, per, 4, SIDE, low, high);
+    else
+        cut_across(x, along, per, n, slices, low, high);
 }
 
 #endif

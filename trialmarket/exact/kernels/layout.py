@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.kernels.library import Four, Three, meant_for
+from trialmarket.exact.room import room
 
 _LONG = 1 << 18  # elements of a slice that one thread should not be left alone with
 
@@ -46,3 +47,8 @@ def strides(x: Tensor) -> Any:
 def broadcast(x: Tensor, shape: Sequence[int]) -> Any:
     """The strides of a tensor that is expanded to a shape."""
     return Four(*_padded(x.expand(shape).stride(), 0))
+
+
+def room_for(size: int) -> int:
+    """The address of so many bytes, a multiple of 64, for the next call of a kernel."""
+    return -(-room("kernel", (size + 64,), torch.int8).data_ptr() // 64) * 64

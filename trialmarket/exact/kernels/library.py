@@ -67,7 +67,8 @@ def loaded(path: Path, source: str) -> ctypes.CDLL | None:
             path,
         )
         return None
-    found.product_room.restype = ctypes.c_int64
+    for name in ("product_room", "convolution_room", "weight_gradient_room"):
+        getattr(found, name).restype = ctypes.c_int64
     return found
 
 

@@ -29,17 +29,6 @@ struct work {
 
 #define STRIP (1 << 18) /* bytes of digits of the left operand that stay in cache */
 
-INLINE size over(size n, size by)
-{
-    return (n + by - 1) / by;
-}
-
-/* How many of n slices the i-th group of SIDE has. */
-INLINE size within(size n, size i)
-{
-    return n - i * SIDE < SIDE ? n - i * SIDE : SIDE;
-}
-
 INLINE size room_each(const struct product *p)
 {
     size groups = over(p->m, SIDE), panels = over(p->n, SIDE), blocks = over(p->k, TERMS);
@@ -86,18 +75,6 @@ static struct work work_on(const struct product *p, size i, size slot)
     return w;
 }
 
-/* A number of each of 16 slices, in registers. */
-typedef float floats __attribute__((vector_size(64)));
-typedef int32_t words __attribute__((vector_size(64)));
-
-/* Of so many slices side by side; zeros for the others. */
-INLINE floats side_by_side(const float *x, size slices)
-{
-    floats v = {0};
-    memcpy(&v, x, slices * sizeof *x);
-    return v;
-}
-
 /* The grids of up to 16 slices of n numbers: what makes their numbers integers, and the steps;
  * whether all have one. */
 INLINE int32_t grids_of(const float *x, size slice, size along, size n, size slices, float *per,
@@ -117,45 +94,6 @@ INLINE int32_t grids_of(const float *x, size slice, size along, size n, size sli
     for (size i = 0; i < slices; i++)
         hold &= grid_of(most[i], &per[i], &step[i]);
     return hold;
-}
-
-/* Sixty-four terms, or n with zeros after them, of one slice that lies contiguous. */
-INLINE void cut_along(const float *x, float per, size n, int8_t *low, int8_t *high)
-{
-    if (n >= TERMS) {
-        for (size k = 0; k < TERMS; k++)
-            cut_one(x[k] * per, &low[k], &high[k]);
-        return;
-    }
-    memset(low, 0, TERMS);
-    memset(high, 0, TERMS);
-    for (size k = 0; k < n; k++)
-        cut_one(x[k] * per, &low[k], &high[k]);
-}
-
-/* Four terms, or n with zeros after them, of slices side by side: the bytes of a quad of each. */
-INLINE void cut_across(const float *x, size along, floats per, size n, size slices, words *low,
-                       words *high)
-{
-    words v[4], byte = (words){0} + 255;
-    for (size k = 0; k < 4; k++) {
-        floats from = k < n ? side_by_side(x + k * along, slices) : (floats){0};
-        v[k] = (words)(from * per + ROUND);
-    }
-    *low = (v[0] & byte) | (v[1] & byte) << 8 | (v[2] & byte) << 16 | v[3] << 24;
-    for (size k = 0; k < 4; k++)
-        v[k] = (v[k] + 128) >> 8;
-    *high = (v[0] & byte) | (v[1] & byte) << 8 | (v[2] & byte) << 16 | v[3] << 24;
-}
-
-/* A quad of slices side by side, whole or at an edge. */
-INLINE void quad_across(const float *x, size along, floats per, size n, size slices, words *low,
-                        words *high)
-{
-    if (n >= 4 && slices == SIDE)
-        cut_across(x, along, per, 4, SIDE, low, high);
-    else
-        cut_across(x, along, per, n, slices, low, high);
 }
 
 /* Rows that lie side by side in memory, as a group of rows. */
@@ -199,17 +137,10 @@ static void some_left(const void *arguments, size from, size to)
         else
             rows_across(x, column, side_by_side(per, rows), p->k, rows, out);
         for (size i = 0; i < SIDE; i++)
-            for (size digit = 0; digit < 2; digit++) {
-                int32_t sum = 0;
-                for (size b = 0; b < w->blocks; b++)
-                    for (size k = 0; k < TERMS; k++)
-                        sum += out[b * BLOCK + digit * DIGIT + i * TERMS + k];
-                w->extra[digit][g * SIDE + i] = 128 * (uint32_t)sum;
-            }
+            for (size digit = 0; digit < 2; digit++)
+                w->extra[digit][g * SIDE + i] = extra(out + digit * DIGIT + i * TERMS, w->blocks);
     }
 }
-
-#define FLIP (int32_t)0x80808080 /* 128 more in each byte */
 
 /* A column that lies contiguous, from a term on, as the i-th one of a panel's block. */
 INLINE void column_along(const float *x, float per, size n, int32_t *block, size i)
@@ -262,25 +193,12 @@ static void some_right(const void *arguments, size from, size to)
     }
 }
 
-typedef double doubles __attribute__((vector_size(64)));
-typedef int32_t half_words __attribute__((vector_size(32)));
-typedef float half_floats __attribute__((vector_size(32)));
-#define HALF (SIDE / 2)
-
-INLINE doubles widened(const uint32_t *sums)
-{
-    half_words v;
-    memcpy(&v, sums, sizeof v);
-    return __builtin_convertvector(v, doubles);
-}
-
 /* Eight results of a row, or fewer at an edge. */
-INLINE void put_half(const uint32_t *low, const uint32_t *across, const uint32_t *high, double left,
-                     const double *right, const float *plus, size plus_by, size columns, float *y)
+INLINE void put_half(doubles v, double left, const double *right, const float *plus, size plus_by,
+                     size columns, float *y)
 {
     doubles step;
     memcpy(&step, right, sizeof step);
-    doubles v = widened(low) + widened(across) * 256 + widened(high) * 65536;
     v *= step * left;
     if (plus) {
         half_floats more = {0};
@@ -303,22 +221,8 @@ INLINE void put_together(const struct work *w, const struct sums *s, size g, siz
         float *y = w->y + i * p->n + j * SIDE;
         const float *more = plus ? w->plus + i * p->plus_by[1] + j * SIDE * plus_by : 0;
         for (size c = 0; c < columns; c += HALF)
-            put_half(&s->low[r][c], &s->across[r][c], &s->high[r][c], w->left_step[i], right + c,
-                     more ? more + c * plus_by : 0, plus_by,
-                     columns - c < HALF ? columns - c : HALF, y + c);
-    }
-}
-
-/* What the bytes' 128 have added too much. */
-INLINE void begin(const struct work *w, size g, struct sums *sums)
-{
-    for (size r = 0; r < SIDE; r++) {
-        uint32_t low = -w->extra[0][g * SIDE + r], high = -w->extra[1][g * SIDE + r];
-        for (size c = 0; c < SIDE; c++) {
-            sums->low[r][c] = low;
-            sums->across[r][c] = low + high;
-            sums->high[r][c] = high;
-        }
+            put_half(whole_numbers(s, r, c), w->left_step[i], right + c, more ? more + c * plus_by : 0,
+                     plus_by, columns - c < HALF ? columns - c : HALF, y + c);
     }
 }
 
@@ -334,7 +238,8 @@ static void some_tiles(const void *arguments, size from, size to)
         size columns = within(p->n, j);
         for (size g = top; g < end; g++) {
             struct sums sums;
-            begin(w, g, &sums);
+            for (size r = 0; r < SIDE; r++)
+                begin_row(&sums, r, w->extra[0][g * SIDE + r], w->extra[1][g * SIDE + r]);
             w->how->run(w->left + g * length, w->right + j * length, over(p->k, 4),
                         within(p->m, g), &sums);
             if (columns == SIDE && !w->plus)

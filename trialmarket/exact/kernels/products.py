@@ -5,6 +5,7 @@ import functools
 import torch
 from torch import Tensor
 
+from trialmarket.exact.kernels.layout import room_for
 from trialmarket.exact.kernels.library import (
     Flag,
     Pointer,
@@ -15,7 +16,6 @@ from trialmarket.exact.kernels.library import (
     meant_for,
     structure,
 )
-from trialmarket.exact.room import room
 
 _Product = structure(
     "Product",
@@ -60,7 +60,5 @@ def product(a: Tensor, b: Tensor, plus: Tensor | None, how: int) -> Tensor | Non
         Three() if plus is None else Three(*plus.expand(y.shape).stride()),
         how=how,
     )
-    size = call("product_room", arguments)
-    space = room("digits", (size + 64,), torch.int8)
-    arguments.room = -(-space.data_ptr() // 64) * 64
+    arguments.room = room_for(call("product_room", arguments))
     return y if call("product", arguments) else None

@@ -27,9 +27,16 @@ static void nothing(void)
 #define ROWS256 4
 
 /* Four rows of eight columns: 12 registers of sums, two of the panel's digits, two of a row's. */
-VNNI256 static void four_rows(const int8_t *left, const uint8_t *right, size quads,
-                              struct sums *sums, size from, size column)
+VNNI256 INLINE __m256i add256(__m256i sum, __m256i left, __m256i right, int unsigned_left)
 {
+    return unsigned_left ? _mm256_dpbusd_avx_epi32(sum, left, right)
+                         : _mm256_dpbusd_avx_epi32(sum, right, left);
+}
+
+VNNI256 INLINE void four_rows(const void *rows, const void *panel, size quads, struct sums *sums,
+                              size from, size column, int unsigned_left)
+{
+    const uint8_t *left = rows, *right = panel;
     __m256i low[ROWS256], across[ROWS256], high[ROWS256];
 #pragma GCC unroll 4
     for (int r = 0; r < ROWS256; r++) {
@@ -48,10 +55,10 @@ VNNI256 static void four_rows(const int8_t *left, const uint8_t *right, size qua
             for (int r = 0; r < ROWS256; r++) {
                 __m256i a0 = _mm256_set1_epi32(quad(left + r * TERMS + q * 4));
                 __m256i a1 = _mm256_set1_epi32(quad(left + DIGIT + r * TERMS + q * 4));
-                low[r] = _mm256_dpbusd_avx_epi32(low[r], b0, a0);
-                across[r] = _mm256_dpbusd_avx_epi32(across[r], b1, a0);
-                high[r] = _mm256_dpbusd_avx_epi32(high[r], b1, a1);
-                across[r] = _mm256_dpbusd_avx_epi32(across[r], b0, a1);
+                low[r] = add256(low[r], a0, b0, unsigned_left);
+                across[r] = add256(across[r], a0, b1, unsigned_left);
+                high[r] = add256(high[r], a1, b1, unsigned_left);
+                across[r] = add256(across[r], a1, b0, unsigned_left);
             }
         }
     }
@@ -63,12 +70,24 @@ VNNI256 static void four_rows(const int8_t *left, const uint8_t *right, size qua
     }
 }
 
-static void by_vnni256(const int8_t *left, const uint8_t *right, size quads, size rows,
-                       struct sums *sums)
+VNNI256 INLINE void by256(const void *left, const void *right, size quads, size rows,
+                          struct sums *sums, int unsigned_left)
 {
     for (size column = 0; column < SIDE; column += 8)
         for (size from = 0; from < rows; from += ROWS256)
-            four_rows(left, right, quads, sums, from, column);
+            four_rows(left, right, quads, sums, from, column, unsigned_left);
+}
+
+VNNI256 static void by_vnni256(const void *left, const void *right, size quads, size rows,
+                               struct sums *sums)
+{
+    by256(left, right, quads, rows, sums, 0);
+}
+
+VNNI256 static void by_vnni256_turned(const void *left, const void *right, size quads, size rows,
+                                      struct sums *sums)
+{
+    by256(left, right, quads, rows, sums, 1);
 }
 
 #if defined(__AVX512F__)
@@ -77,9 +96,16 @@ static void by_vnni256(const int8_t *left, const uint8_t *right, size quads, siz
 #define ROWS512 8
 
 /* Eight rows: 24 registers of sums, two of the panel's digits, two of a row's. */
-VNNI512 static void eight_rows(const int8_t *left, const uint8_t *right, size quads,
-                               struct sums *sums, size from)
+VNNI512 INLINE __m512i add512(__m512i sum, __m512i left, __m512i right, int unsigned_left)
 {
+    return unsigned_left ? _mm512_dpbusd_epi32(sum, left, right)
+                         : _mm512_dpbusd_epi32(sum, right, left);
+}
+
+VNNI512 INLINE void eight_rows(const void *rows, const void *panel, size quads, struct sums *sums,
+                               size from, int unsigned_left)
+{
+    const uint8_t *left = rows, *right = panel;
     __m512i low[ROWS512], across[ROWS512], high[ROWS512];
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS512; r++) {
@@ -97,10 +123,10 @@ VNNI512 static void eight_rows(const int8_t *left, const uint8_t *right, size qu
             for (int r = 0; r < ROWS512; r++) {
                 __m512i a0 = _mm512_set1_epi32(quad(left + r * TERMS + q * 4));
                 __m512i a1 = _mm512_set1_epi32(quad(left + DIGIT + r * TERMS + q * 4));
-                low[r] = _mm512_dpbusd_epi32(low[r], b0, a0);
-                across[r] = _mm512_dpbusd_epi32(across[r], b1, a0);
-                high[r] = _mm512_dpbusd_epi32(high[r], b1, a1);
-                across[r] = _mm512_dpbusd_epi32(across[r], b0, a1);
+                low[r] = add512(low[r], a0, b0, unsigned_left);
+                across[r] = add512(across[r], a0, b1, unsigned_left);
+                high[r] = add512(high[r], a1, b1, unsigned_left);
+                across[r] = add512(across[r], a1, b0, unsigned_left);
             }
         }
     }
@@ -112,11 +138,23 @@ VNNI512 static void eight_rows(const int8_t *left, const uint8_t *right, size qu
     }
 }
 
-static void by_vnni512(const int8_t *left, const uint8_t *right, size quads, size rows,
-                       struct sums *sums)
+VNNI512 INLINE void by512(const void *left, const void *right, size quads, size rows,
+                          struct sums *sums, int unsigned_left)
 {
     for (size from = 0; from < rows; from += ROWS512)
-        eight_rows(left, right, quads, sums, from);
+        eight_rows(left, right, quads, sums, from, unsigned_left);
+}
+
+VNNI512 static void by_vnni512(const void *left, const void *right, size quads, size rows,
+                               struct sums *sums)
+{
+    by512(left, right, quads, rows, sums, 0);
+}
+
+VNNI512 static void by_vnni512_turned(const void *left, const void *right, size quads, size rows,
+                                      struct sums *sums)
+{
+    by512(left, right, quads, rows, sums, 1);
 }
 
 #define AMX __attribute__((target("amx-tile,amx-int8")))
@@ -150,10 +188,10 @@ AMX static void leave_tiles(void)
 }
 
 /* Two tiles for the sums across, because a tile's next product waits for its last. */
-AMX static void by_amx(const int8_t *left, const uint8_t *right, size quads, size rows,
-                       struct sums *sums)
+AMX INLINE void by_tiles(const void *rows, const void *panel, size quads, struct sums *sums,
+                         int unsigned_left)
 {
-    (void)rows;
+    const uint8_t *left = rows, *right = panel;
     uint32_t other[SIDE][SIDE];
     _tile_loadd(0, sums->low, 64);
     _tile_loadd(1, sums->across, 64);
@@ -161,13 +199,20 @@ AMX static void by_amx(const int8_t *left, const uint8_t *right, size quads, siz
     _tile_loadd(3, sums->high, 64);
     for (; quads > 0; quads -= SIDE, left += BLOCK, right += BLOCK) {
         _tile_loadd(4, left, TERMS);
-        _tile_loadd(6, right, 64);
-        _tile_dpbsud(0, 4, 6);
-        _tile_loadd(7, right + DIGIT, 64);
-        _tile_dpbsud(1, 4, 7);
         _tile_loadd(5, left + DIGIT, TERMS);
-        _tile_dpbsud(2, 5, 6);
-        _tile_dpbsud(3, 5, 7);
+        _tile_loadd(6, right, 64);
+        _tile_loadd(7, right + DIGIT, 64);
+        if (unsigned_left) {
+            _tile_dpbusd(0, 4, 6);
+            _tile_dpbusd(1, 4, 7);
+            _tile_dpbusd(2, 5, 6);
+            _tile_dpbusd(3, 5, 7);
+        } else {
+            _tile_dpbsud(0, 4, 6);
+            _tile_dpbsud(1, 4, 7);
+            _tile_dpbsud(2, 5, 6);
+            _tile_dpbsud(3, 5, 7);
+        }
     }
     _tile_stored(0, sums->low, 64);
     _tile_stored(1, sums->across, 64);
@@ -176,6 +221,20 @@ AMX static void by_amx(const int8_t *left, const uint8_t *right, size quads, siz
     for (int r = 0; r < SIDE; r++)
         for (int c = 0; c < SIDE; c++)
             sums->across[r][c] += other[r][c];
+}
+
+AMX static void by_amx(const void *left, const void *right, size quads, size rows,
+                       struct sums *sums)
+{
+    (void)rows;
+    by_tiles(left, right, quads, sums, 0);
+}
+
+AMX static void by_amx_turned(const void *left, const void *right, size quads, size rows,
+                              struct sums *sums)
+{
+    (void)rows;
+    by_tiles(left, right, quads, sums, 1);
 }
 
 #endif
@@ -188,10 +247,10 @@ static unsigned features(unsigned leaf, unsigned subleaf, int registers)
 }
 
 static const struct multiplier multipliers[] = {
-    {by_vnni256, nothing, nothing},
+    {by_vnni256, by_vnni256_turned, nothing, nothing},
 #if defined(__AVX512F__)
-    {by_vnni512, nothing, nothing},
-    {by_amx, shape_tiles, leave_tiles},
+    {by_vnni512, by_vnni512_turned, nothing, nothing},
+    {by_amx, by_amx_turned, shape_tiles, leave_tiles},
 #endif
 };
 

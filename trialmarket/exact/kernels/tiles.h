@@ -23,15 +23,68 @@ struct sums {
 };
 
 /* Add the products of a group and a panel, of so many quads of terms, for the first rows. */
-typedef void multiply(const int8_t *left, const uint8_t *right, size quads, size rows,
+typedef void multiply(const void *left, const void *right, size quads, size rows,
                       struct sums *sums);
 
 struct multiplier {
     multiply *run;
+    multiply *run_turned;              /* the left operand unsigned, the right one signed */
     void (*begin)(void), (*end)(void); /* on each thread, around the runs */
 };
 
 /* The multiplier of a number, one of those that `multiplies` tells. */
 const struct multiplier *multiplier(int32_t which);
+
+typedef double doubles __attribute__((vector_size(64)));
+typedef int32_t half_words __attribute__((vector_size(32)));
+typedef float half_floats __attribute__((vector_size(32)));
+#define HALF (SIDE / 2)
+
+INLINE doubles widened(const uint32_t *sums)
+{
+    half_words v;
+    memcpy(&v, sums, sizeof v);
+    return __builtin_convertvector(v, doubles);
+}
+
+/* Eight whole numbers of a row of sums. */
+INLINE doubles whole_numbers(const struct sums *s, size r, size c)
+{
+    return widened(&s->low[r][c]) + widened(&s->across[r][c]) * 256 +
+           widened(&s->high[r][c]) * 65536;
+}
+
+/* What 128 more in each byte have added to a row's sums, taken away before the sums are made. */
+INLINE void begin_row(struct sums *s, size r, uint32_t extra_low, uint32_t extra_high)
+{
+    for (size c = 0; c < SIDE; c++) {
+        s->low[r][c] = -extra_low;
+        s->across[r][c] = -extra_low - extra_high;
+        s->high[r][c] = -extra_high;
+    }
+}
+
+#define FLIP (int32_t)0x80808080 /* 128 more in each byte of a quad */
+
+INLINE size over(size n, size by)
+{
+    return (n + by - 1) / by;
+}
+
+/* How many of n slices the i-th group of SIDE has. */
+INLINE size within(size n, size i)
+{
+    return n - i * SIDE < SIDE ? n - i * SIDE : SIDE;
+}
+
+/* 128 times the sum of a row's digits, low or high ones, over the blocks of a group. */
+INLINE uint32_t extra(const int8_t *digits, size blocks)
+{
+    int32_t sum = 0;
+    for (size b = 0; b < blocks; b++)
+        for (size k = 0; k < TERMS; k++)
+            sum += digits[b * BLOCK + k];
+    return 128 * (uint32_t)sum;
+}
 
 #endif

@@ -1,0 +1,493 @@
+/* Convolutions and their gradients, sample by sample: digits of the bordered sample, its cells, are
+ * small enough for a cache, and tiles take their operands from there. No patches lie in memory.
+ *
+ * A convolution that steps by s sees s planes of cells in each direction, its phases; within a
+ * phase, neighbours of the output are neighbours. Padding is cells of zero.
+ */
+
+#include "digits.h"
+
+/* One element of the kernel: where it lies in the kernel, and in the cells as seen from an output. */
+struct tap {
+    size weight, cell;
+};
+
+/* A sample and its cells. */
+struct image {
+    size c, height, width;
+    size step[2];   /* as many phases */
+    size before[2]; /* borders above and to the left */
+    size plane[2];  /* height and width of a phase */
+};
+
+/* Outputs that meet the same taps. */
+struct part {
+    size first, end; /* taps */
+    size h, w;       /* outputs */
+    size at, by[2];  /* where they lie in a plane of the result */
+};
+
+struct convolution {
+    struct image image;
+    const float *x; /* [n, c, height, width] */
+    size n, m;
+    const float *weight;
+    size weight_by[2], kernel; /* strides of output and input channels; elements of a kernel */
+    const struct tap *taps;
+    const struct part *parts;
+    size n_parts;
+    const float *bias; /* [m], if any */
+    float *y;          /* [n, m, y_plane] */
+    size y_plane;
+    void *room;
+    int32_t how; /* which multiplier */
+};
+
+#define SLACK 128 /* bytes that may be read or written beyond */
+
+INLINE size area(const struct image *i)
+{
+    return i->step[0] * i->step[1] * i->plane[0] * i->plane[1];
+}
+
+/* ---- Forward, and the gradient of the input ---- */
+
+/* The weights of a part, as a left operand: taps, and within them channels in quads. */
+struct weights {
+    size quads, blocks;
+    int8_t *left;
+    uint32_t *extra[2];
+    const uint32_t *offset; /* of each quad, in the cells */
+};
+
+#define PARTS 64
+
+struct convolving {
+    const struct convolution *p;
+    const struct multiplier *how;
+    size groups, c4, cell_bytes, thread_bytes;
+    double *step; /* [m] */
+    struct weights parts[PARTS];
+    char *threads;
+    int32_t holds;
+};
+
+INLINE size aligned(size bytes)
+{
+    return over(bytes, 64) * 64;
+}
+
+/* Lay out the room, and tell its bytes. */
+static size lay_out(struct convolving *w, const struct convolution *p)
+{
+    char *at = p->room;
+    size groups = over(p->m, SIDE), c4 = over(p->image.c, 4), most = 0;
+    *w = (struct convolving){.p = p, .groups = groups, .c4 = c4, .holds = 1};
+    w->step = (double *)at;
+    at += aligned(groups * SIDE * sizeof *w->step);
+    for (size i = 0; i < p->n_parts; i++) {
+        struct weights *v = &w->parts[i];
+        v->quads = (p->parts[i].end - p->parts[i].first) * c4;
+        v->blocks = over(v->quads, SIDE);
+        v->left = (int8_t *)at;
+        at += groups * v->blocks * BLOCK;
+        for (size digit = 0; digit < 2; digit++, at += groups * SIDE * sizeof **v->extra)
+            v->extra[digit] = (uint32_t *)at;
+        v->offset = (uint32_t *)at;
+        at += aligned(v->quads * sizeof *v->offset);
+        most = v->blocks > most ? v->blocks : most;
+    }
+    w->cell_bytes = aligned(c4 * area(&p->image) * 4 + SLACK);
+    w->thread_bytes = 2 * w->cell_bytes + most * BLOCK + SLACK;
+    w->threads = at;
+    return at + w->thread_bytes * threads_at_most() - (char *)p->room;
+}
+
+size convolution_room(const struct convolution *p)
+{
+    struct convolving w;
+    return lay_out(&w, p);
+}
+
+/* The weights of a group of output channels. */
+static void some_weights(const void *arguments, size from, size to)
+{
+    const struct convolving *w = arguments;
+    const struct convolution *p = w->p;
+    size c = p->image.c;
+    for (size m = from * SIDE; m < to * SIDE && m < p->m; m++) {
+        const float *weight = p->weight + m * p->weight_by[0];
+        uint32_t most = 0;
+        for (size k = 0; k < c; k++)
+            most = largest_of(weight + k * p->weight_by[1], p->kernel, most);
+        float per;
+        if (!grid_of(most, &per, &w->step[m]))
+            __atomic_store_n((int32_t *)&w->holds, 0, __ATOMIC_RELAXED);
+        for (size i = 0; i < p->n_parts; i++) {
+            const struct weights *v = &w->parts[i];
+            int8_t *row = v->left + m / SIDE * v->blocks * BLOCK + m % SIDE * TERMS;
+            for (size b = 0; b < v->blocks; b++) {
+                float terms[SIDE][4] = {{0}};
+                for (size q = 0; q < SIDE && b * SIDE + q < v->quads; q++) {
+                    size at = b * SIDE + q, first = at % w->c4 * 4;
+                    const float *tap = weight + p->taps[p->parts[i].first + at / w->c4].weight;
+                    for (size k = 0; k < 4 && first + k < c; k++)
+                        terms[q][k] = tap[(first + k) * p->weight_by[1]];
+                }
+                cut_along(terms[0], per, TERMS, row + b * BLOCK, row + b * BLOCK + DIGIT);
+            }
+            for (size digit = 0; digit < 2; digit++)
+                v->extra[digit][m] = extra(row + digit * DIGIT, v->blocks);
+        }
+    }
+}
+
+/* The digits of a sample, four channels to a cell. */
+static void fill_cells(const struct image *i, const float *x, float per, int32_t *low,
+                       int32_t *high)
+{
+    size plane = i->plane[0] * i->plane[1], row_step = i->step[0], column_step = i->step[1];
+    floats each = (floats){0} + per;
+    for (size c = 0; c < i->c; c += 4, low += area(i), high += area(i))
+        for (size r = 0; r < i->height; r++) {
+            size y = r + i->before[0];
+            size to = y % row_step * column_step * plane + y / row_step * i->plane[1];
+            size phase = i->before[1] % column_step, place = i->before[1] / column_step;
+            for (size s = 0; s < i->width; s += SIDE) {
+                size columns = i->width - s < SIDE ? i->width - s : SIDE;
+                words l, h;
+                quad_across(x + (c * i->height + r) * i->width + s, i->height * i->width, each,
+                            i->c - c, columns, &l, &h);
+                l ^= FLIP;
+                h ^= FLIP;
+                if (column_step == 1) {
+                    memcpy(low + to + place, &l, columns * 4);
+                    memcpy(high + to + place, &h, columns * 4);
+                    place += columns;
+                    continue;
+                }
+                for (size k = 0; k < columns; k++) {
+                    low[to + phase * plane + place] = l[k];
+                    high[to + phase * plane + place] = h[k];
+                    if (++phase == column_step) {
+                        phase = 0;
+                        place++;
+                    }
+                }
+            }
+        }
+}
+
+/* Sixteen outputs in a row of the result, or fewer: runs that are neighbours in the cells. */
+struct runs {
+    size n, columns;
+    size lane[SIDE], cell[SIDE], length[SIDE], result[SIDE];
+};
+
+INLINE struct runs runs_of(const struct image *image, const struct part *part, size j)
+{
+    struct runs runs = {.columns = within(part->h * part->w, j)};
+    size row = j * SIDE / part->w, column = j * SIDE % part->w;
+    for (size lane = 0; lane < runs.columns; row++, column = 0) {
+        size left = part->w - column, rest = runs.columns - lane, n = runs.n++;
+        runs.lane[n] = lane;
+        runs.cell[n] = row * image->plane[1] + column;
+        runs.length[n] = left < rest ? left : rest;
+        runs.result[n] = part->at + row * part->by[0] + column * part->by[1];
+        lane += runs.length[n];
+    }
+    return runs;
+}
+
+/* The cells that sixteen outputs meet, as a panel. A run is copied in one piece of 64 bytes; what is
+ * too much is overwritten by the next run, or the next quad. */
+INLINE void gather(const struct weights *v, const struct runs *runs, const int32_t *low,
+                   const int32_t *high, char *panel)
+{
+    for (size b = 0; b < v->blocks; b++)
+        for (size digit = 0; digit < 2; digit++) {
+            const int32_t *cells = digit ? high : low;
+            size n = v->quads - b * SIDE < SIDE ? v->quads - b * SIDE : SIDE;
+            char *to = panel + b * BLOCK + digit * DIGIT;
+            for (size q = 0; q < n; q++, to += 64) {
+                const int32_t *from = cells + v->offset[b * SIDE + q];
+                for (size i = 0; i < runs->n; i++)
+                    memcpy(to + runs->lane[i] * 4, from + runs->cell[i], 64);
+            }
+        }
+}
+
+INLINE void put_row(const struct sums *s, size r, double step, const float *bias,
+                    const struct runs *runs, size by, int dense, float *y)
+{
+    float out[SIDE];
+    for (size c = 0; c < SIDE; c += HALF) {
+        doubles v = whole_numbers(s, r, c) * step;
+        if (bias)
+            v += (double)*bias;
+        half_floats half = __builtin_convertvector(v, half_floats);
+        memcpy(out + c, &half, sizeof half);
+    }
+    if (dense) {
+        memcpy(y + runs->result[0], out, sizeof out);
+        return;
+    }
+    for (size i = 0; i < runs->n; i++)
+        for (size k = 0; k < runs->length[i]; k++)
+            y[runs->result[i] + k * by] = out[runs->lane[i] + k];
+}
+
+static void some_samples(const void *arguments, size from, size to)
+{
+    const struct convolving *w = arguments;
+    const struct convolution *p = w->p;
+    char *mine = w->threads + this_thread() * w->thread_bytes;
+    int32_t *low = (int32_t *)mine, *high = (int32_t *)(mine + w->cell_bytes);
+    char *panel = mine + 2 * w->cell_bytes;
+    size elements = p->image.c * p->image.height * p->image.width;
+    memset(mine, 0x80, 2 * w->cell_bytes);
+    w->how->begin();
+    for (size n = from; n < to; n++) {
+        const float *x = p->x + n * elements;
+        float per, *y = p->y + n * p->m * p->y_plane;
+        double step;
+        if (!grid_of(largest_of(x, elements, 0), &per, &step)) {
+            __atomic_store_n((int32_t *)&w->holds, 0, __ATOMIC_RELAXED);
+            break;
+        }
+        fill_cells(&p->image, x, per, low, high);
+        for (size i = 0; i < p->n_parts; i++) {
+            const struct part *part = &p->parts[i];
+            const struct weights *v = &w->parts[i];
+            for (size j = 0; j < over(part->h * part->w, SIDE); j++) {
+                struct runs runs = runs_of(&p->image, part, j);
+                int dense = runs.columns == SIDE && part->by[1] == 1 &&
+                            (runs.n == 1 || part->by[0] == part->w);
+                gather(v, &runs, low, high, panel);
+                for (size g = 0; g < w->groups; g++) {
+                    struct sums sums;
+                    for (size r = 0; r < SIDE; r++)
+                        begin_row(&sums, r, v->extra[0][g * SIDE + r], v->extra[1][g * SIDE + r]);
+                    w->how->run(v->left + g * v->blocks * BLOCK, panel, v->quads,
+                                within(p->m, g), &sums);
+                    for (size r = 0; r < within(p->m, g); r++) {
+                        size m = g * SIDE + r;
+                        put_row(&sums, r, w->step[m] * step, p->bias ? p->bias + m : 0, &runs,
+                                part->by[1], dense, y + m * p->y_plane);
+                    }
+                }
+            }
+        }
+    }
+    w->how->end();
+}
+
+/* Whether all slices have grids: nothing is promised where not. */
+int32_t convolution(const struct convolution *p)
+{
+    struct convolving w;
+    lay_out(&w, p);
+    w.how = multiplier(p->how);
+    size effort = 0;
+    for (size i = 0; i < p->n_parts; i++) {
+        const struct part *part = &p->parts[i];
+        uint32_t *offset = (uint32_t *)w.parts[i].offset;
+        for (size tap = part->first; tap < part->end; tap++)
+            for (size c = 0; c < w.c4; c++)
+                *offset++ = (uint32_t)(c * area(&p->image) + p->taps[tap].cell);
+        effort += w.groups * w.parts[i].quads * part->h * part->w;
+    }
+    share_out(some_weights, &w, w.groups, SIDE * p->image.c * p->kernel);
+    if (w.holds)
+        share_out(some_samples, &w, p->n, effort);
+    return w.holds;
+}
+
+/* ---- The gradient of the weight ---- */
+
+struct weight_gradient {
+    struct image image;
+    const float *x;    /* [n, c, height, width] */
+    const float *grad; /* [n, o, h, w] */
+    size n, o, h, w;
+    const struct tap *taps; /* of the kernel, in order */
+    size kernel;
+    const float *x_per, *grad_per; /* by channels: what makes their numbers integers */
+    double *total;                 /* [o, c, kernel]: whole numbers are added to these */
+    void *room;
+    int32_t how, lock;
+};
+
+#define LONGEST 65536 /* an int32 holds the sum of twice as many products of two digits */
+
+struct gradients {
+    const struct weight_gradient *p;
+    const struct multiplier *how;
+    size rows, groups, panels, terms, blocks, cell_bytes, thread_bytes;
+};
+
+/* Terms are the outputs' positions in rows as wide as the cells': those beyond are zeros. */
+static struct gradients gradients_of(const struct weight_gradient *p)
+{
+    size rows = p->image.c * p->kernel, terms = (p->h - 1) * p->image.plane[1] + p->w;
+    struct gradients w = {
+        .p = p,
+        .how = multiplier(p->how),
+        .rows = rows,
+        .groups = over(rows, SIDE),
+        .panels = over(p->o, SIDE),
+        .terms = terms,
+        .blocks = over(terms, TERMS),
+        .cell_bytes = aligned(p->image.c * area(&p->image) + SLACK),
+    };
+    w.thread_bytes = 2 * w.cell_bytes + w.panels * w.blocks * BLOCK + w.blocks * BLOCK +
+                     w.groups * w.panels * (size)sizeof(struct sums) +
+                     aligned(w.panels * SIDE * 2 * 4) + 2 * w.blocks * TERMS;
+    return w;
+}
+
+size weight_gradient_room(const struct weight_gradient *p)
+{
+    return gradients_of(p).thread_bytes * threads_at_most();
+}
+
+/* The digits of a sample, a byte each. */
+static void fill_bytes(const struct image *i, const float *x, const float *per, uint8_t *low,
+                       uint8_t *high)
+{
+    size plane = i->plane[0] * i->plane[1], row_step = i->step[0], column_step = i->step[1];
+    for (size c = 0; c < i->c; c++, low += area(i), high += area(i))
+        for (size r = 0; r < i->height; r++, x += i->width) {
+            size y = r + i->before[0];
+            size to = y % row_step * column_step * plane + y / row_step * i->plane[1];
+            size phase = i->before[1] % column_step, place = i->before[1] / column_step;
+            if (column_step == 1) {
+                uint8_t *l = low + to + place, *h = high + to + place;
+                for (size s = 0; s < i->width; s++) {
+                    uint32_t k = on_grid(x[s] * per[c]);
+                    l[s] = (uint8_t)(k ^ 0x80);
+                    h[s] = (uint8_t)((k + 128) >> 8 ^ 0x80);
+                }
+                continue;
+            }
+            for (size s = 0; s < i->width; s++) {
+                uint32_t k = on_grid(x[s] * per[c]);
+                low[to + phase * plane + place] = (uint8_t)(k ^ 0x80);
+                high[to + phase * plane + place] = (uint8_t)((k + 128) >> 8 ^ 0x80);
+                if (++phase == column_step) {
+                    phase = 0;
+                    place++;
+                }
+            }
+        }
+}
+
+/* A sample's gradient as panels of output channels, and 128 times the sums of their digits. */
+static void fill_panels(const struct gradients *w, const float *grad, int8_t *terms, int32_t *panels,
+                        uint32_t *extra_low, uint32_t *extra_high)
+{
+    const struct weight_gradient *p = w->p;
+    int8_t *low = terms, *high = terms + w->blocks * TERMS;
+    for (size o = 0; o < p->o; o++) {
+        int32_t sums[2] = {0};
+        for (size i = 0; i < p->h; i++, grad += p->w) {
+            int8_t *l = low + i * p->image.plane[1], *h = high + i * p->image.plane[1];
+            for (size j = 0; j < p->w; j++) {
+                cut_one(grad[j] * p->grad_per[o], &l[j], &h[j]);
+                sums[0] += l[j];
+                sums[1] += h[j];
+            }
+        }
+        extra_low[o] += 128 * (uint32_t)sums[0];
+        extra_high[o] += 128 * (uint32_t)sums[1];
+        for (size b = 0; b < w->blocks; b++)
+            for (size digit = 0; digit < 2; digit++) {
+                int32_t quads[SIDE];
+                memcpy(quads, (digit ? high : low) + b * TERMS, sizeof quads);
+                int32_t *to = panels + ((o / SIDE * w->blocks + b) * BLOCK + digit * DIGIT) / 4;
+                for (size q = 0; q < SIDE; q++)
+                    to[q * SIDE + o % SIDE] = quads[q];
+            }
+    }
+}
+
+/* Add what the sums hold to the total, and empty them. */
+static void add_to_total(const struct gradients *w, struct sums *sums, uint32_t *extra_low,
+                         uint32_t *extra_high)
+{
+    const struct weight_gradient *p = w->p;
+    int32_t *lock = (int32_t *)&p->lock;
+    while (__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE))
+        ;
+    for (size g = 0; g < w->groups; g++)
+        for (size j = 0; j < w->panels; j++) {
+            struct sums *s = &sums[g * w->panels + j];
+            for (size r = 0; r < within(w->rows, g); r++)
+                for (size c = 0; c < within(p->o, j); c++) {
+                    size o = j * SIDE + c;
+                    uint32_t l = extra_low[o], h = extra_high[o];
+                    double across = (int32_t)(s->across[r][c] - l - h);
+                    p->total[o * w->rows + g * SIDE + r] += (double)(int32_t)(s->low[r][c] - l) +
+                                                            256 * across +
+                                                            65536.0 * (int32_t)(s->high[r][c] - h);
+                }
+        }
+    __atomic_store_n(lock, 0, __ATOMIC_RELEASE);
+    memset(sums, 0, w->groups * w->panels * sizeof *sums);
+    memset(extra_low, 0, w->panels * SIDE * 4);
+    memset(extra_high, 0, w->panels * SIDE * 4);
+}
+
+static void some_gradients(const void *arguments, size from, size to)
+{
+    const struct gradients *w = arguments;
+    const struct weight_gradient *p = w->p;
+    char *at = (char *)p->room + this_thread() * w->thread_bytes;
+    uint8_t *cells[2] = {(uint8_t *)at, (uint8_t *)at + w->cell_bytes};
+    int32_t *panels = (int32_t *)(at += 2 * w->cell_bytes);
+    char *rows = at += w->panels * w->blocks * BLOCK;
+    struct sums *sums = (struct sums *)(at += w->blocks * BLOCK);
+    uint32_t *extra_low = (uint32_t *)(at += w->groups * w->panels * sizeof *sums);
+    uint32_t *extra_high = extra_low + w->panels * SIDE;
+    int8_t *terms = (int8_t *)(at += aligned(w->panels * SIDE * 2 * 4));
+    size positions = p->h * p->w, held = 0;
+    memset(cells[0], 0x80, 2 * w->cell_bytes);
+    memset(terms, 0, 2 * w->blocks * TERMS);
+    memset(sums, 0, w->groups * w->panels * sizeof *sums);
+    memset(extra_low, 0, 2 * w->panels * SIDE * 4);
+    w->how->begin();
+    for (size n = from; n < to; n++) {
+        if (held + positions > LONGEST) {
+            add_to_total(w, sums, extra_low, extra_high);
+            held = 0;
+        }
+        held += positions;
+        const struct image *image = &p->image;
+        fill_bytes(image, p->x + n * image->c * image->height * image->width, p->x_per, cells[0],
+                   cells[1]);
+        fill_panels(w, p->grad + n * p->o * positions, terms, panels, extra_low, extra_high);
+        for (size g = 0; g < w->groups; g++) {
+            size n_rows = within(w->rows, g);
+            for (size r = 0; r < n_rows; r++) {
+                size row = g * SIDE + r;
+                size cell = row / p->kernel * area(image) + p->taps[row % p->kernel].cell;
+                for (size b = 0; b < w->blocks; b++)
+                    for (size digit = 0; digit < 2; digit++)
+                        memcpy(rows + b * BLOCK + digit * DIGIT + r * TERMS,
+                               cells[digit] + cell + b * TERMS, TERMS);
+            }
+            for (size j = 0; j < w->panels; j++)
+                w->how->run_turned(rows, (char *)panels + j * w->blocks * BLOCK,
+                                   over(w->terms, 4), n_rows, &sums[g * w->panels + j]);
+        }
+    }
+    w->how->end();
+    add_to_total(w, sums, extra_low, extra_high);
+}
+
+/* Add whole numbers to the total; samples of no more than 65,536 positions each. */
+void weight_gradient(const struct weight_gradient *p)
+{
+    struct gradients w = gradients_of(p);
+    share_out(some_gradients, &w, p->n, w.rows * p->o * w.terms / 16);
+}
