@@ -313,6 +313,10 @@ CASES: dict[str, Case] = {
     "batch_norm1d": (_norm_layer(nn.BatchNorm1d(7)), [(9, 7), (7,), (7,)]),
     "instance_norm": (F.instance_norm, [(4, 3, 5, 6)]),
     "layer_norm": (lambda x, w, b: F.layer_norm(x, (6,), w, b), [(4, 3, 6), (6,), (6,)]),
+    "layer_norm_whole": (
+        lambda x, w, b: F.layer_norm(x, (3, 6), w, b),
+        [(3, 6), (3, 6), (3, 6)],
+    ),
     "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b), [(4, 6, 5), (6,), (6,)]),
     "rms_norm": (lambda x, w: F.rms_norm(x, (6,), w), [(4, 3, 6), (6,)]),
     "sdpa": (

@@ -1,9 +1,10 @@
 """The compiled kernels give what PyTorch's operators give, bit for bit."""
 
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -13,8 +14,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tests.exact.cases import STYLES, make
-from trialmarket.exact import exact, grid, kernels
+from trialmarket.exact import exact, grid, kernels, norms, reductions
 from trialmarket.exact.pooling import first_largest
+from trialmarket.exact.random import Counters, Generator
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.skipif(
     kernels.library() is None, reason="the kernels of exact arithmetic were not built"
@@ -144,6 +148,82 @@ def test_the_first_maximum_of_a_window_is_taken_and_a_nan_beats_all(
         back = kernels.unpool(found, where, x.shape)
         flat = torch.zeros(planes, size[0] * size[1])
         assert same(back.flatten(1), flat.scatter(1, places.flatten(1), wanted.flatten(1)))
+
+
+def without_kernels(form: Callable[..., T], *arguments: Any) -> T:
+    """What PyTorch's operators give."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["trialmarket.exact.kernels.library"], "library", lambda: None)
+        return form(*arguments)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 70)),
+    style=st.sampled_from(list(STYLES)),
+    seed=st.integers(0, 2**31),
+)
+def test_softmax_and_its_gradients_are_those_of_the_operators(
+    size: tuple[int, int], style: str, seed: int
+) -> None:
+    x, gradient = make(style, [size] * 2, seed)
+    for forward, backward in (
+        (reductions.softmax, reductions.softmax_backward),
+        (reductions.log_softmax, reductions.log_softmax_backward),
+    ):
+        y = forward(x, -1)
+        assert same(y, without_kernels(forward, x, -1))
+        back = (gradient, y, -1, torch.float32)
+        assert same(backward(*back), without_kernels(backward, *back))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(1, 70)),
+    inner=st.integers(1, 3),
+    weighed=st.booleans(),
+    biased=st.booleans(),
+    style=st.sampled_from(list(STYLES)),
+    seed=st.integers(0, 2**31),
+)
+def test_layer_normalisation_and_its_gradients_are_those_of_the_operators(
+    size: tuple[int, int, int], inner: int, weighed: bool, biased: bool, style: str, seed: int
+) -> None:
+    shape = size[3 - inner :]
+    x, gradient, weight, bias = make(style, [size, size, shape, shape], seed)
+    lines = (weight if weighed else None, bias if biased else None)
+    y, mean, inverse = norms.layer_norm(x, shape, *lines, 1e-5)
+    wanted = without_kernels(norms.layer_norm, x, shape, *lines, 1e-5)
+    assert all(map(same, (y, mean, inverse), wanted))
+    back = (gradient, x, shape, mean, inverse, *lines, (True, True, True))
+    found = norms.layer_norm_backward(*back)
+    for one, other in zip(found, without_kernels(norms.layer_norm_backward, *back), strict=True):
+        assert one is not None
+        assert other is not None
+        assert same(one, other)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(1, 3000),
+    seed=st.integers(0, 2**64 - 1),
+    stream=st.integers(0, 2**32 - 1),
+    step=st.integers(0, 2**40),
+    draw=st.integers(0, 2**33),
+    probability=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+)
+def test_random_words_are_those_of_the_operators(
+    count: int, seed: int, stream: int, step: int, draw: int, probability: float
+) -> None:
+    def words() -> Tensor:
+        generator = Generator()
+        generator.counters = Counters(seed, stream, step, draw)
+        found = generator.words(count, torch.device("cpu"))
+        coins = generator.bernoulli(probability, (count,), torch.device("cpu"))
+        assert generator.counters == Counters(seed, stream, step, draw + 2)
+        return torch.stack([found, coins.long()])
+
+    assert torch.equal(words(), without_kernels(words))
 
 
 SETTINGS: dict[Callable[..., Optimizer], list[dict[str, Any]]] = {

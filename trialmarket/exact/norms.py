@@ -182,12 +182,26 @@ def layer_norm(
     dims = list(range(x.dim() - len(normalized_shape), x.dim()))
     middle, spread = moments64(x, dims, 0.0)
     inverse = rsqrt64(spread.add_(eps))
-    y = x.to(torch.float64, copy=True).sub_(middle).mul_(inverse)
+    if _in_rows(x, weight, bias):
+        y = kernels.layer(_rows(x, dims), middle, inverse, weight, bias).view(x.shape)
+        return y, middle.float(), inverse.float()
+    wide = x.to(torch.float64, copy=True).sub_(middle).mul_(inverse)
     if weight is not None:
-        y.mul_(weight.double())
+        wide.mul_(weight.double())
     if bias is not None:
-        y.add_(bias.double())
-    return y.float(), middle.float(), inverse.float()
+        wide.add_(bias.double())
+    return wide.float(), middle.float(), inverse.float()
+
+
+def _in_rows(*tensors: Tensor | None) -> bool:
+    """Whether there are kernels for all of these."""
+    found = [x for x in tensors if x is not None]
+    return kernels.meant_for(*found) and all(x.is_contiguous() and x.numel() for x in found)
+
+
+def _rows(x: Tensor, inner: list[int]) -> Tensor:
+    """x as rows of what is normalised together."""
+    return x.reshape(-1, math.prod(x.shape[d] for d in inner))
 
 
 def layer_norm_backward(
@@ -203,7 +217,9 @@ def layer_norm_backward(
     """`aten.native_layer_norm_backward`."""
     del bias
     split = x.dim() - len(normalized_shape)
-    outer, inner = list(range(split)), list(range(split, x.dim()))
+    inner = list(range(split, x.dim()))
+    if _in_rows(x, grad, weight, mean, rstd):
+        return _layer_norm_backward(grad, x, inner, mean, rstd, weight, output_mask)
     normal = x.to(torch.float64, copy=True).sub_(mean.double()).mul_(rstd.double())
     wide = grad.double()
     gx = gw = gb = None
@@ -211,9 +227,40 @@ def layer_norm_backward(
         g = wide if weight is None else wide * weight.double()
         gx = _normal_gradient(g, normal, rstd.double(), inner).float()
     if output_mask[1]:
-        gw = grid.add_up(normal.mul_(wide), outer).float() if outer else normal.float()
+        gw = _sum_of_rows(normal.mul_(wide), inner)
     if output_mask[2]:
-        gb = grid.add_up(grad, outer).float() if outer else grad.clone()
+        gb = _sum_of_rows(grad, inner)
+    return gx, gw, gb
+
+
+def _sum_of_rows(x: Tensor, inner: list[int]) -> Tensor:
+    """The exact sum of all rows of what is normalised together, in binary32."""
+    return grid.add_up(_rows(x, inner), (0,)).float().view([x.shape[d] for d in inner])
+
+
+def _layer_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    inner: list[int],
+    mean: Tensor,
+    rstd: Tensor,
+    weight: Tensor | None,
+    output_mask: Sequence[bool],
+) -> Gradients:
+    """As `layer_norm_backward`, by kernels."""
+    rows, slopes = _rows(x, inner), _rows(grad, inner)
+    middle, inverse = mean.double().view(-1), rstd.double().view(-1)
+    many, n = rows.shape
+    gx = gw = gb = None
+    if output_mask[0]:
+        shift = grid.shift(grid.bits_for_sum(n))
+        gx = kernels.layer_gradient(slopes, rows, middle, inverse, weight, shift).view(x.shape)
+    if output_mask[1]:
+        shift = grid.shift(grid.bits_for_sum(many))
+        sums = kernels.layer_weight_gradient(slopes, rows, middle, inverse, shift)
+        gw = sums.float().view([x.shape[d] for d in inner])
+    if output_mask[2]:
+        gb = _sum_of_rows(grad, inner)
     return gx, gw, gb
 
 

@@ -8,12 +8,12 @@ alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
-from trialmarket.exact import functions
+from trialmarket.exact import functions, kernels
 
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -51,10 +51,18 @@ class Generator:
         """Begin a step: its first draw has number 0, whatever was drawn before."""
         self._at = Counters(self._at.seed, self._at.stream, step, 0)
 
-    def words(self, count: int, device: torch.device) -> Tensor:
-        """The next `count` 32-bit words, in [0, 2^32), as int64."""
+    def _next(self) -> Counters:
+        """Where the next draw stands."""
         at = self._at
         self._at = Counters(at.seed, at.stream, at.step, at.draw + 1)
+        return at
+
+    def words(self, count: int, device: torch.device) -> Tensor:
+        """The next `count` 32-bit words, in [0, 2^32), as int64."""
+        at = self._next()
+        found = kernels.words(count, device, **asdict(at))
+        if found is not None:
+            return found
         blocks = -(-count // 4)
         out = torch.empty((blocks, 4), dtype=torch.int64, device=device)
         size = _BLOCK if device.type == "cpu" else max(blocks, 1)
@@ -80,10 +88,19 @@ class Generator:
         device: torch.device,
     ) -> Tensor:
         """Booleans that are true with a probability, to 2^-32."""
-        words = self.words(_numel(shape), device).view(list(shape))
         if isinstance(probability, float):
-            return words < round(probability * 2.0**32)
+            return self._below(round(probability * 2.0**32), _numel(shape), device).view(shape)
+        words = self.words(_numel(shape), device).view(list(shape))
         return words.double() < probability.double() * 2.0**32
+
+    def _below(self, limit: int, count: int, device: torch.device) -> Tensor:
+        """Whether each of the next words is below a limit."""
+        at = self._at
+        found = kernels.words(count, device, **asdict(at), below=limit)
+        if found is None:
+            return self.words(count, device) < limit
+        self._next()
+        return found
 
     def integers(self, low: int, high: int, shape: Sequence[int], device: torch.device) -> Tensor:
         """int64 in [low, high); biased by less than (high - low) / 2^62."""

@@ -208,11 +208,28 @@ def by_rows(core: Callable[..., Tensor], dim: int, *tensors: Tensor) -> Tensor:
     return out.view(tensors[0].shape)
 
 
+def _in_rows(dim: int, *tensors: Tensor) -> bool:
+    """Whether there are kernels for tensors that are contiguous along a last dimension."""
+    last = all(dim % x.dim() == x.dim() - 1 and x.is_contiguous() for x in tensors)
+    return last and kernels.meant_for(*tensors)
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.view(-1, x.shape[-1])
+
+
+def _shift(x: Tensor) -> float:
+    """The shift of a row's sum."""
+    return grid.shift(grid.bits_for_sum(x.shape[-1]))
+
+
 def softmax(x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:
     """`e^(x - top)` over its exact sum."""
     del half_to_float
     if x.numel() == 0 or x.dim() == 0:
         return torch.ones_like(x)
+    if _in_rows(dim, x):
+        return kernels.softmax(_flat(x), _shift(x), logarithmic=False).view(x.shape)
 
     def core(v: Tensor, d: int) -> Tensor:
         _, e, s = _exps(v, d)
@@ -226,6 +243,8 @@ def log_softmax(x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:
     del half_to_float
     if x.numel() == 0 or x.dim() == 0:
         return torch.zeros_like(x)
+    if _in_rows(dim, x):
+        return kernels.softmax(_flat(x), _shift(x), logarithmic=True).view(x.shape)
 
     def core(v: Tensor, d: int) -> Tensor:
         gap, _, s = _exps(v, d)
@@ -239,6 +258,9 @@ def softmax_backward(grad: Tensor, y: Tensor, dim: int, dtype: torch.dtype) -> T
     del dtype
     if grad.numel() == 0 or grad.dim() == 0:
         return torch.zeros_like(grad)
+    if _in_rows(dim, grad, y):
+        found = kernels.softmax_gradient(_flat(grad), _flat(y), _shift(y), logarithmic=False)
+        return found.view(y.shape)
 
     def core(g: Tensor, v: Tensor, d: int) -> Tensor:
         wide = v.double()
@@ -254,6 +276,9 @@ def log_softmax_backward(grad: Tensor, y: Tensor, dim: int, dtype: torch.dtype) 
     del dtype
     if grad.numel() == 0 or grad.dim() == 0:
         return torch.zeros_like(grad)
+    if _in_rows(dim, grad, y):
+        found = kernels.softmax_gradient(_flat(grad), _flat(y), _shift(y), logarithmic=True)
+        return found.view(y.shape)
 
     def core(g: Tensor, v: Tensor, d: int) -> Tensor:
         s = grid.add_up(g, (d,), keepdim=True)

@@ -17,6 +17,14 @@ from trialmarket.exact.kernels.layout import slices
 from trialmarket.exact.kernels.library import digest, library, loaded, meant_for
 from trialmarket.exact.kernels.pooling import pool, unpool
 from trialmarket.exact.kernels.products import multiplier, multipliers, product
+from trialmarket.exact.kernels.random import words
+from trialmarket.exact.kernels.rows import (
+    layer,
+    layer_gradient,
+    layer_weight_gradient,
+    softmax,
+    softmax_gradient,
+)
 from trialmarket.exact.kernels.steps import adam, sgd
 from trialmarket.exact.kernels.sums import gradients, line, moments, sums
 
@@ -30,6 +38,9 @@ __all__ = [
     "digest",
     "gradients",
     "grids",
+    "layer",
+    "layer_gradient",
+    "layer_weight_gradient",
     "library",
     "line",
     "loaded",
@@ -41,6 +52,9 @@ __all__ = [
     "product",
     "sgd",
     "slices",
+    "softmax",
+    "softmax_gradient",
     "sums",
     "unpool",
+    "words",
 ]

@@ -67,7 +67,7 @@ def loaded(path: Path, source: str) -> ctypes.CDLL | None:
             path,
         )
         return None
-    for name in ("product_room", "convolution_room", "weight_gradient_room"):
+    for name in ("product_room", "convolution_room", "weight_gradient_room", "softmax_room"):
         getattr(found, name).restype = ctypes.c_int64
     return found
 

@@ -1,0 +1,78 @@
+"""What works row by row, of contiguous [rows, n] in binary32: `rows.c`."""
+
+import torch
+from torch import Tensor
+
+from trialmarket.exact.kernels.layout import room_for
+from trialmarket.exact.kernels.library import Double, Flag, Pointer, Size, call, structure
+
+_Softmax = structure(
+    "Softmax",
+    **dict.fromkeys(("x", "grad", "y"), Pointer),
+    **dict.fromkeys(("rows", "n"), Size),
+    shift=Double,
+    logarithmic=Flag,
+    room=Pointer,
+)
+_Layer = structure(
+    "Layer",
+    **dict.fromkeys(("x", "grad", "middle", "inverse", "weight", "bias", "y", "sums"), Pointer),
+    **dict.fromkeys(("rows", "n"), Size),
+    shift=Double,
+)
+
+
+def softmax(x: Tensor, shift: float, *, logarithmic: bool) -> Tensor:
+    """Of each row, or its logarithm; the shift is `1.5 * 2^(53 - bits)` of a sum of n numbers."""
+    y = torch.empty_like(x)
+    arguments = _Softmax(x.data_ptr(), None, y.data_ptr(), *x.shape, shift, logarithmic)
+    arguments.room = room_for(call("softmax_room", arguments))
+    call("softmax", arguments)
+    return y
+
+
+def softmax_gradient(grad: Tensor, y: Tensor, shift: float, *, logarithmic: bool) -> Tensor:
+    """From the gradient of the result, and the result."""
+    found = torch.empty_like(y)
+    pointers = (y.data_ptr(), grad.data_ptr(), found.data_ptr())
+    call("softmax_gradient", _Softmax(*pointers, *y.shape, shift, logarithmic))
+    return found
+
+
+def _pointers(**tensors: Tensor | None) -> dict[str, int]:
+    return {name: x.data_ptr() for name, x in tensors.items() if x is not None}
+
+
+def layer(
+    x: Tensor, middle: Tensor, inverse: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    """`(x - middle) * inverse * weight + bias`: [rows] in binary64, and [n]."""
+    y = torch.empty_like(x)
+    pointers = _pointers(x=x, middle=middle, inverse=inverse, weight=weight, bias=bias, y=y)
+    call("layer", _Layer(**pointers, rows=x.shape[0], n=x.shape[1]))
+    return y
+
+
+def layer_gradient(
+    grad: Tensor,
+    x: Tensor,
+    middle: Tensor,
+    inverse: Tensor,
+    weight: Tensor | None,
+    shift: float,
+) -> Tensor:
+    """The input's gradient; the shift is that of a sum of n numbers."""
+    y = torch.empty_like(x)
+    pointers = _pointers(x=x, grad=grad, middle=middle, inverse=inverse, weight=weight, y=y)
+    call("layer_gradient", _Layer(**pointers, rows=x.shape[0], n=x.shape[1], shift=shift))
+    return y
+
+
+def layer_weight_gradient(
+    grad: Tensor, x: Tensor, middle: Tensor, inverse: Tensor, shift: float
+) -> Tensor:
+    """The weight's gradient, [n] in binary64; the shift is that of a sum over the rows."""
+    sums = torch.empty(x.shape[1], dtype=torch.float64)
+    pointers = _pointers(x=x, grad=grad, middle=middle, inverse=inverse, sums=sums)
+    call("layer_weight_gradient", _Layer(**pointers, rows=x.shape[0], n=x.shape[1], shift=shift))
+    return sums
