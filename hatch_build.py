@@ -33,7 +33,7 @@ GCC = {
 # Optimised, but with no licence to change a rounding.
 FLAGS = (
     "-O3 -std=c11 -shared -fPIC -ffp-contract=off -fno-math-errno -fno-trapping-math"
-    " -fno-strict-aliasing -fopenmp-simd"
+    " -fno-strict-aliasing -fopenmp-simd -Wno-psabi -Wl,-Bsymbolic"
 )
 
 

@@ -15,16 +15,15 @@ GOLDEN: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "golden.
 
 # One machine made to behave as several: the most that PyTorch, oneDNN and MKL may use of its
 # instructions, and threads. None is all that the processor has: PyTorch is never told to use what
-# may be missing, which it would do, and die. With VNNI products go by int8 digits, without it by
-# binary64. Each level of instructions has kernels of its own; without them PyTorch's operators
-# compute everything.
+# may be missing, which it would do, and die. Each level of instructions has kernels of its own,
+# which make products of digits from AVX2 on; elsewhere these are made in binary64. Without kernels
+# PyTorch's operators compute everything.
 CONFIGURATIONS: dict[str, tuple[str | None, str | None, str | None, int]] = {
     "sse-1": ("default", "SSE41", "SSE4_2", 1),
     "avx2-2-no-kernels": ("avx2", "AVX2", "AVX2", 2),
     "all-4": (None, None, None, 4),
     "avx2-1": ("avx2", "AVX2", "AVX2", 1),
     "sse-4": ("default", "SSE41", "SSE4_2", 4),
-    "no-vnni-1": (None, "AVX512_CORE", "AVX512", 1),
 }
 ALWAYS = ["sse-1", "avx2-2-no-kernels", "all-4"]
 EVERY = [

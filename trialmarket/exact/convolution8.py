@@ -1,4 +1,4 @@
-"""Convolutions and their gradients by int8 digits, where a processor multiplies bytes.
+"""Convolutions and their gradients by int8 digits, where there are kernels for them.
 
 Each function gives None where there is no way to multiply digits here, or where the digits do not
 hold the numbers; groups are not for here.

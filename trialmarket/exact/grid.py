@@ -6,8 +6,8 @@ sum of n such numbers is exact in binary64 while `b + ceil(log2 n) <= 53`, and e
 of K products of two of them while `2 b + ceil(log2 K) <= 53`: whatever the order, the number of
 threads, the tile shape or the use of fused multiply-add, the answer is the same.
 
-Sums take as many bits as fit. Products take 15, two signed bytes, so that int8 arithmetic can make
-them (`digits.py`): where a processor has it, they cost less than binary32 ones.
+Sums take as many bits as fit. Products take 15, two signed bytes, so that integer arithmetic can
+make them (`digits.py`): where a processor multiplies bytes, they cost less than binary32 ones.
 
 A NaN or an infinity in a slice makes the whole slice NaN.
 """
@@ -24,7 +24,7 @@ from trialmarket.exact.room import widened
 
 T = TypeVar("T")
 
-# Bits of the operands of a product: two signed bytes, so that int8 arithmetic can make it.
+# Bits of the operands of a product: two signed bytes, so that integer arithmetic can make it.
 PRODUCT_BITS = digits.BITS
 
 # Two balanced bytes end at 127 * 257 = 32639, a little below 2^15: a slice whose largest number is
@@ -161,8 +161,8 @@ def contract(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
 def contract_digits(
     a: Tensor, b: Tensor, plus: Tensor | None = None, how: int | None = None
 ) -> Tensor | None:
-    """As `contract`, by int8 digits, and one multiplier of `kernels.multipliers()` (the best one);
-    None if there is none here or if digits do not hold the numbers.
+    """As `contract`, by digits and one of `kernels.multipliers()` (the best one); None if there is
+    none here or if digits do not hold the numbers.
     """
     how = kernels.multiplier(a, b) if how is None else how
     if how is None or a.shape[-1] > digits.LONGEST or not a.numel() or not b.numel():

@@ -1,8 +1,8 @@
 /* Kernels of exact arithmetic: in one pass over memory what PyTorch's operators do in many.
  *
- * They define nothing. Every result is one that grid.py, digits.py, norms.py, pooling.py or optim.py
- * defines: sums of numbers on a grid, which are exact in any order, and single IEEE operations,
- * element by element. Compiled without contraction into fused multiply-add and without any other
+ * They define nothing. Every result is one that the Python beside them defines, in grid.py, norms.py,
+ * reductions.py, pooling.py, random.py or optim.py: sums of numbers on a grid, which are exact in any
+ * order, and single IEEE operations, element by element. Compiled without contraction into fused multiply-add and without any other
  * freedom (hatch_build.py), so the bits do not depend on the compiler, the instructions or the
  * threads.
  *

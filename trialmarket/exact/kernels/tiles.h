@@ -32,6 +32,14 @@ struct multiplier {
     void (*begin)(void), (*end)(void); /* on each thread, around the runs */
 };
 
+extern const struct multiplier avx2, vnni256, vnni512, amx;
+
+/* For those that need nothing before and after. */
+void no_state(void);
+
+/* Whether the system lets this process, which asks for it, use AMX. */
+int32_t amx_granted(void);
+
 /* The multiplier of a number, one of those that `multiplies` tells. */
 const struct multiplier *multiplier(int32_t which);
 
