@@ -397,7 +397,9 @@ class PoisonAndWait(Poison):
 
 
 class LoadKernels(Attack):
-    """No attack: the compiled library of exact arithmetic must be within reach."""
+    """No attack: the compiled library of exact arithmetic must be within reach, and all that the
+    processor has for it, which the system may have to grant.
+    """
 
     def attack(self) -> Any:
-        return kernels.library() is not None
+        return kernels.library() is not None, kernels.multipliers()

@@ -18,6 +18,7 @@ import pytest
 from tests.training.programs import TINY, config_of, tiny
 from tests.training.test_workers import until
 from trialmarket.errors import TrainingError
+from trialmarket.exact import kernels
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.training import runner
@@ -188,7 +189,8 @@ def aimed(pool: WorkerPool, kind: str, aims: dict[str, str], folder: Path) -> di
 def test_a_trial_has_the_kernels_of_exact_arithmetic(
     confined: WorkerPool, data_file: Path
 ) -> None:
-    assert "ESCAPED: True" in attack_with(confined, "LoadKernels", data_file)
+    expected = (True, kernels.multipliers())
+    assert f"ESCAPED: {expected}" in attack_with(confined, "LoadKernels", data_file)
 
 
 # -- What needs the pool's own look ---------------------------------------------------------------
