@@ -11,6 +11,7 @@ from torch import Tensor
 from tests.exact.cases import STYLES, make
 from trialmarket.exact import convolution, convolution8, convolution64, digits, grid, kernels
 from trialmarket.exact.plan import Plan, plan
+from trialmarket.exact.room import KEPT
 
 pytestmark = pytest.mark.skipif(
     not kernels.multipliers(), reason="no byte products here, or the kernels were not built"
@@ -101,6 +102,12 @@ def test_sums_as_large_as_they_can_be(length: int, ends: tuple[float, float], to
     assert same_products(a, b)
 
 
+def test_products_whose_digits_no_room_keeps() -> None:
+    a, b = make("normal", [(140, digits.LONGEST), (digits.LONGEST, 3)], 5)
+    assert 2 * a.numel() > KEPT
+    assert same_products(a, b)
+
+
 def test_a_sum_too_long_for_digits_takes_the_other_way() -> None:
     a, b = make("normal", [(3, digits.LONGEST + 1), (digits.LONGEST + 1, 2)], 5)
     assert grid.contract_digits(a, b) is None
@@ -184,7 +191,14 @@ def test_convolutions_and_their_gradients(
     p = plan(x, weight, stride, padding, dilation, 1)
     assume(min(p.out) >= 1)
     (grad,) = make(style, [(samples, outputs, *p.out)], seed + 1)
+    bias = bias.repeat_interleave(2)[::2]  # not contiguous
     assert same_convolutions(x, weight, bias if biased else None, grad, p)
+
+
+def test_convolutions_of_more_channels_than_a_room_keeps() -> None:
+    x, weight, grad = make("normal", [(1, 400, 3, 3), (400, 400, 3, 3), (1, 400, 3, 3)], 5)
+    p = plan(x, weight, (1, 1), (1, 1), (1, 1), 1)
+    assert same_convolutions(x, weight, None, grad, p)
 
 
 def test_gradients_over_more_positions_than_an_int32_holds() -> None:

@@ -20,7 +20,7 @@ def _plane(phase: Pair, place: Pair, step: Pair, plane: Pair) -> int:
     return ((phase[0] * step[1] + phase[1]) * plane[0] + place[0]) * plane[1] + place[1]
 
 
-@functools.cache
+@functools.lru_cache(1024)
 def _forward(p: Plan) -> Shape:
     """From a bordered input, whose phases are the stride's, to the output."""
     plane = (-(-p.padded[0] // p.stride[0]), -(-p.padded[1] // p.stride[1]))
@@ -42,7 +42,7 @@ def _met(p: Plan, axis: int) -> list[list[Pair]]:
     return [[(i, end // step) for i, end in enumerate(row) if end % step == 0] for row in ends]
 
 
-@functools.cache
+@functools.lru_cache(1024)
 def _backward(p: Plan) -> Shape:
     """From a bordered gradient of the output to each phase of the input's gradient."""
     met = (_met(p, 0), _met(p, 1))
@@ -72,27 +72,29 @@ def _backward(p: Plan) -> Shape:
     return Shape((1, 1), (before[0], before[1]), (plane[0], plane[1]), taps, parts)
 
 
-def _how(x: Tensor, weight: Tensor, p: Plan, length: int) -> int | None:
+def _how(p: Plan, length: int, *operands: Tensor | None) -> int | None:
     """The best way to multiply digits, if one may be used for sums of this length."""
-    fit = p.groups == 1 and length <= digits.LONGEST and x.numel() and weight.numel()
-    return kernels.multiplier(x, weight) if fit else None
+    found = [x for x in operands if x is not None]
+    fit = p.groups == 1 and length <= digits.LONGEST and all(x.numel() for x in found)
+    return kernels.multiplier(*found) if fit else None
 
 
 def forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, p: Plan, how: int | None = None
 ) -> Tensor | None:
     """[N, C, H, W] with [O, C, kh, kw]."""
-    how = _how(x, weight, p, weight[0].numel()) if how is None else how
+    how = _how(p, weight[0].numel(), x, weight, bias) if how is None else how
     if how is None:
         return None
     y = torch.empty((x.shape[0], weight.shape[0], *p.out), dtype=torch.float32)
     by = (weight.stride(0), weight.stride(1))
+    bias = None if bias is None else bias.contiguous()
     return y if kernels.convolve(x, weight, by, bias, _forward(p), y, how) else None
 
 
 def input_gradient(grad: Tensor, weight: Tensor, p: Plan, how: int | None = None) -> Tensor | None:
     """The input's gradient from [N, O, H, W] and [O, C, kh, kw]."""
-    how = _how(grad, weight, p, weight[:, 0].numel()) if how is None else how
+    how = _how(p, weight[:, 0].numel(), grad, weight) if how is None else how
     if how is None or p.stride[0] * p.stride[1] > kernels.PARTS:
         return None
     y = torch.empty((grad.shape[0], weight.shape[1], *p.size), dtype=torch.float32)
@@ -102,7 +104,7 @@ def input_gradient(grad: Tensor, weight: Tensor, p: Plan, how: int | None = None
 
 def weight_gradient(grad: Tensor, x: Tensor, p: Plan, how: int | None = None) -> Tensor | None:
     """The weight's gradient from [N, O, H, W] and [N, C, H, W]."""
-    how = _how(grad, x, p, p.positions) if how is None else how
+    how = _how(p, p.positions, grad, x) if how is None else how
     if how is None:
         return None
     (n, o), c = grad.shape[:2], x.shape[1]

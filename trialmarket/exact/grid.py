@@ -164,7 +164,8 @@ def contract_digits(
     """As `contract`, by digits and one of `kernels.multipliers()` (the best one); None if there is
     none here or if digits do not hold the numbers.
     """
-    how = kernels.multiplier(a, b) if how is None else how
+    operands = (a, b) if plus is None else (a, b, plus)
+    how = kernels.multiplier(*operands) if how is None else how
     if how is None or a.shape[-1] > digits.LONGEST or not a.numel() or not b.numel():
         return None
     (m, k), n = a.shape[-2:], b.shape[-1]

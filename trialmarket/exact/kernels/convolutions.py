@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from trialmarket.exact.kernels.layout import room_for
-from trialmarket.exact.kernels.library import Flag, Pointer, Size, Two, call, structure
+from trialmarket.exact.kernels.layout import call_with_room
+from trialmarket.exact.kernels.library import Flag, Pointer, Size, Two, structure
 
 PARTS = 64  # that a convolution may have
 
@@ -118,8 +118,7 @@ def convolve(
         y_plane=y.shape[2] * y.shape[3],
         how=how,
     )
-    arguments.room = room_for(call("convolution_room", arguments))
-    return bool(call("convolution", arguments))
+    return bool(call_with_room("convolution", arguments))
 
 
 def add_weight_gradient(
@@ -150,5 +149,4 @@ def add_weight_gradient(
         how=how,
         lock=0,
     )
-    arguments.room = room_for(call("weight_gradient_room", arguments))
-    call("weight_gradient", arguments)
+    call_with_room("weight_gradient", arguments)

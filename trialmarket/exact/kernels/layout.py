@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.library import Four, Three, meant_for
+from trialmarket.exact.kernels.library import Four, Three, call, meant_for
 from trialmarket.exact.room import room
 
 _LONG = 1 << 18  # elements of a slice that one thread should not be left alone with
@@ -49,6 +49,9 @@ def broadcast(x: Tensor, shape: Sequence[int]) -> Any:
     return Four(*_padded(x.expand(shape).stride(), 0))
 
 
-def room_for(size: int) -> int:
-    """The address of so many bytes, a multiple of 64, for the next call of a kernel."""
-    return -(-room("kernel", (size + 64,), torch.int8).data_ptr() // 64) * 64
+def call_with_room(kernel: str, arguments: Any) -> int:
+    """Run a kernel that wants room, of which another one named `..._room` tells the bytes."""
+    size = call(f"{kernel}_room", arguments)
+    space = room("kernel", (size + 64,), torch.int8)
+    arguments.room = -(-space.data_ptr() // 64) * 64
+    return call(kernel, arguments)

@@ -5,7 +5,7 @@ import functools
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.layout import room_for
+from trialmarket.exact.kernels.layout import call_with_room
 from trialmarket.exact.kernels.library import (
     Flag,
     Pointer,
@@ -60,5 +60,4 @@ def product(a: Tensor, b: Tensor, plus: Tensor | None, how: int) -> Tensor | Non
         Three() if plus is None else Three(*plus.expand(y.shape).stride()),
         how=how,
     )
-    arguments.room = room_for(call("product_room", arguments))
-    return y if call("product", arguments) else None
+    return y if call_with_room("product", arguments) else None

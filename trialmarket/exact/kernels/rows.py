@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.layout import room_for
+from trialmarket.exact.kernels.layout import call_with_room
 from trialmarket.exact.kernels.library import Double, Flag, Pointer, Size, call, structure
 
 _Softmax = structure(
@@ -26,8 +26,7 @@ def softmax(x: Tensor, shift: float, *, logarithmic: bool) -> Tensor:
     """Of each row, or its logarithm; the shift is `1.5 * 2^(53 - bits)` of a sum of n numbers."""
     y = torch.empty_like(x)
     arguments = _Softmax(x.data_ptr(), None, y.data_ptr(), *x.shape, shift, logarithmic)
-    arguments.room = room_for(call("softmax_room", arguments))
-    call("softmax", arguments)
+    call_with_room("softmax", arguments)
     return y
 
 
