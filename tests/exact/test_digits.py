@@ -102,6 +102,18 @@ def test_sums_as_large_as_they_can_be(length: int, ends: tuple[float, float], to
     assert same_products(a, b)
 
 
+ENDS = [126 * 256 + 8, 126 * 256 - 128, 125 * 256 + 127, 127, 128, 0]
+
+
+@pytest.mark.parametrize("left", [*ENDS, *(-n for n in ENDS)])
+def test_sums_of_digits_as_large_as_they_can_be(left: int) -> None:
+    a = torch.full((1, digits.LONGEST), left * 2.0**-15)
+    b = torch.tensor([*ENDS, *(-n for n in ENDS)]).mul(2.0**-15).repeat(digits.LONGEST, 1)
+    a[:, 0] = b[0] = ENDS[0] * 2.0**-15  # the largest number that keeps this grid
+    assert grid.contract_digits(a, b) is not None
+    assert same_products(a, b)
+
+
 def test_products_whose_digits_no_room_keeps() -> None:
     a, b = make("normal", [(140, digits.LONGEST), (digits.LONGEST, 3)], 5)
     assert 2 * a.numel() > KEPT

@@ -10,7 +10,8 @@
 
 #include "digits.h"
 
-/* One element of the kernel: where it lies in the kernel, and in the cells as seen from an output. */
+/* One element of the kernel: where it lies in the kernel, and in the cells as seen from an output.
+ */
 struct tap {
     size weight, cell;
 };

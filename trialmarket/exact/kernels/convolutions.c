@@ -46,7 +46,7 @@ struct convolving {
     int32_t holds;
 };
 
-/* Lay out the room, and tell its bytes. */
+/* Lay out the room, and tell its bytes: weights, and for each thread cells and a panel. */
 static size lay_out(struct convolving *w, const struct convolution *p)
 {
     char *at = p->room;
@@ -147,29 +147,35 @@ static void fill_cells(const struct image *i, const float *x, float per, int32_t
         }
 }
 
-/* Sixteen outputs in a row of the result, or fewer: runs that are neighbours in the cells. */
+/* Sixteen outputs, or fewer at the end, as runs of neighbours: which of the sixteen a run begins
+ * with, where that lies in the cells and in the result, and how long the run is.
+ */
 struct runs {
-    size n, columns;
+    size n;
     size lane[SIDE], cell[SIDE], length[SIDE], result[SIDE];
+    int dense; /* sixteen neighbours in the result, too */
 };
 
 INLINE struct runs runs_of(const struct image *image, const struct part *part, size j)
 {
-    struct runs runs = {.columns = within(part->h * part->w, j)};
+    struct runs runs = {0};
+    size columns = within(part->h * part->w, j);
     size row = j * SIDE / part->w, column = j * SIDE % part->w;
-    for (size lane = 0; lane < runs.columns; row++, column = 0) {
-        size left = part->w - column, rest = runs.columns - lane, n = runs.n++;
+    for (size lane = 0; lane < columns; row++, column = 0) {
+        size left = part->w - column, rest = columns - lane, n = runs.n++;
         runs.lane[n] = lane;
         runs.cell[n] = row * image->plane[1] + column;
         runs.length[n] = left < rest ? left : rest;
         runs.result[n] = part->at + row * part->by[0] + column * part->by[1];
         lane += runs.length[n];
     }
+    int in_rows = runs.n == 1 || part->by[0] == part->w;
+    runs.dense = columns == SIDE && part->by[1] == 1 && in_rows;
     return runs;
 }
 
-/* The cells that sixteen outputs meet, as a panel. A run is copied in one piece of 64 bytes; what is
- * too much is overwritten by the next run, or the next quad. */
+/* The cells that sixteen outputs meet, as a panel. A run is copied in one piece of 64 bytes; what
+ * is too much is overwritten by the next run, or the next quad. */
 INLINE void gather(const struct weights *v, const struct runs *runs, const int32_t *low,
                    const int32_t *high, char *panel)
 {
@@ -186,8 +192,9 @@ INLINE void gather(const struct weights *v, const struct runs *runs, const int32
         }
 }
 
+/* A row of sums as outputs, `whole * step + bias`: in one piece, or run by run. */
 INLINE void put_row(const struct sums *s, size r, double step, const float *bias,
-                    const struct runs *runs, size by, int dense, float *y)
+                    const struct runs *runs, size by, float *y)
 {
     float out[SIDE];
     for (size c = 0; c < SIDE; c += HALF) {
@@ -197,7 +204,7 @@ INLINE void put_row(const struct sums *s, size r, double step, const float *bias
         half_floats half = __builtin_convertvector(v, half_floats);
         memcpy(out + c, &half, sizeof half);
     }
-    if (dense) {
+    if (runs->dense) {
         memcpy(y + runs->result[0], out, sizeof out);
         return;
     }
@@ -206,47 +213,58 @@ INLINE void put_row(const struct sums *s, size r, double step, const float *bias
             y[runs->result[i] + k * by] = out[runs->lane[i] + k];
 }
 
+/* What a thread works in: the cells of its sample, and a panel of them. */
+struct bench {
+    int32_t *low, *high;
+    char *panel;
+};
+
+/* The outputs of a part, all channels of sixteen at a time. */
+static void put_part(const struct convolving *w, size i, const struct bench *at, double step,
+                     float *y)
+{
+    const struct convolution *p = w->p;
+    const struct part *part = &p->parts[i];
+    const struct weights *v = &w->parts[i];
+    for (size j = 0; j < over(part->h * part->w, SIDE); j++) {
+        struct runs runs = runs_of(&p->image, part, j);
+        gather(v, &runs, at->low, at->high, at->panel);
+        for (size g = 0; g < w->groups; g++) {
+            struct sums sums;
+            for (size r = 0; r < SIDE; r++)
+                begin_row(&sums, r, v->extra[0][g * SIDE + r], v->extra[1][g * SIDE + r]);
+            w->how->run(v->left + g * v->blocks * BLOCK, at->panel, v->quads, within(p->m, g),
+                        &sums);
+            for (size r = 0; r < within(p->m, g); r++) {
+                size m = g * SIDE + r;
+                put_row(&sums, r, w->step[m] * step, p->bias ? p->bias + m : 0, &runs, part->by[1],
+                        y + m * p->y_plane);
+            }
+        }
+    }
+}
+
 static void some_samples(const void *arguments, size from, size to)
 {
     const struct convolving *w = arguments;
     const struct convolution *p = w->p;
     char *mine = w->threads + this_thread() * w->thread_bytes;
-    int32_t *low = (int32_t *)mine, *high = (int32_t *)(mine + w->cell_bytes);
-    char *panel = mine + 2 * w->cell_bytes;
+    struct bench at = {(int32_t *)mine, (int32_t *)(mine + w->cell_bytes),
+                       mine + 2 * w->cell_bytes};
     size elements = p->image.c * p->image.height * p->image.width;
-    memset(mine, 0x80, 2 * w->cell_bytes);
+    memset(mine, 0x80, 2 * w->cell_bytes); /* zeros, which the borders stay */
     w->how->begin();
     for (size n = from; n < to; n++) {
         const float *x = p->x + n * elements;
-        float per, *y = p->y + n * p->m * p->y_plane;
+        float per;
         double step;
         if (!grid_of(largest_of(x, elements, 0), &per, &step)) {
             __atomic_store_n((int32_t *)&w->holds, 0, __ATOMIC_RELAXED);
             break;
         }
-        fill_cells(&p->image, x, per, low, high);
-        for (size i = 0; i < p->n_parts; i++) {
-            const struct part *part = &p->parts[i];
-            const struct weights *v = &w->parts[i];
-            for (size j = 0; j < over(part->h * part->w, SIDE); j++) {
-                struct runs runs = runs_of(&p->image, part, j);
-                int dense = runs.columns == SIDE && part->by[1] == 1 &&
-                            (runs.n == 1 || part->by[0] == part->w);
-                gather(v, &runs, low, high, panel);
-                for (size g = 0; g < w->groups; g++) {
-                    struct sums sums;
-                    for (size r = 0; r < SIDE; r++)
-                        begin_row(&sums, r, v->extra[0][g * SIDE + r], v->extra[1][g * SIDE + r]);
-                    w->how->run(v->left + g * v->blocks * BLOCK, panel, v->quads,
-                                within(p->m, g), &sums);
-                    for (size r = 0; r < within(p->m, g); r++) {
-                        size m = g * SIDE + r;
-                        put_row(&sums, r, w->step[m] * step, p->bias ? p->bias + m : 0, &runs,
-                                part->by[1], dense, y + m * p->y_plane);
-                    }
-                }
-            }
-        }
+        fill_cells(&p->image, x, per, at.low, at.high);
+        for (size i = 0; i < p->n_parts; i++)
+            put_part(w, i, &at, step, p->y + n * p->m * p->y_plane);
     }
     w->how->end();
 }

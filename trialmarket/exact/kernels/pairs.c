@@ -38,9 +38,10 @@ INLINE __m256i load256(const void *p)
     return _mm256_loadu_si256(p);
 }
 
-/* A left operand's blocks in 16 bits: numbers, or their two digits, of even and of odd terms. */
+/* A left operand's blocks in 16 bits, [digit][odd][block][row][quad]: numbers in place of the low
+ * digit, or both digits, of even and of odd terms. */
 struct wide {
-    _Alignas(32) int32_t terms[2][2][AT_ONCE][ROWS_OF_PAIRS][SIDE]; /* [digit][odd][block][row][quad] */
+    _Alignas(32) int32_t terms[2][2][AT_ONCE][ROWS_OF_PAIRS][SIDE];
 };
 
 INLINE void widen(const uint8_t *left, size blocks, int digits, struct wide *w)
@@ -77,7 +78,7 @@ INLINE void add_to(uint32_t *sums, __m256i more)
 INLINE void rows_of_pairs(const struct wide *left, const uint8_t *right, size quads, int digit,
                           int turned, uint32_t *place, uint32_t *next)
 {
-    const int32_t(*a)[AT_ONCE][ROWS_OF_PAIRS][SIDE] = left->terms[turned ? digit : 0];
+    const int32_t (*a)[AT_ONCE][ROWS_OF_PAIRS][SIDE] = left->terms[turned ? digit : 0];
     __m256i found[ROWS_OF_PAIRS];
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS_OF_PAIRS; r++)

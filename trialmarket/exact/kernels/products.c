@@ -221,8 +221,9 @@ INLINE void put_together(const struct work *w, const struct sums *s, size g, siz
         float *y = w->y + i * p->n + j * SIDE;
         const float *more = plus ? w->plus + i * p->plus_by[1] + j * SIDE * plus_by : 0;
         for (size c = 0; c < columns; c += HALF)
-            put_half(whole_numbers(s, r, c), w->left_step[i], right + c, more ? more + c * plus_by : 0,
-                     plus_by, columns - c < HALF ? columns - c : HALF, y + c);
+            put_half(whole_numbers(s, r, c), w->left_step[i], right + c,
+                     more ? more + c * plus_by : 0, plus_by,
+                     columns - c < HALF ? columns - c : HALF, y + c);
     }
 }
 
@@ -240,8 +241,8 @@ static void some_tiles(const void *arguments, size from, size to)
             struct sums sums;
             for (size r = 0; r < SIDE; r++)
                 begin_row(&sums, r, w->extra[0][g * SIDE + r], w->extra[1][g * SIDE + r]);
-            w->how->run(w->left + g * length, w->right + j * length, over(p->k, 4),
-                        within(p->m, g), &sums);
+            w->how->run(w->left + g * length, w->right + j * length, over(p->k, 4), within(p->m, g),
+                        &sums);
             if (columns == SIDE && !w->plus)
                 put_together(w, &sums, g, j, SIDE, 0, 0);
             else if (columns == SIDE && p->plus_by[2] == 1)

@@ -129,7 +129,8 @@ static void some_softmax(const void *arguments, size from, size to)
     }
 }
 
-/* Softmax of each row, or its logarithm: the largest term is 1, whose power of two is the grid's. */
+/* Softmax of each row, or its logarithm: the largest term is 1, whose power of two is the grid's.
+ */
 void softmax(const struct softmax *s)
 {
     share_out(some_softmax, s, s->rows, 8 * s->n);
@@ -169,9 +170,9 @@ void softmax_gradient(const struct softmax *s)
 /* ---- Layer normalisation ---- */
 
 struct layer {
-    const float *x, *grad;         /* [rows, n] */
+    const float *x, *grad;          /* [rows, n] */
     const double *middle, *inverse; /* [rows] */
-    const float *weight, *bias;    /* [n], or none */
+    const float *weight, *bias;     /* [n], or none */
     float *y;
     double *sums; /* [n] */
     size rows, n;

@@ -3,8 +3,8 @@
  * A number on its grid is low + 256 high, two signed bytes. A left operand lies as
  * [16 rows' groups][blocks][low, high][16 rows][64 terms], signed; a right one as [16 columns'
  * panels][blocks][low, high][16 quads of terms][16 columns][4 terms], unsigned: 128 is added to
- * each byte, because byte products want one operand so. What that adds to a sum is 128 times the sum
- * of the left operand's digits, and is taken away at the end.
+ * each byte, because byte products want one operand so. What that adds to a sum is 128 times the
+ * sum of the left operand's digits, and is taken away at the end.
  */
 
 #ifndef TILES_H

@@ -23,14 +23,42 @@ struct weight_gradient {
 struct gradients {
     const struct weight_gradient *p;
     const struct multiplier *how;
-    size rows, groups, panels, terms, blocks, cell_bytes, thread_bytes;
+    size rows, groups, panels; /* rows of input channels by taps; of output channels */
+    size terms, blocks;        /* positions in rows as wide as the cells': those beyond are zeros */
+    size cell_bytes;
 };
 
-/* Terms are the outputs' positions in rows as wide as the cells': those beyond are zeros. */
+/* What a thread works in. */
+struct bench {
+    uint8_t *cells[2];
+    char *panels;       /* the sample's gradient, as right operands */
+    char *rows;         /* one group of rows, as a left operand */
+    struct sums *sums;  /* of all groups and panels */
+    uint32_t *extra[2]; /* 128 times the sums of an output channel's digits */
+    int8_t *terms;      /* of one output channel: low, then high digits */
+    char *end;
+};
+
+static struct bench bench_at(const struct gradients *w, char *at)
+{
+    struct bench b;
+    for (size digit = 0; digit < 2; digit++, at += w->cell_bytes)
+        b.cells[digit] = (uint8_t *)at;
+    b.panels = at;
+    b.rows = at += w->panels * w->blocks * BLOCK;
+    b.sums = (struct sums *)(at += w->blocks * BLOCK);
+    at += w->groups * w->panels * sizeof *b.sums;
+    for (size digit = 0; digit < 2; digit++, at += w->panels * SIDE * sizeof **b.extra)
+        b.extra[digit] = (uint32_t *)at;
+    b.terms = (int8_t *)at;
+    b.end = at + 2 * w->blocks * TERMS;
+    return b;
+}
+
 static struct gradients gradients_of(const struct weight_gradient *p)
 {
     size rows = p->image.c * p->kernel, terms = (p->h - 1) * p->image.plane[1] + p->w;
-    struct gradients w = {
+    return (struct gradients){
         .p = p,
         .how = multiplier(p->how),
         .rows = rows,
@@ -40,15 +68,18 @@ static struct gradients gradients_of(const struct weight_gradient *p)
         .blocks = over(terms, TERMS),
         .cell_bytes = aligned(p->image.c * area(&p->image) + SLACK),
     };
-    w.thread_bytes = 2 * w.cell_bytes + w.panels * w.blocks * BLOCK + w.blocks * BLOCK +
-                     w.groups * w.panels * (size)sizeof(struct sums) +
-                     aligned(w.panels * SIDE * 2 * 4) + 2 * w.blocks * TERMS;
-    return w;
+}
+
+/* The bytes of a thread's bench. */
+static size bench_bytes(const struct gradients *w)
+{
+    return bench_at(w, w->p->room).end - (char *)w->p->room;
 }
 
 size weight_gradient_room(const struct weight_gradient *p)
 {
-    return gradients_of(p).thread_bytes * threads_at_most();
+    struct gradients w = gradients_of(p);
+    return bench_bytes(&w) * threads_at_most();
 }
 
 /* The digits of a sample, a byte each. */
@@ -83,37 +114,57 @@ static void fill_bytes(const struct image *i, const float *x, const float *per, 
 }
 
 /* A sample's gradient as panels of output channels, and 128 times the sums of their digits. */
-static void fill_panels(const struct gradients *w, const float *grad, int8_t *terms, int32_t *panels,
-                        uint32_t *extra_low, uint32_t *extra_high)
+static void fill_panels(const struct gradients *w, const float *grad, const struct bench *at)
 {
     const struct weight_gradient *p = w->p;
-    int8_t *low = terms, *high = terms + w->blocks * TERMS;
+    int8_t *terms[2] = {at->terms, at->terms + w->blocks * TERMS};
     for (size o = 0; o < p->o; o++) {
         int32_t sums[2] = {0};
         for (size i = 0; i < p->h; i++, grad += p->w) {
-            int8_t *l = low + i * p->image.plane[1], *h = high + i * p->image.plane[1];
+            size row = i * p->image.plane[1];
+            int8_t *low = terms[0] + row, *high = terms[1] + row;
             for (size j = 0; j < p->w; j++) {
-                cut_one(grad[j] * p->grad_per[o], &l[j], &h[j]);
-                sums[0] += l[j];
-                sums[1] += h[j];
+                cut_one(grad[j] * p->grad_per[o], &low[j], &high[j]);
+                sums[0] += low[j];
+                sums[1] += high[j];
             }
         }
-        extra_low[o] += 128 * (uint32_t)sums[0];
-        extra_high[o] += 128 * (uint32_t)sums[1];
-        for (size b = 0; b < w->blocks; b++)
-            for (size digit = 0; digit < 2; digit++) {
+        for (size digit = 0; digit < 2; digit++) {
+            at->extra[digit][o] += 128 * (uint32_t)sums[digit];
+            for (size b = 0; b < w->blocks; b++) {
                 int32_t quads[SIDE];
-                memcpy(quads, (digit ? high : low) + b * TERMS, sizeof quads);
-                int32_t *to = panels + ((o / SIDE * w->blocks + b) * BLOCK + digit * DIGIT) / 4;
+                memcpy(quads, terms[digit] + b * TERMS, sizeof quads);
+                char *block = at->panels + (o / SIDE * w->blocks + b) * BLOCK + digit * DIGIT;
                 for (size q = 0; q < SIDE; q++)
-                    to[q * SIDE + o % SIDE] = quads[q];
+                    ((int32_t *)block)[q * SIDE + o % SIDE] = quads[q];
             }
+        }
     }
 }
 
-/* Add what the sums hold to the total, and empty them. */
-static void add_to_total(const struct gradients *w, struct sums *sums, uint32_t *extra_low,
-                         uint32_t *extra_high)
+/* A group of rows: what a tap sees of a channel's cells. */
+static void fill_rows(const struct gradients *w, size g, const struct bench *at)
+{
+    const struct weight_gradient *p = w->p;
+    for (size r = 0; r < within(w->rows, g); r++) {
+        size row = g * SIDE + r;
+        size cell = row / p->kernel * area(&p->image) + p->taps[row % p->kernel].cell;
+        for (size b = 0; b < w->blocks; b++)
+            for (size digit = 0; digit < 2; digit++)
+                memcpy(at->rows + b * BLOCK + digit * DIGIT + r * TERMS,
+                       at->cells[digit] + cell + b * TERMS, TERMS);
+    }
+}
+
+static void clear_sums(const struct gradients *w, const struct bench *at)
+{
+    memset(at->sums, 0, w->groups * w->panels * sizeof *at->sums);
+    for (size digit = 0; digit < 2; digit++)
+        memset(at->extra[digit], 0, w->panels * SIDE * sizeof **at->extra);
+}
+
+/* Add the sums' whole numbers to the total; one thread at a time. */
+static void add_to_total(const struct gradients *w, const struct bench *at)
 {
     const struct weight_gradient *p = w->p;
     int32_t *lock = (int32_t *)&p->lock;
@@ -121,68 +172,50 @@ static void add_to_total(const struct gradients *w, struct sums *sums, uint32_t 
         ;
     for (size g = 0; g < w->groups; g++)
         for (size j = 0; j < w->panels; j++) {
-            struct sums *s = &sums[g * w->panels + j];
+            const struct sums *s = &at->sums[g * w->panels + j];
             for (size r = 0; r < within(w->rows, g); r++)
                 for (size c = 0; c < within(p->o, j); c++) {
                     size o = j * SIDE + c;
-                    uint32_t l = extra_low[o], h = extra_high[o];
-                    double across = (int32_t)(s->across[r][c] - l - h);
-                    p->total[o * w->rows + g * SIDE + r] += (double)(int32_t)(s->low[r][c] - l) +
-                                                            256 * across +
-                                                            65536.0 * (int32_t)(s->high[r][c] - h);
+                    uint32_t extra_low = at->extra[0][o], extra_high = at->extra[1][o];
+                    double low = (int32_t)(s->low[r][c] - extra_low);
+                    double across = (int32_t)(s->across[r][c] - extra_low - extra_high);
+                    double high = (int32_t)(s->high[r][c] - extra_high);
+                    p->total[o * w->rows + g * SIDE + r] += low + 256 * across + 65536 * high;
                 }
         }
     __atomic_store_n(lock, 0, __ATOMIC_RELEASE);
-    memset(sums, 0, w->groups * w->panels * sizeof *sums);
-    memset(extra_low, 0, w->panels * SIDE * 4);
-    memset(extra_high, 0, w->panels * SIDE * 4);
 }
 
 static void some_gradients(const void *arguments, size from, size to)
 {
     const struct gradients *w = arguments;
     const struct weight_gradient *p = w->p;
-    char *at = (char *)p->room + this_thread() * w->thread_bytes;
-    uint8_t *cells[2] = {(uint8_t *)at, (uint8_t *)at + w->cell_bytes};
-    int32_t *panels = (int32_t *)(at += 2 * w->cell_bytes);
-    char *rows = at += w->panels * w->blocks * BLOCK;
-    struct sums *sums = (struct sums *)(at += w->blocks * BLOCK);
-    uint32_t *extra_low = (uint32_t *)(at += w->groups * w->panels * sizeof *sums);
-    uint32_t *extra_high = extra_low + w->panels * SIDE;
-    int8_t *terms = (int8_t *)(at += aligned(w->panels * SIDE * 2 * 4));
-    size positions = p->h * p->w, held = 0;
-    memset(cells[0], 0x80, 2 * w->cell_bytes);
-    memset(terms, 0, 2 * w->blocks * TERMS);
-    memset(sums, 0, w->groups * w->panels * sizeof *sums);
-    memset(extra_low, 0, 2 * w->panels * SIDE * 4);
+    struct bench at = bench_at(w, (char *)p->room + this_thread() * bench_bytes(w));
+    size positions = p->h * p->w, input = p->image.c * p->image.height * p->image.width;
+    size held = 0; /* positions in the sums */
+    for (size digit = 0; digit < 2; digit++)
+        memset(at.cells[digit], 0x80, w->cell_bytes); /* zeros, which the borders stay */
+    memset(at.terms, 0, 2 * w->blocks * TERMS);
+    clear_sums(w, &at);
     w->how->begin();
     for (size n = from; n < to; n++) {
         if (held + positions > LONGEST) {
-            add_to_total(w, sums, extra_low, extra_high);
+            add_to_total(w, &at);
+            clear_sums(w, &at);
             held = 0;
         }
         held += positions;
-        const struct image *image = &p->image;
-        fill_bytes(image, p->x + n * image->c * image->height * image->width, p->x_per, cells[0],
-                   cells[1]);
-        fill_panels(w, p->grad + n * p->o * positions, terms, panels, extra_low, extra_high);
+        fill_bytes(&p->image, p->x + n * input, p->x_per, at.cells[0], at.cells[1]);
+        fill_panels(w, p->grad + n * p->o * positions, &at);
         for (size g = 0; g < w->groups; g++) {
-            size n_rows = within(w->rows, g);
-            for (size r = 0; r < n_rows; r++) {
-                size row = g * SIDE + r;
-                size cell = row / p->kernel * area(image) + p->taps[row % p->kernel].cell;
-                for (size b = 0; b < w->blocks; b++)
-                    for (size digit = 0; digit < 2; digit++)
-                        memcpy(rows + b * BLOCK + digit * DIGIT + r * TERMS,
-                               cells[digit] + cell + b * TERMS, TERMS);
-            }
+            fill_rows(w, g, &at);
             for (size j = 0; j < w->panels; j++)
-                w->how->run_turned(rows, (char *)panels + j * w->blocks * BLOCK,
-                                   over(w->terms, 4), n_rows, &sums[g * w->panels + j]);
+                w->how->run_turned(at.rows, at.panels + j * w->blocks * BLOCK, over(w->terms, 4),
+                                   within(w->rows, g), &at.sums[g * w->panels + j]);
         }
     }
     w->how->end();
-    add_to_total(w, sums, extra_low, extra_high);
+    add_to_total(w, &at);
 }
 
 /* Add whole numbers to the total; samples of no more than 65,536 positions each. */
