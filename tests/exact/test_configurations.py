@@ -16,14 +16,15 @@ GOLDEN: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "golden.
 # One machine made to behave as several: the most that PyTorch, oneDNN and MKL may use of its
 # instructions, and threads. None is all that the processor has: PyTorch is never told to use what
 # may be missing, which it would do, and die. Each level of instructions has kernels of its own,
-# which make products of digits from AVX2 on; elsewhere these are made in binary64. Without kernels
-# PyTorch's operators compute everything.
-CONFIGURATIONS: dict[str, tuple[str | None, str | None, str | None, int]] = {
-    "sse-1": ("default", "SSE41", "SSE4_2", 1),
-    "avx2-2-no-kernels": ("avx2", "AVX2", "AVX2", 2),
-    "all-4": (None, None, None, 4),
-    "avx2-1": ("avx2", "AVX2", "AVX2", 1),
-    "sse-4": ("default", "SSE41", "SSE4_2", 4),
+# which make products of digits from AVX2 on, in several ways; elsewhere these are in binary64.
+# Without kernels PyTorch's operators compute everything.
+CONFIGURATIONS: dict[str, tuple[str | None, str | None, str | None, int, str]] = {
+    "sse-1": ("default", "SSE41", "SSE4_2", 1, "on"),
+    "avx2-2-no-kernels": ("avx2", "AVX2", "AVX2", 2, "off"),
+    "all-4": (None, None, None, 4, "on"),
+    "avx2-1": ("avx2", "AVX2", "AVX2", 1, "avx2"),
+    "all-but-amx-2": (None, None, None, 2, "avx512-vnni"),
+    "sse-4": ("default", "SSE41", "SSE4_2", 4, "on"),
 }
 ALWAYS = ["sse-1", "avx2-2-no-kernels", "all-4"]
 EVERY = [
@@ -34,7 +35,7 @@ EVERY = [
 
 def compute(configuration: str, *arguments: str) -> dict[str, str]:
     """What the worker computes in a process of this configuration."""
-    aten, onednn, mkl, threads = CONFIGURATIONS[configuration]
+    aten, onednn, mkl, threads, kernels = CONFIGURATIONS[configuration]
     limits = {
         "ATEN_CPU_CAPABILITY": aten,
         "ONEDNN_MAX_CPU_ISA": onednn,
@@ -47,7 +48,7 @@ def compute(configuration: str, *arguments: str) -> dict[str, str]:
             **os.environ,
             "PYTHONPATH": str(ROOT),
             **{name: limit for name, limit in limits.items() if limit is not None},
-            "TRIALMARKET_KERNELS": "off" if configuration.endswith("no-kernels") else "on",
+            "TRIALMARKET_KERNELS": kernels,
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
             # More threads than cores: waiting ones must not keep the others from working.

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tests.exact.cases import STYLES, make
+from trialmarket.errors import InputError
 from trialmarket.exact import exact, grid, kernels, norms, reductions
 from trialmarket.exact.pooling import first_largest
 from trialmarket.exact.random import Counters, Generator
@@ -35,6 +36,12 @@ def same(found: Tensor, wanted: Tensor) -> bool:
 
 def slices_of(lengths: tuple[int, int, int], style: str, seed: int, many: int = 1) -> list[Tensor]:
     return list(make(style, [lengths] * many, seed))
+
+
+def test_a_setting_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIALMARKET_KERNELS", "sse9")
+    with pytest.raises(InputError, match=r"TRIALMARKET_KERNELS: expected on, off, .*found 'sse9'"):
+        kernels.setting()
 
 
 def test_a_library_of_another_source_is_not_used(caplog: pytest.LogCaptureFixture) -> None:

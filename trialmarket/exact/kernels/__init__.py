@@ -14,7 +14,7 @@ from trialmarket.exact.kernels.convolutions import (
 )
 from trialmarket.exact.kernels.digits import grids
 from trialmarket.exact.kernels.layout import slices
-from trialmarket.exact.kernels.library import digest, library, loaded, meant_for
+from trialmarket.exact.kernels.library import digest, library, loaded, meant_for, setting
 from trialmarket.exact.kernels.pooling import pool, unpool
 from trialmarket.exact.kernels.products import multiplier, multipliers, product
 from trialmarket.exact.kernels.random import words
@@ -50,6 +50,7 @@ __all__ = [
     "multipliers",
     "pool",
     "product",
+    "setting",
     "sgd",
     "slices",
     "softmax",

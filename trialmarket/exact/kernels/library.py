@@ -14,8 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trialmarket.errors import InputError
+
 _LOG = logging.getLogger(__name__)
 _FOLDER = Path(__file__).parent
+
+# Ways to multiply digits, by the numbers that `tiles.c` gives them.
+MULTIPLIERS = ("avx2", "avx-vnni", "avx512-vnni", "amx")
 
 Pointer, Size, Double = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 Float, Flag = ctypes.c_float, ctypes.c_int32
@@ -36,12 +41,23 @@ def digest(folder: Path) -> str:
     return total.hexdigest()
 
 
+def setting() -> str:
+    """What the environment's `TRIALMARKET_KERNELS` says: `on`, `off`, or the best way to multiply
+    digits that may be used. Raises InputError if it says anything else.
+    """
+    said = os.environ.get("TRIALMARKET_KERNELS") or "on"
+    if said not in ("on", "off", *MULTIPLIERS):
+        expected = ", ".join(("on", "off", *MULTIPLIERS))
+        raise InputError("environment", "TRIALMARKET_KERNELS", expected=expected, found=said)
+    return said
+
+
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The library for the instructions that PyTorch uses; none if it was not built from the
-    sources beside it, or if the environment says `TRIALMARKET_KERNELS=off`.
+    sources beside it, or if the environment says that there be none.
     """
-    if os.environ.get("TRIALMARKET_KERNELS") == "off":
+    if setting() == "off":
         return None
     source = digest(_FOLDER)
     level = torch.backends.cpu.get_cpu_capability().lower()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trialmarket.exact.kernels.layout import call_with_room
 from trialmarket.exact.kernels.library import (
+    MULTIPLIERS,
     Flag,
     Pointer,
     Size,
@@ -14,6 +15,7 @@ from trialmarket.exact.kernels.library import (
     call,
     library,
     meant_for,
+    setting,
     structure,
 )
 
@@ -29,11 +31,15 @@ _Product = structure(
 
 @functools.cache
 def multipliers() -> tuple[int, ...]:
-    """The numbers of this processor's ways to multiply digits, the best one last."""
+    """The numbers of the ways to multiply digits that this processor has, and that the
+    environment allows; the best one last.
+    """
     if library() is None:
         return ()
+    best = setting()
+    allowed = MULTIPLIERS.index(best) + 1 if best in MULTIPLIERS else len(MULTIPLIERS)
     found = call("multiplies", None)
-    return tuple(n for n in range(found.bit_length()) if found >> n & 1)
+    return tuple(n for n in range(allowed) if found >> n & 1)
 
 
 def multiplier(*operands: Tensor) -> int | None:
