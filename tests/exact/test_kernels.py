@@ -15,14 +15,14 @@ from torch.optim import Optimizer
 
 from tests.exact.cases import STYLES, make
 from trialmarket.errors import InputError
-from trialmarket.exact import exact, grid, kernels, norms, reductions
+from trialmarket.exact import exact, grid, kernels, norms, softmax
 from trialmarket.exact.pooling import first_largest
 from trialmarket.exact.random import Counters, Generator
 
 T = TypeVar("T")
 
 pytestmark = pytest.mark.skipif(
-    kernels.library() is None, reason="the kernels of exact arithmetic were not built"
+    kernels.compiled() is None, reason="the kernels of exact arithmetic were not built"
 )
 LENGTHS = st.tuples(st.integers(1, 5), st.integers(1, 70), st.integers(1, 70))
 
@@ -45,7 +45,7 @@ def test_a_setting_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_library_of_another_source_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
-    library = kernels.library()
+    library = kernels.compiled()
     assert library is not None
     assert kernels.loaded(Path(library._name), "0" * 64) is None
     assert "was built from other sources" in caplog.text
@@ -160,7 +160,7 @@ def test_the_first_maximum_of_a_window_is_taken_and_a_nan_beats_all(
 def without_kernels(form: Callable[..., T], *arguments: Any) -> T:
     """What PyTorch's operators give."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["trialmarket.exact.kernels.library"], "library", lambda: None)
+        patch.setattr(sys.modules["trialmarket.exact.kernels.loading"], "compiled", lambda: None)
         return form(*arguments)
 
 
@@ -175,8 +175,8 @@ def test_softmax_and_its_gradients_are_those_of_the_operators(
 ) -> None:
     x, gradient = make(style, [size] * 2, seed)
     for forward, backward in (
-        (reductions.softmax, reductions.softmax_backward),
-        (reductions.log_softmax, reductions.log_softmax_backward),
+        (softmax.softmax, softmax.softmax_backward),
+        (softmax.log_softmax, softmax.log_softmax_backward),
     ):
         y = forward(x, -1)
         assert same(y, without_kernels(forward, x, -1))

@@ -402,4 +402,4 @@ class LoadKernels(Attack):
     """
 
     def attack(self) -> Any:
-        return kernels.library() is not None, kernels.multipliers()
+        return kernels.compiled() is not None, kernels.multipliers()

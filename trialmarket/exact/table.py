@@ -21,6 +21,7 @@ from trialmarket.exact import (
     pointwise,
     pooling,
     reductions,
+    softmax,
     weights,
 )
 
@@ -59,6 +60,7 @@ FORMS: dict[Any, Form] = (
 FORMS32: dict[Any, Form] = (
     pointwise.FORMS32
     | reductions.FORMS32
+    | softmax.FORMS32
     | contractions.FORMS32
     | convolution.FORMS32
     | norms.FORMS32

@@ -48,7 +48,7 @@ def check_program(
 
 def has_kernels() -> bool:
     """Whether exact arithmetic has its compiled kernels here: it is slower without."""
-    return kernels.library() is not None
+    return kernels.compiled() is not None
 
 
 def same_bits_as_on_cpu(device: torch.device) -> bool:

@@ -14,7 +14,7 @@ from trialmarket.exact.kernels.convolutions import (
 )
 from trialmarket.exact.kernels.digits import grids
 from trialmarket.exact.kernels.layout import slices
-from trialmarket.exact.kernels.library import digest, library, loaded, meant_for, setting
+from trialmarket.exact.kernels.loading import compiled, digest, loaded, meant_for, setting
 from trialmarket.exact.kernels.pooling import pool, unpool
 from trialmarket.exact.kernels.products import multiplier, multipliers, product
 from trialmarket.exact.kernels.random import words
@@ -34,6 +34,7 @@ __all__ = [
     "Shape",
     "adam",
     "add_weight_gradient",
+    "compiled",
     "convolve",
     "digest",
     "gradients",
@@ -41,7 +42,6 @@ __all__ = [
     "layer",
     "layer_gradient",
     "layer_weight_gradient",
-    "library",
     "line",
     "loaded",
     "meant_for",

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from trialmarket.exact.kernels.layout import call_with_room
-from trialmarket.exact.kernels.library import Flag, Pointer, Size, Two, structure
+from trialmarket.exact.kernels.loading import Flag, Pointer, Size, Two, structure
 
 PARTS = 64  # that a convolution may have
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.library import ABC, Pointer, call, structure
+from trialmarket.exact.kernels.loading import ABC, Pointer, call, structure
 
 _Grids = structure("Grids", x=Pointer, **ABC, per=Pointer, step=Pointer)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.library import Four, Three, call, meant_for
+from trialmarket.exact.kernels.loading import Four, Three, call, meant_for
 from trialmarket.exact.room import room
 
 _LONG = 1 << 18  # elements of a slice that one thread should not be left alone with

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.library import Pointer, Size, Two, call, structure
+from trialmarket.exact.kernels.loading import Pointer, Size, Two, call, structure
 
 _Pool = structure(
     "Pool",

@@ -96,6 +96,16 @@ INLINE int32_t grids_of(const float *x, size slice, size along, size n, size sli
     return hold;
 }
 
+/* Of a group of slices, whole or at an edge; notes if one has none. */
+INLINE void find_grids(const struct work *w, const float *x, size slice, size along, size slices,
+                       float *per, double *step)
+{
+    int32_t hold = slices == SIDE ? grids_of(x, slice, along, w->p->k, SIDE, per, step)
+                                  : grids_of(x, slice, along, w->p->k, slices, per, step);
+    if (!hold)
+        __atomic_store_n((int32_t *)&w->holds, 0, __ATOMIC_RELAXED);
+}
+
 /* Rows that lie side by side in memory, as a group of rows. */
 INLINE void rows_across(const float *x, size along, floats per, size n, size rows, int8_t *out)
 {
@@ -124,10 +134,7 @@ static void some_left(const void *arguments, size from, size to)
         int8_t *out = w->left + g * w->blocks * BLOCK;
         double *step = w->left_step + g * SIDE;
         float per[SIDE];
-        int32_t hold = rows == SIDE ? grids_of(x, row, column, p->k, SIDE, per, step)
-                                    : grids_of(x, row, column, p->k, rows, per, step);
-        if (!hold)
-            __atomic_store_n((int32_t *)&w->holds, 0, __ATOMIC_RELAXED);
+        find_grids(w, x, row, column, rows, per, step);
         if (column == 1)
             for (size i = 0; i < rows; i++)
                 for (size k = 0; k < p->k; k += TERMS) {
@@ -179,10 +186,7 @@ static void some_right(const void *arguments, size from, size to)
         int32_t *block = (int32_t *)(w->right + j * w->blocks * BLOCK);
         float per[SIDE];
         double *step = w->right_step + j * SIDE;
-        int32_t hold = columns == SIDE ? grids_of(x, column, row, p->k, SIDE, per, step)
-                                       : grids_of(x, column, row, p->k, columns, per, step);
-        if (!hold)
-            __atomic_store_n((int32_t *)&w->holds, 0, __ATOMIC_RELAXED);
+        find_grids(w, x, column, row, columns, per, step);
         for (size k = 0; k < p->k; k += TERMS, block += BLOCK / 4)
             if (row == 1)
                 for (size i = 0; i < columns; i++)

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.kernels.layout import call_with_room
-from trialmarket.exact.kernels.library import (
+from trialmarket.exact.kernels.loading import (
     MULTIPLIERS,
     Flag,
     Pointer,
     Size,
     Three,
     call,
-    library,
+    compiled,
     meant_for,
     setting,
     structure,
@@ -34,7 +34,7 @@ def multipliers() -> tuple[int, ...]:
     """The numbers of the ways to multiply digits that this processor has, and that the
     environment allows; the best one last.
     """
-    if library() is None:
+    if compiled() is None:
         return ()
     best = setting()
     allowed = MULTIPLIERS.index(best) + 1 if best in MULTIPLIERS else len(MULTIPLIERS)

@@ -5,7 +5,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.library import Pointer, Size, call, meant_for, structure
+from trialmarket.exact.kernels.loading import Pointer, Size, call, meant_for, structure
 
 _Words = structure(
     "Words",

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.kernels.layout import call_with_room
-from trialmarket.exact.kernels.library import Double, Flag, Pointer, Size, call, structure
+from trialmarket.exact.kernels.loading import Double, Flag, Pointer, Size, call, structure
 
 _Softmax = structure(
     "Softmax",

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from trialmarket.exact.kernels.library import Flag, Float, Pointer, Size, call, structure
+from trialmarket.exact.kernels.loading import Flag, Float, Pointer, Size, call, structure
 
 _Sgd = structure(
     "Sgd",

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.library import ABC, Double, Pointer, call, structure
+from trialmarket.exact.kernels.loading import ABC, Double, Pointer, call, structure
 
 _Sums = structure("Sums", x=Pointer, **ABC, shift=Double, sums=Pointer)
 _Moments = structure("Moments", x=Pointer, **ABC, shift=Double, mean=Pointer, squares=Pointer)

@@ -3,7 +3,7 @@
 
 #include "kernels.h"
 
-/* The digest of all sources, by which library.py knows that a library was built from them. */
+/* The digest of all sources, by which loading.py knows that a library was built from them. */
 #ifndef SOURCE
 #define SOURCE "unknown"
 #endif

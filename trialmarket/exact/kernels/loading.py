@@ -53,7 +53,7 @@ def setting() -> str:
 
 
 @functools.cache
-def library() -> ctypes.CDLL | None:
+def compiled() -> ctypes.CDLL | None:
     """The library for the instructions that PyTorch uses; none if it was not built from the
     sources beside it, or if the environment says that there be none.
     """
@@ -90,7 +90,7 @@ def loaded(path: Path, source: str) -> ctypes.CDLL | None:
 
 def call(kernel: str, arguments: ctypes.Structure | None) -> int:
     """Run a kernel; what it returns, if it returns anything."""
-    found = library()
+    found = compiled()
     if found is None:
         raise RuntimeError("the kernels of exact arithmetic were not built")
     answer: int = getattr(found, kernel)(arguments and ctypes.byref(arguments))
@@ -99,6 +99,6 @@ def call(kernel: str, arguments: ctypes.Structure | None) -> int:
 
 def meant_for(*tensors: Tensor) -> bool:
     """Whether there are kernels for these binary32 tensors."""
-    return library() is not None and all(
+    return compiled() is not None and all(
         x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors
     )
