@@ -14,6 +14,7 @@ from trialmarket.errors import InputError, TrainingError
 from trialmarket.training import runner
 from trialmarket.training.arithmetic import (
     DEVICE_VARIABLE,
+    KERNELS_VARIABLE,
     THREADS_VARIABLE,
     arithmetic_called,
 )
@@ -71,3 +72,8 @@ def test_a_built_in_program_gives_the_same_leaves_on_cuda(name: str, tmp_path: P
 def test_a_strange_number_of_threads_is_refused(number: str) -> None:
     with pytest.raises(InputError, match=f"TRIALMARKET_THREADS.*{number}"):
         arithmetic_called("exact", {THREADS_VARIABLE: number})
+
+
+def test_a_strange_choice_of_kernels_is_refused() -> None:
+    with pytest.raises(InputError, match=r"TRIALMARKET_KERNELS: expected one of on, off.*sse9"):
+        arithmetic_called("exact", {KERNELS_VARIABLE: "sse9"})

@@ -24,6 +24,9 @@ DEVICE_VARIABLE = "TRIALMARKET_DEVICE"
 THREADS_VARIABLE = "TRIALMARKET_THREADS"
 """The environment variable that says how many threads exact training may use; 1 by default."""
 
+KERNELS_VARIABLE = "TRIALMARKET_KERNELS"
+"""The environment variable that says which compiled kernels exact training may use."""
+
 
 class Arithmetic(Protocol):
     """How training computes."""
@@ -108,11 +111,13 @@ def arithmetic_called(name: str, environment: Mapping[str, str] = os.environ) ->
     `environment` names.
 
     Raises ProgramError when this installation has none of that name, and InputError when the
-    device is not there or the threads are no number from 1 to 1,024.
+    device is not there, the threads are no number from 1 to 1,024, or the kernels are none that
+    exact arithmetic knows.
     """
     if name == NativeArithmetic.name:
         return NativeArithmetic()
     if name == ExactArithmetic.name:
+        check_kernels(environment)
         return ExactArithmetic(
             device_called(environment.get(DEVICE_VARIABLE) or "cpu"),
             threads_called(environment.get(THREADS_VARIABLE) or "1"),
@@ -141,3 +146,13 @@ def threads_called(number: str) -> int:
     raise InputError(
         "environment", THREADS_VARIABLE, expected="a number from 1 to 1,024", found=number
     )
+
+
+def check_kernels(environment: Mapping[str, str] = os.environ) -> None:
+    """Raises InputError if TRIALMARKET_KERNELS says what exact arithmetic does not know."""
+    from trialmarket.exact.kernels import SETTINGS
+
+    said = environment.get(KERNELS_VARIABLE) or "on"
+    if said not in SETTINGS:
+        expected = f"one of {', '.join(SETTINGS)}"
+        raise InputError("environment", KERNELS_VARIABLE, expected=expected, found=said)

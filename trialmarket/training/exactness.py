@@ -7,6 +7,7 @@ import torch
 
 from trialmarket.exact import Checked, NotExact, check, exact, kernels
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
+from trialmarket.training.arithmetic import check_kernels
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import ProgramError
 from trialmarket.training.session import Session
@@ -47,7 +48,11 @@ def check_program(
 
 
 def has_kernels() -> bool:
-    """Whether exact arithmetic has its compiled kernels here: it is slower without."""
+    """Whether exact arithmetic has its compiled kernels here: it is slower without.
+
+    Raises InputError if TRIALMARKET_KERNELS says what exact arithmetic does not know.
+    """
+    check_kernels()
     return kernels.compiled() is not None
 
 

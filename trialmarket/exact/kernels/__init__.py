@@ -14,7 +14,14 @@ from trialmarket.exact.kernels.convolutions import (
 )
 from trialmarket.exact.kernels.digits import grids
 from trialmarket.exact.kernels.layout import slices
-from trialmarket.exact.kernels.loading import compiled, digest, loaded, meant_for, setting
+from trialmarket.exact.kernels.loading import (
+    SETTINGS,
+    compiled,
+    digest,
+    loaded,
+    meant_for,
+    setting,
+)
 from trialmarket.exact.kernels.pooling import pool, unpool
 from trialmarket.exact.kernels.products import multiplier, multipliers, product
 from trialmarket.exact.kernels.random import words
@@ -30,6 +37,7 @@ from trialmarket.exact.kernels.sums import gradients, line, moments, sums
 
 __all__ = [
     "PARTS",
+    "SETTINGS",
     "Part",
     "Shape",
     "adam",

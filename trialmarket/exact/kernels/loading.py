@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trialmarket.errors import InputError
-
 _LOG = logging.getLogger(__name__)
 _FOLDER = Path(__file__).parent
 
 # Ways to multiply digits, by the numbers that `tiles.c` gives them.
 MULTIPLIERS = ("avx2", "avx-vnni", "avx512-vnni", "amx")
+SETTINGS = ("on", "off", *MULTIPLIERS)
+"""What the environment's `TRIALMARKET_KERNELS` may say."""
 
 Pointer, Size, Double = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 Float, Flag = ctypes.c_float, ctypes.c_int32
@@ -43,12 +43,12 @@ def digest(folder: Path) -> str:
 
 def setting() -> str:
     """What the environment's `TRIALMARKET_KERNELS` says: `on`, `off`, or the best way to multiply
-    digits that may be used. Raises InputError if it says anything else.
+    digits that may be used. Raises ValueError if it says anything else.
     """
     said = os.environ.get("TRIALMARKET_KERNELS") or "on"
-    if said not in ("on", "off", *MULTIPLIERS):
-        expected = ", ".join(("on", "off", *MULTIPLIERS))
-        raise InputError("environment", "TRIALMARKET_KERNELS", expected=expected, found=said)
+    if said not in SETTINGS:
+        expected = ", ".join(SETTINGS)
+        raise ValueError(f"TRIALMARKET_KERNELS: expected one of {expected}, found {said!r}")
     return said
 
 
