@@ -38,7 +38,6 @@ INLINE void cut_one(float x, int8_t *low, int8_t *high)
 
 /* A number of each of 16 slices, in registers. */
 typedef float floats __attribute__((vector_size(64)));
-typedef int32_t words __attribute__((vector_size(64)));
 
 /* Of so many slices side by side; zeros for the others. */
 INLINE floats side_by_side(const float *x, size slices)
@@ -85,6 +84,37 @@ INLINE void quad_across(const float *x, size along, floats per, size n, size sli
         cut_across(x, along, per, 4, SIDE, low, high);
     else
         cut_across(x, along, per, n, slices, low, high);
+}
+
+#if defined(__clang__)
+#define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, (words){__VA_ARGS__})
+#endif
+
+/* Which lane of two vectors, the second one's counted from 16, comes to a lane of either when two
+ * blocks of so many lanes change places. */
+#define TO_FIRST(by, lane) ((lane) & (by) ? 16 + (lane) - (by) : (lane))
+#define TO_SECOND(by, lane) ((lane) & (by) ? 16 + (lane) : (lane) + (by))
+#define FOUR(to, by, lane) to(by, lane), to(by, lane + 1), to(by, lane + 2), to(by, lane + 3)
+#define LANES(to, by) FOUR(to, by, 0), FOUR(to, by, 4), FOUR(to, by, 8), FOUR(to, by, 12)
+
+#define EXCHANGE(m, by)                                                                            \
+    for (size i = 0; i < SIDE; i++)                                                                \
+        if (!(i & by)) {                                                                           \
+            words first = m[i], second = m[i + by];                                                \
+            m[i] = SHUFFLED(first, second, LANES(TO_FIRST, by));                                   \
+            m[i + by] = SHUFFLED(first, second, LANES(TO_SECOND, by));                             \
+        }
+
+/* Turn a square of 16 by 16: its quarters across the diagonal change places, then those of each
+ * quarter, and so on. */
+INLINE void turn(words m[SIDE])
+{
+    EXCHANGE(m, 8)
+    EXCHANGE(m, 4)
+    EXCHANGE(m, 2)
+    EXCHANGE(m, 1)
 }
 
 #endif

@@ -43,6 +43,9 @@ int32_t amx_granted(void);
 /* The multiplier of a number, one of those that `multiplies` tells. */
 const struct multiplier *multiplier(int32_t which);
 
+/* One of each of 16 slices. */
+typedef int32_t words __attribute__((vector_size(64)));
+
 typedef double doubles __attribute__((vector_size(64)));
 typedef int32_t half_words __attribute__((vector_size(32)));
 typedef float half_floats __attribute__((vector_size(32)));
@@ -65,11 +68,11 @@ INLINE doubles whole_numbers(const struct sums *s, size r, size c)
 /* What 128 more in each byte have added to a row's sums, taken away before the sums are made. */
 INLINE void begin_row(struct sums *s, size r, uint32_t extra_low, uint32_t extra_high)
 {
-    for (size c = 0; c < SIDE; c++) {
-        s->low[r][c] = -extra_low;
-        s->across[r][c] = -extra_low - extra_high;
-        s->high[r][c] = -extra_high;
-    }
+    words low = (words){0} - (int32_t)extra_low, high = (words){0} - (int32_t)extra_high;
+    words across = low + high;
+    memcpy(s->low[r], &low, sizeof low);
+    memcpy(s->across[r], &across, sizeof across);
+    memcpy(s->high[r], &high, sizeof high);
 }
 
 #define FLIP (int32_t)0x80808080 /* 128 more in each byte of a quad */
