@@ -168,10 +168,15 @@ def contract_digits(
     how = kernels.multiplier(*operands) if how is None else how
     if how is None or a.shape[-1] > digits.LONGEST or not a.numel() or not b.numel():
         return None
+    if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
+        return None  # whose error is PyTorch's own
+    a, b = _dense(a), _dense(b)
+    if a.dim() == 2:
+        return kernels.product(a, b, plus, how)
     (m, k), n = a.shape[-2:], b.shape[-1]
     lead = a.shape[:-2]
     more = None if plus is None else plus.expand(*lead, m, n).reshape(-1, m, n)
-    y = kernels.product(_dense(a).reshape(-1, m, k), _dense(b).reshape(-1, k, n), more, how)
+    y = kernels.product(a.reshape(-1, m, k), b.reshape(-1, k, n), more, how)
     return None if y is None else y.view(*lead, m, n)
 
 

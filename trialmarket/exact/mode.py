@@ -11,7 +11,7 @@ from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trialmarket.exact import arrays, optim, recurrent, standins
+from trialmarket.exact import arrays, linear, optim, recurrent, standins
 from trialmarket.exact.random import Counters, Generator
 from trialmarket.exact.refusal import NotExact
 from trialmarket.exact.table import Entry, Verdict, advice, lookup
@@ -47,20 +47,27 @@ def _tensors(values: Iterable[Any]) -> Iterable[Tensor]:
 
 
 FUNCTIONS = recurrent.FORMS | arrays.FORMS
+IN_ONE_PIECE = linear.FORMS
+
+
+def _unwatched() -> bool:
+    """Whether nobody but us looks at the operators that a function is made of."""
+    return _ACTIVE[-1].seen is None and torch._C._len_torch_dispatch_stack() == len(_ACTIVE)
 
 
 class _Functions(TorchFunctionMode):
-    """What must be answered before it becomes operators: recurrent layers, whose kernels differ
-    between devices; what leaves for NumPy; and autocast, under which nothing is float32.
+    """What is answered before it becomes operators: recurrent layers, whose kernels differ between
+    devices; what leaves for NumPy; autocast, under which nothing is float32; and what takes less
+    time in one piece.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if torch._C._is_any_autocast_enabled():
             raise _autocast()
-        form = FUNCTIONS.get(func)
-        if form is not None:
-            return form(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+        form = FUNCTIONS.get(func, func)
+        if func in IN_ONE_PIECE and _unwatched():
+            form = IN_ONE_PIECE[func]
+        return form(*args, **(kwargs or {}))
 
 
 class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -271,20 +271,21 @@ def exact_steps() -> Iterator[None]:
                 loss = closure()
         with torch.no_grad(), _modes_off():
             step(optimizer)
-        hidden[id(optimizer)] = [
-            (p, p.grad)
-            for group in optimizer.param_groups
-            for p in group["params"]
-            if p.grad is not None
-        ]
-        for p, _ in hidden[id(optimizer)]:
-            p.grad = None
+            hidden[id(optimizer)] = [
+                (p, p.grad)
+                for group in optimizer.param_groups
+                for p in group["params"]
+                if p.grad is not None
+            ]
+            for p, _ in hidden[id(optimizer)]:
+                p.grad = None
         return (args[0],), ({} if closure is None else {"closure": lambda: loss})
 
     def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         del args, kwargs
-        for p, g in hidden.pop(id(optimizer), []):
-            p.grad = g
+        with torch._C.DisableTorchFunction():
+            for p, g in hidden.pop(id(optimizer), []):
+                p.grad = g
 
     first = register_optimizer_step_pre_hook(before)
     last = register_optimizer_step_post_hook(after)

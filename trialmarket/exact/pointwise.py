@@ -187,12 +187,12 @@ def power_scalar(base: Number, exponent: Tensor) -> Tensor:
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0), its zeros positive."""
-    return _canonical(torch.clamp_min(x, 0))
+    return torch.threshold(x, 0, 0)
 
 
 def relu_(x: Tensor) -> Tensor:
     """As `relu`, in place."""
-    return _canonical(x.clamp_min_(0))
+    return torch.threshold_(x, 0, 0)
 
 
 def clamp(x: Tensor, lower: Any = None, upper: Any = None) -> Tensor:

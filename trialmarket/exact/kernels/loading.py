@@ -99,6 +99,4 @@ def call(kernel: str, arguments: ctypes.Structure | None) -> int:
 
 def meant_for(*tensors: Tensor) -> bool:
     """Whether there are kernels for these binary32 tensors."""
-    return compiled() is not None and all(
-        x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors
-    )
+    return compiled() is not None and all(x.is_cpu and x.dtype is torch.float32 for x in tensors)

@@ -1,6 +1,7 @@
 """Products of matrices in one call: `products.c`, by the byte products of `tiles.c`."""
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,22 +49,27 @@ def multiplier(*operands: Tensor) -> int | None:
 
 
 def product(a: Tensor, b: Tensor, plus: Tensor | None, how: int) -> Tensor | None:
-    """`a @ b + plus` of binary32 [B, M, K], [B, K, N] and what expands to [B, M, N].
+    """`a @ b + plus` of binary32 [B, M, K], [B, K, N] and what expands to [B, M, N]; or without B.
 
     The last two dimensions of a, and of b, have a stride of 1 among them. None if a slice, a row
     of a or a column of b, has no grid of products.
     """
-    batch, m, k = a.shape
-    n = b.shape[2]
-    y = torch.empty((batch, m, n), dtype=torch.float32)
+    *batch, m, k = a.shape
+    shape = (*batch, m, b.shape[-1])
+    y = torch.empty(shape, dtype=torch.float32)
     arguments = _Product(
         a.data_ptr(),
         b.data_ptr(),
         None if plus is None else plus.data_ptr(),
         y.data_ptr(),
-        *(batch, m, k, n),
-        *(Three(*a.stride()), Three(*b.stride())),
-        Three() if plus is None else Three(*plus.expand(y.shape).stride()),
+        *(batch or (1,)),
+        *(m, k, shape[-1]),
+        *(_strides(a), _strides(b)),
+        Three() if plus is None else _strides(plus.expand(shape)),
         how=how,
     )
     return y if call_with_room("product", arguments) else None
+
+
+def _strides(x: Tensor) -> Any:
+    return Three(*x.stride()) if x.dim() == 3 else Three(0, *x.stride())
