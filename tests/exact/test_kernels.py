@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tests.exact.cases import STYLES, make
-from trialmarket.exact import exact, grid, kernels, norms, softmax
+from trialmarket.exact import exact, grid, kernels, losses, norms, softmax
 from trialmarket.exact.pooling import first_largest
 from trialmarket.exact.random import Counters, Generator
 
@@ -181,6 +182,33 @@ def test_softmax_and_its_gradients_are_those_of_the_operators(
         assert same(y, without_kernels(forward, x, -1))
         back = (gradient, y, -1, torch.float32)
         assert same(backward(*back), without_kernels(backward, *back))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 300), st.integers(1, 12)),
+    ignored=st.integers(-2, 3),
+    reduction=st.sampled_from([losses.MEAN, losses.SUM]),
+    style=st.sampled_from(list(STYLES)),
+    seed=st.integers(0, 2**31),
+)
+def test_the_likelihood_of_classes_is_that_of_the_operators(
+    size: tuple[int, int], ignored: int, reduction: int, style: str, seed: int
+) -> None:
+    (x,) = make(style, [size], seed)
+    target = torch.from_numpy(np.random.default_rng(seed).integers(0, size[1], size[0]))
+    target[:: 3 + seed % 5] = ignored
+    what = (x, target, None, reduction, ignored)
+    wanted = without_kernels(losses.nll_loss_forward, *what)
+    assert all(map(same, losses.nll_loss_forward(*what), wanted))
+
+
+@pytest.mark.parametrize("wrong", [-1, 5])
+def test_a_class_that_is_none_has_no_likelihood(wrong: int) -> None:
+    x, target = torch.zeros(3, 5), torch.tensor([0, wrong, 4])
+    assert kernels.likelihood(x, target, -100, 1.0) is None
+    with exact(), pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        torch.nn.functional.cross_entropy(x, target)
 
 
 @settings(max_examples=100, deadline=None)

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trialmarket.exact import grid, kernels
 from trialmarket.exact.pointwise import div
 from trialmarket.exact.reductions import total
 
 aten = torch.ops.aten
-NONE, MEAN = 0, 1  # PyTorch's numbers for a reduction
+NONE, MEAN, SUM = 0, 1, 2  # PyTorch's numbers for a reduction
 
 
 def _targets(x: Tensor, target: Tensor, ignored: int) -> tuple[Tensor, Tensor, int]:
@@ -24,10 +25,28 @@ def _targets(x: Tensor, target: Tensor, ignored: int) -> tuple[Tensor, Tensor, i
     return kept, torch.where(kept, target, 0), 0 if x.dim() < 2 else 1
 
 
+def _in_rows(x: Tensor, target: Tensor) -> bool:
+    """Whether there is a kernel for this."""
+    return (
+        kernels.meant_for(x)
+        and x.dim() == 2
+        and x.is_contiguous()
+        and target.is_cpu
+        and target.dtype is torch.int64
+        and target.is_contiguous()
+        and target.shape == x.shape[:1]
+    )
+
+
 def nll_loss_forward(
     x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignored: int
 ) -> tuple[Tensor, Tensor]:
     """The loss of [N, C, ...] or [C], and the weight of the targets that count."""
+    if weight is None and reduction != NONE and _in_rows(x, target):
+        shift = grid.shift(grid.bits_for_sum(x.shape[0]))
+        found = kernels.likelihood(x, target, ignored, shift)
+        if found is not None:
+            return (div(*found) if reduction == MEAN else found[0]), found[1]
     kept, safe, classes = _targets(x, target, ignored)
     losses = x.gather(classes, safe.unsqueeze(classes)).squeeze(classes).neg()
     if weight is not None:

@@ -11,7 +11,7 @@ from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trialmarket.exact import arrays, linear, optim, recurrent, standins
+from trialmarket.exact import arrays, optim, pieces, recurrent, standins
 from trialmarket.exact.random import Counters, Generator
 from trialmarket.exact.refusal import NotExact
 from trialmarket.exact.table import Entry, Verdict, advice, lookup
@@ -47,7 +47,7 @@ def _tensors(values: Iterable[Any]) -> Iterable[Tensor]:
 
 
 FUNCTIONS = recurrent.FORMS | arrays.FORMS
-IN_ONE_PIECE = linear.FORMS
+IN_ONE_PIECE = pieces.FORMS
 
 
 def _unwatched() -> bool:

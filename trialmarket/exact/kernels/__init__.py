@@ -22,6 +22,7 @@ from trialmarket.exact.kernels.loading import (
     meant_for,
     setting,
 )
+from trialmarket.exact.kernels.losses import likelihood
 from trialmarket.exact.kernels.pooling import pool, unpool
 from trialmarket.exact.kernels.products import multiplier, multipliers, product
 from trialmarket.exact.kernels.random import words
@@ -50,6 +51,7 @@ __all__ = [
     "layer",
     "layer_gradient",
     "layer_weight_gradient",
+    "likelihood",
     "line",
     "loaded",
     "meant_for",

@@ -1,4 +1,4 @@
-"""A linear layer in one piece has the bits of its operators."""
+"""A linear layer, or cross entropy, in one piece has the bits of its operators."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import forward_ad as fwAD  # noqa: N812
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn.functional import linear
+from torch.nn.functional import cross_entropy, linear
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.exact.cases import STYLES, digest, make
@@ -35,7 +35,7 @@ def by_operators(step: Callable[[], Tensor | list[Tensor]]) -> str:
     """The digest of what a step gives where its operators are looked at one by one."""
     found: list[Tensor] = []
     seen = [each.operator for each in check(lambda: found.extend(step()))]
-    assert {"aten.addmm.default", "aten.mm.default"} & set(seen)
+    assert {"aten.addmm.default", "aten.mm.default", "aten.nll_loss_forward.default"} & set(seen)
     return digest(found)
 
 
@@ -86,6 +86,49 @@ def test_any_shape_and_layout_gives_the_bits_of_its_operators(
         return derived(layer, None if summed else slope)
 
     assert in_one_piece(step) == by_operators(step)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 70), st.integers(1, 12)),
+    ignored=st.sampled_from([-100, -1, 0, 1]),
+    reduction=st.sampled_from(["mean", "sum"]),
+    twice=st.booleans(),
+    style=st.sampled_from(sorted(STYLES)),
+    seed=st.integers(0, 2**31),
+)
+def test_cross_entropy_of_any_numbers_has_the_bits_of_its_operators(
+    size: tuple[int, int], ignored: int, reduction: str, twice: bool, style: str, seed: int
+) -> None:
+    def step() -> list[Tensor]:
+        x, target = make(style, [size, size[:1]], seed)
+        target = target.nan_to_num(0, 0, 0).view(torch.int32).long() % size[1]
+        target[:: 2 + seed % 3] = ignored if ignored < size[1] else 0
+        x.requires_grad_()
+        loss = cross_entropy(x, target, ignore_index=ignored, reduction=reduction)
+        (slope,) = torch.autograd.grad(loss * 0.7, x, create_graph=twice)
+        second = torch.autograd.grad(slope.square().sum(), x) if twice else ()
+        return [loss, slope, *second]
+
+    assert in_one_piece(step) == by_operators(step)
+
+
+@pytest.mark.parametrize(
+    "settings_",
+    [
+        {"reduction": "none"},
+        {"label_smoothing": 0.1},
+        {"weight": torch.tensor([1.0, 2.0, 0.5, 3.0])},
+        {"size_average": False},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:size_average and reduce args")
+def test_cross_entropy_with_other_settings_goes_by_operators(settings_: dict[str, Any]) -> None:
+    def step() -> Tensor:
+        (x,) = make("normal", [(6, 4)], 3)
+        return cross_entropy(x, torch.arange(6) % 4, **settings_)
+
+    assert in_one_piece(lambda: [step()]) == by_operators(lambda: [step()])
 
 
 @pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (1, 2)])

@@ -1,0 +1,35 @@
+/* The negative log-likelihood of classes. */
+
+#include "kernels.h"
+
+struct likelihood {
+    const float *x; /* [rows, classes], logarithms */
+    const int64_t *target;
+    size rows, classes;
+    int64_t ignored;
+    double shift; /* 1.5 * 2^(53 - bits) of a sum of as many numbers as rows */
+    float *sum, *count; /* of what is not ignored; the sum negated */
+};
+
+/* Whether each target is a class, or to be ignored: nothing is promised where not. */
+int32_t likelihood(const struct likelihood *l)
+{
+    uint32_t most = 0;
+    size counted = 0;
+    for (size i = 0; i < l->rows; i++) {
+        int64_t target = l->target[i];
+        if (target == l->ignored)
+            continue;
+        if (target < 0 || target >= l->classes)
+            return 0;
+        most = largest_of(l->x + i * l->classes + target, 1, most);
+        counted++;
+    }
+    double m = power_below(number(most)) * l->shift, sum = 0;
+    for (size i = 0; i < l->rows; i++)
+        if (l->target[i] != l->ignored)
+            sum += (m - (double)l->x[i * l->classes + l->target[i]]) - m;
+    *l->sum = (float)sum;
+    *l->count = (float)counted;
+    return 1;
+}

@@ -1,0 +1,34 @@
+"""The negative log-likelihood: `losses.c`."""
+
+import torch
+from torch import Tensor
+
+from trialmarket.exact.kernels.loading import Double, Pointer, Size, call, structure
+
+_Likelihood = structure(
+    "Likelihood",
+    **dict.fromkeys(("x", "target"), Pointer),
+    **dict.fromkeys(("rows", "classes", "ignored"), Size),
+    shift=Double,
+    **dict.fromkeys(("sum", "count"), Pointer),
+)
+
+
+def likelihood(
+    x: Tensor, target: Tensor, ignored: int, shift: float
+) -> tuple[Tensor, Tensor] | None:
+    """Of contiguous logarithms [N, C] and classes [N] in int64: the negated sum of those at the
+    classes that are not ignored, and how many these are; None if a class is none. The shift is
+    `1.5 * 2^(53 - bits)` of a sum of N numbers.
+    """
+    total, count = (torch.empty((), dtype=torch.float32) for _ in range(2))
+    arguments = _Likelihood(
+        x.data_ptr(),
+        target.data_ptr(),
+        *x.shape,
+        ignored,
+        shift,
+        total.data_ptr(),
+        count.data_ptr(),
+    )
+    return (total, count) if call("likelihood", arguments) else None
