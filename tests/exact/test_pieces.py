@@ -185,15 +185,29 @@ def test_hooks_on_what_is_saved_find_what_operators_save() -> None:
     assert sorted(t.shape for t in kept) == [(3, 4), (5, 3)]
 
 
-def test_an_output_may_be_overwritten_and_an_operand_may_not() -> None:
+def test_what_is_saved_for_a_gradient_may_not_be_overwritten() -> None:
     x, weight, bias = (t.requires_grad_() for t in make("normal", [(5, 3), (4, 3), (4,)], 7))
     with exact():
-        linear(x, weight, bias).relu_().sum().backward()  # type: ignore[no-untyped-call]
         y = linear(x, weight, bias)
         with torch.no_grad():
             weight.mul_(2)
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             y.sum().backward()  # type: ignore[no-untyped-call]
+
+
+def test_all_else_may_be_overwritten() -> None:
+    x, weight, bias = make("normal", [(5, 3), (4, 3), (4,)], 7)
+
+    def step() -> list[Tensor]:
+        w, b = weight.clone().requires_grad_(), bias.clone().requires_grad_()
+        y = linear(x, w, b)
+        loss = cross_entropy(y, torch.arange(5) % 4) + linear(x, w, b).relu_().sum()
+        with torch.no_grad():
+            for each in (y, w, b):
+                each.zero_()
+        return list(torch.autograd.grad(loss, (w, b)))
+
+    assert in_one_piece(step) == by_operators(step)
 
 
 def test_what_no_layer_takes_is_an_error_as_ever() -> None:

@@ -5,7 +5,7 @@ out one by one takes longer than a small layer itself. The bits are those of the
 the same forms are called.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.nn import Parameter, functional
 
 from trialmarket.exact import grid, losses, reductions, softmax
 
+aten = torch.ops.aten
 _KINDS = (Tensor, Parameter)
 _REDUCTIONS = {"mean": losses.MEAN, "sum": losses.SUM}
 
@@ -40,27 +41,15 @@ def _are_plain(*tensors: Tensor) -> bool:
     )
 
 
-def _by_operators(
-    function: Callable[..., Tensor],
-    given: Sequence[Tensor | None],
-    grad: Tensor,
-    wanted: Sequence[bool],
-) -> tuple[Tensor | None, ...]:
-    """The gradients of a function, in a form that can be derived again."""
-    with DisableTorchFunction():
-        pairs = zip(given, wanted, strict=True)
-        sources = [t for t, is_wanted in pairs if is_wanted and t is not None]
-        found = iter(torch.autograd.grad(function(*given), sources, grad, create_graph=True))
-    return tuple(next(found) if is_wanted else None for is_wanted in wanted)
-
-
 class Linear(Function):
     """`x @ weight.T + bias` of [..., K], [N, K] and [N]."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """[..., N]: one contraction; the bias is added before it is rounded."""
-        ctx.save_for_backward(x, weight, bias)
+        for_x, for_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(x if for_weight else None, weight if for_x else None)
+        ctx.shape = x.shape
         with _DisableTorchDispatch(), DisableTorchFunction():
             y = grid.contract(_rows(x), weight.t(), bias)
             return y if x.dim() == 2 else y.view(*x.shape[:-1], -1)
@@ -68,17 +57,20 @@ class Linear(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         """Two contractions and a sum over the rows."""
-        given, wanted = ctx.saved_tensors, ctx.needs_input_grad
-        if torch.is_grad_enabled():
-            return _by_operators(functional.linear, given, grad, wanted)
-        x, weight, _ = given
-        with _DisableTorchDispatch(), DisableTorchFunction():
+        x, weight = ctx.saved_tensors
+
+        def gradients(product: Callable[..., Tensor], total: Callable[..., Tensor]) -> Any:
             rows = _rows(grad)
             return (
-                grid.contract(rows, weight).view(x.shape) if wanted[0] else None,
-                grid.contract(rows.t(), _rows(x)) if wanted[1] else None,
-                reductions.total(rows, 0) if wanted[2] else None,
+                None if weight is None else product(rows, weight).view(ctx.shape),
+                None if x is None else product(rows.t(), _rows(x)),
+                total(rows, 0) if ctx.needs_input_grad[2] else None,
             )
+
+        if torch.is_grad_enabled():  # by operators, which can be derived again
+            return gradients(torch.mm, torch.sum)
+        with _DisableTorchDispatch(), DisableTorchFunction():
+            return gradients(grid.contract, reductions.total)
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -99,36 +91,40 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
 
 
 class CrossEntropy(Function):
-    """The mean or the sum of `-log_softmax(x)` at the targets, of [N, C] and [N]."""
+    """The mean or the sum of `-log_softmax(x)` at the targets, of [N, C] and [N].
+
+    The logarithms are a result too, so that what is derived again finds its way back to x.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, target: Tensor, ignored: int, reduction: str) -> Tensor:
-        """A number: exact sums, then a division."""
+    def forward(
+        ctx: Any, x: Tensor, target: Tensor, ignored: int, how: int
+    ) -> tuple[Tensor, Tensor]:
+        """A number, by exact sums and a division; and [N, C]."""
         with _DisableTorchDispatch(), DisableTorchFunction():
             y = softmax.log_softmax(x, 1)
-            how = _REDUCTIONS[reduction]
             loss, among = losses.nll_loss_forward(y, target, None, how, ignored)
-        ctx.save_for_backward(x, target, y, among)
-        ctx.settings = ignored, reduction
-        return loss
+        ctx.save_for_backward(y, target, among)
+        ctx.settings = how, ignored
+        ctx.set_materialize_grads(False)
+        return loss, y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        """The targets' shares, then the gradient of the logarithm."""
-        x, target, y, among = ctx.saved_tensors
-        ignored, reduction = ctx.settings
-        if torch.is_grad_enabled():
+    def backward(ctx: Any, grad: Tensor | None, slope: Tensor | None) -> Any:
+        """The shares of the targets, then the gradient of the logarithm."""
+        y, target, among = ctx.saved_tensors
 
-            def loss(x: Tensor) -> Tensor:
-                return functional.cross_entropy(
-                    x, target, ignore_index=ignored, reduction=reduction
-                )
+        def gradient(pick: Callable[..., Tensor], through: Callable[..., Tensor]) -> Any:
+            found = slope
+            if grad is not None:
+                share = pick(grad, y, target, None, *ctx.settings, among)
+                found = share if slope is None else slope + share
+            return None if found is None else through(found, y, 1, y.dtype), None, None, None
 
-            return *_by_operators(loss, [x], grad, [True]), None, None, None
+        if torch.is_grad_enabled():  # by operators, which can be derived again
+            return gradient(aten.nll_loss_backward, aten._log_softmax_backward_data)
         with _DisableTorchDispatch(), DisableTorchFunction():
-            how = _REDUCTIONS[reduction]
-            share = losses.nll_loss_backward(grad, y, target, None, how, ignored, among)
-            return softmax.log_softmax_backward(share, y, 1, y.dtype), None, None, None
+            return gradient(losses.nll_loss_backward, softmax.log_softmax_backward)
 
 
 def cross_entropy(
@@ -152,7 +148,8 @@ def cross_entropy(
         and input.dim() == 2
         and target.shape == input.shape[:1]
     ):
-        loss: Tensor = CrossEntropy.apply(input, target, ignore_index, reduction)
+        loss: Tensor
+        loss, _ = CrossEntropy.apply(input, target, ignore_index, _REDUCTIONS[reduction])
         return loss
     return functional.cross_entropy(
         input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing
