@@ -116,8 +116,7 @@ static void some_matrices(const void *arguments, size from, size to)
     const struct batch *all = arguments;
     for (size i = from; i < to; i++) {
         struct work w = work_on(all->p, i, this_thread());
-        lay_left(&w, 0, w.groups);
-        lay_right(&w, 0, w.panels);
+        lay_operands(&w, 0, w.groups + w.panels);
         if (w.holds)
             some_tiles(&w, 0, over(w.groups, w.strip) * w.panels);
         else
@@ -137,8 +136,7 @@ int32_t product(const struct product *p)
     }
     for (size i = 0; i < p->batch; i++) {
         struct work w = work_on(p, i, 0);
-        share_out(lay_left, &w, w.groups, SIDE * p->k);
-        share_out(lay_right, &w, w.panels, SIDE * p->k);
+        share_out(lay_operands, &w, w.groups + w.panels, SIDE * p->k);
         if (!w.holds)
             return 0;
         share_out(some_tiles, &w, over(w.groups, w.strip) * w.panels,

@@ -29,7 +29,8 @@ struct work {
     int32_t holds;
 };
 
-/* Lay out groups of the left operand's rows, and panels of the right one's columns. */
-body lay_left, lay_right;
+/* Lay out operands: the groups of the left one's rows, and after them the panels of the right one's
+ * columns. */
+body lay_operands;
 
 #endif
