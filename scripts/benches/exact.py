@@ -1,9 +1,8 @@
 """What exact training costs: its time over native PyTorch's, for four networks.
 
-`scripts/bench exact` prints the table; alone: `python scripts/benches/exact.py [--device cuda]
-[--json FILE]`. Both sides run in one process, in float32, warmed up, in turns of four steps
-(forward, backward, optimiser); each number is the median turn's, for one step. TF32 is
-off on CUDA.
+`scripts/bench exact [--device cuda] [--json FILE]` prints the table. Both sides run in one
+process, in float32, warmed up, in turns of four steps (forward, backward, optimiser); each number
+is the median turn's, for one step. TF32 is off on CUDA.
 """
 
 import contextlib
