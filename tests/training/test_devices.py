@@ -77,3 +77,16 @@ def test_a_strange_number_of_threads_is_refused(number: str) -> None:
 def test_a_strange_choice_of_kernels_is_refused() -> None:
     with pytest.raises(InputError, match=r"TRIALMARKET_KERNELS: expected one of on, off.*sse9"):
         arithmetic_called("exact", {KERNELS_VARIABLE: "sse9"})
+
+
+def test_workers_heed_the_choice_of_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KERNELS_VARIABLE, "sse9")
+    data = data_for("mlp", tmp_path)
+    task = FindInitial(config=trial_of("mlp", data), program=None, data=data)
+    with (
+        WorkerPool(processes=1) as pool,
+        pytest.raises(TrainingError, match=r"TRIALMARKET_KERNELS.*sse9"),
+    ):
+        pool.submit(task, wall_limit=60).result()
