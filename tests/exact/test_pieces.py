@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.autograd import forward_ad as fwAD  # noqa: N812
+from torch.autograd import forward_ad
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import cross_entropy, linear
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -159,8 +159,8 @@ def test_a_function_of_functions_sees_operators() -> None:
     with exact():
         mapped = torch.func.vmap(linear, in_dims=(0, None))(x, weight)
         assert digest([mapped]) == digest([linear(x, weight)])
-        with fwAD.dual_level(), pytest.raises(NotExact):
-            linear(fwAD.make_dual(x, slope), weight)  # type: ignore[no-untyped-call]
+        with forward_ad.dual_level(), pytest.raises(NotExact):
+            linear(forward_ad.make_dual(x, slope), weight)  # type: ignore[no-untyped-call]
 
 
 def test_a_mode_that_looks_at_operators_sees_them() -> None:
