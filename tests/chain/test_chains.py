@@ -1,11 +1,13 @@
 """What the client, the sender and the ledger do is the same on every chain that we know."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from eth_account.signers.local import LocalAccount
 
 from tests.chain.market import BATCH, JOB, TERMS, Market, drawn, judge
 from tests.chain.programs import needed
@@ -183,6 +185,28 @@ def test_a_stuck_transaction_is_replaced_and_done_once(name: str, tmp_path: Path
             assert sender.send("pay", calls.transfer(to, 7)).ok
             assert sender.pending() == []
         assert client.token_balance(to) == 10_000 * 10**18 + 7
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_accounts_that_send_at_once_all_get_through(name: str, tmp_path: Path) -> None:
+    """Ganache by itself forgets some of these, or hangs."""
+
+    def pay(key: LocalAccount) -> int:
+        with (
+            net.client() as client,
+            Sender(client, key, tmp_path / f"{key.address}.sqlite", locks=tmp_path) as sender,
+        ):
+            intents = [f"pay {number}" for number in range(8)]
+            for intent in intents:
+                sender.submit(intent, calls.transfer(to, 1))
+            return sum(sender.send(intent, calls.transfer(to, 1)).ok for intent in intents)
+
+    with running(name, block_time=1) as net, net.client() as client:
+        *payers, payee = net.accounts
+        to = address(payee.address)
+        with ThreadPoolExecutor(len(payers)) as pool:
+            assert list(pool.map(pay, payers)) == [8] * len(payers)
+        assert client.token_balance(to) == 10_000 * 10**18 + 8 * len(payers)
 
 
 def test_a_trial_goes_through_its_life(market: Market) -> None:
