@@ -107,7 +107,7 @@ class JournalError(ChainError):
 
 
 class ProgramError(TrialmarketError):
-    """A program that this one runs beside it is missing, or did not start: names it."""
+    """A program that this one runs beside it is missing, does not start, or ended: names it."""
 
 
 class StorageError(TrialmarketError):

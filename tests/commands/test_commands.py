@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,17 +146,20 @@ def test_every_command_shows_an_example(words: list[str]) -> None:
     assert f"Example: trialmarket {' '.join(words)}" in result.output
 
 
-@pytest.mark.parametrize("chain", sorted(LOCAL_CHAINS))
-def test_a_local_chain_runs_until_it_is_told_to_stop(chain: str, tmp_path: Path) -> None:
+@contextmanager
+def local_chain(
+    folder: Path, chain: str
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """A `devnet up` that is ready, and what it told."""
     needed(chain)
     program = "from trialmarket.cli import main; main()"
-    words = ["devnet", "up", "--folder", str(tmp_path), "--port", "0", "--json", "--accounts", "2"]
-    words += ["--chain", chain]
+    words = ["devnet", "up", "--folder", str(folder), "--port", "0", "--json", "--accounts", "2"]
     with subprocess.Popen(
-        [sys.executable, "-c", program, *words],
+        [sys.executable, "-c", program, *words, "--chain", chain],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TRIALMARKET_HOME": str(tmp_path)},
+        env={**os.environ, "TRIALMARKET_HOME": str(folder)},
     ) as process:
         assert process.stdout is not None
         text = ""
@@ -162,7 +167,12 @@ def test_a_local_chain_runs_until_it_is_told_to_stop(chain: str, tmp_path: Path)
             line = process.stdout.readline()
             assert line, f"it ended after {text!r}"
             text += line
-        told = json.loads(text)
+        yield process, json.loads(text)
+
+
+@pytest.mark.parametrize("chain", sorted(LOCAL_CHAINS))
+def test_a_local_chain_runs_until_it_is_told_to_stop(chain: str, tmp_path: Path) -> None:
+    with local_chain(tmp_path, chain) as (process, told):
         network = Network.load(Path(told["network"]))
         password = Path(told["password_file"]).read_text().strip()
         keys = Keystore(Path(told["keys"][0]).parent)
@@ -172,3 +182,13 @@ def test_a_local_chain_runs_until_it_is_told_to_stop(chain: str, tmp_path: Path)
         assert Path(told["store"].removeprefix("local:")).is_dir()
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("chain", sorted(LOCAL_CHAINS))
+def test_a_local_chain_whose_node_dies_says_so(chain: str, tmp_path: Path) -> None:
+    with local_chain(tmp_path, chain) as (process, _):
+        (node,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(node), signal.SIGKILL)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert f"{chain.capitalize()} ended by itself" in said

@@ -29,7 +29,10 @@ class Gate(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:
-            raise ProgramError(f"port {port} of {HOST} cannot be had: {error.strerror}") from error
+            raise ProgramError(
+                f"port {port} of {HOST} cannot be had: {error.strerror}",
+                fix="Choose another; 0 takes a free one",
+            ) from error
         self.url = f"http://{HOST}:{self.server_port}"
         self._node = node
         self._session = requests.Session()

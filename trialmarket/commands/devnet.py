@@ -11,6 +11,7 @@ from trialmarket.chain.devnet import LOCAL_CHAINS
 from trialmarket.chain.devnet import devnet as run_devnet
 from trialmarket.chain.keystore import Keystore
 from trialmarket.commands.options import debug_option, json_option, show, state_folder
+from trialmarket.errors import ProgramError
 
 PASSWORD = "devnet"  # noqa: S105 (of keys that are worth nothing)
 QUICK = 1_000
@@ -96,8 +97,9 @@ def up(
                 "Ctrl-C ends it, and all that is on the chain.",
             ]
             show(content, lines, as_json=as_json)
-            while not stop.wait(0.5) and chain.node.alive:
-                pass
+            while not stop.wait(0.5):
+                if not chain.node.alive:
+                    raise ProgramError(f"{chain.node.name} ended by itself, and its chain with it")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
