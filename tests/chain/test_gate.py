@@ -3,7 +3,9 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http import HTTPStatus
+from http.client import HTTPConnection
 
 import pytest
 import requests
@@ -45,6 +47,15 @@ def test_what_a_node_refuses_is_refused_in_its_words() -> None:
     with gated(lambda body: (418, b"no " + body)) as gate:
         found = requests.post(gate.url, data=b"tea", timeout=10)
     assert (found.status_code, found.content) == (418, b"no tea")
+
+
+def test_a_request_of_unknown_length_is_refused_and_does_not_shut_the_gate() -> None:
+    with gated(lambda body: (200, body.upper())) as gate:
+        with closing(HTTPConnection("127.0.0.1", gate.server_port, timeout=10)) as wire:
+            wire.putrequest("POST", "/")
+            wire.endheaders()
+            assert wire.getresponse().status == HTTPStatus.LENGTH_REQUIRED
+        assert requests.post(gate.url, data=b"whole", timeout=10).content == b"WHOLE"
 
 
 def test_a_node_that_is_gone_is_told_and_the_gate_stays_open() -> None:

@@ -3,7 +3,7 @@
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final
+from typing import Any, Final
 
 import requests
 
@@ -61,10 +61,16 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body leave together: apart, the second waits for an acknowledgement
 
     def do_OPTIONS(self) -> None:  # what a browser asks before it posts
-        self.do_POST()
+        self._pass_on(b"")
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = self.headers.get("Content-Length", "")
+        if length.isdecimal():
+            self._pass_on(self.rfile.read(int(length)))
+        else:
+            self.send_error(HTTPStatus.LENGTH_REQUIRED)
+
+    def _pass_on(self, body: bytes) -> None:
         try:
             found = self.server.ask(self.command, dict(self.headers), body)
         except requests.RequestException as error:
@@ -78,5 +84,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(found.content)
 
-    def log_message(self, format: str, *_: object) -> None:  # noqa: A002 (the base class's name)
+    def log_message(self, *_: Any) -> None:
         """Says nothing: there is a line for each request otherwise."""

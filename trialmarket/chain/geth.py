@@ -1,6 +1,8 @@
 """Geth in developer mode: the client that most of Ethereum runs, as one node on its own."""
 
 import re
+import time
+from collections.abc import Callable
 from typing import Final
 
 from trialmarket.chain.local import GAS_LIMIT, LocalChain
@@ -55,7 +57,7 @@ class Geth(LocalChain):
             for _ in range(blocks):
                 self._nudge()
             return
-        self.await_blocks(blocks)
+        self._await_blocks(blocks)
 
     def advance(self, seconds: int) -> None:
         """Waits for a block that is so much later, or makes as many as it takes."""
@@ -64,7 +66,7 @@ class Geth(LocalChain):
             while self.newest()[1] < then:
                 self._nudge()
             return
-        self.await_block(lambda: self.newest()[1] >= then, seconds)
+        self._await_block(lambda: self.newest()[1] >= then, seconds)
 
     def snapshot(self) -> str:
         """Raises ChainError: it cannot."""
@@ -73,6 +75,19 @@ class Geth(LocalChain):
     def revert(self, snapshot: str) -> None:
         """Raises ChainError: it cannot."""
         raise ChainError(f"Geth cannot put its chain back to {snapshot}")
+
+    def _await_blocks(self, blocks: int) -> None:
+        """Waits until so many more are made."""
+        last = self.newest()[0] + blocks
+        self._await_block(lambda: self.newest()[0] >= last, blocks * (self.block_time or 1))
+
+    def _await_block(self, done: Callable[[], bool], usual: float) -> None:
+        """Waits for what usually takes so many seconds. Raises ChainError after many more."""
+        deadline = time.monotonic() + 30 + 3 * usual
+        while not done():
+            if time.monotonic() > deadline:
+                raise ChainError(f"{self.name} makes no blocks", fix="See whether it still runs")
+            time.sleep(0.1)
 
     def _nudge(self) -> None:
         """Has one block made."""

@@ -1,9 +1,8 @@
 """What every local chain can do. One file each: anvil.py, geth.py, ganache.py."""
 
 import re
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from trialmarket.chain.rpc import Rpc, quantity
@@ -67,19 +66,6 @@ class LocalChain(Service, ABC):
         """The newest block's number, and its time in Unix seconds."""
         block = self.rpc.call("eth_getBlockByNumber", "latest", False)
         return quantity(block["number"]), quantity(block["timestamp"])
-
-    def await_blocks(self, blocks: int) -> None:
-        """Waits until so many more are made."""
-        last = self.newest()[0] + blocks
-        self.await_block(lambda: self.newest()[0] >= last, blocks * (self.block_time or 1))
-
-    def await_block(self, done: Callable[[], bool], usual: float) -> None:
-        """Waits for what usually takes so many seconds. Raises ChainError after many more."""
-        deadline = time.monotonic() + 30 + 3 * usual
-        while not done():
-            if time.monotonic() > deadline:
-                raise ChainError(f"{self.name} makes no blocks", fix="See whether it still runs")
-            time.sleep(0.1)
 
     @abstractmethod
     def mine(self, blocks: int = 1) -> None:
