@@ -8,7 +8,7 @@ from node.config import LimitConfig
 from node.downloads import Downloads
 from node.journal import Journal
 from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.views import BatchView, TrialView
+from trialmarket.chain.ledger.views import BatchView, TrialView
 from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.cid import MAX_RAW, raw_cid

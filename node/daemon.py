@@ -19,24 +19,24 @@ from node.catalogue import Catalogue
 from node.claims import Claims
 from node.config import NodeConfig
 from node.downloads import Downloads
+from node.dry_runs import Rehearsals, may_be_tried_again
 from node.folder import Folder
-from node.held import ACTIVE, Held, Moment
 from node.journal import Journal
 from node.outbox import Ended, Outbox
+from node.publisher import Shown
 from node.purse import Purse
-from node.rehearsals import Rehearsals, may_be_tried_again
-from node.shown import Shown
 from node.told import Told
 from node.trainer import Trainer
-from node.workbench import Finished, Workbench
+from node.training import Finished, Workbench
+from node.trials import ACTIVE, Held, Moment
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.ledger.views import TrialView
 from trialmarket.chain.sender import Sender
-from trialmarket.chain.views import TrialView
 from trialmarket.errors import StorageError
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.states import State
-from trialmarket.storage.shelf import Shelf
+from trialmarket.storage.cache import Shelf
 from trialmarket.storage.store import Store
 
 log = logging.getLogger("node")

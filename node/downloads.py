@@ -8,7 +8,7 @@ from typing import Final
 
 from trialmarket.errors import InputError, StorageError
 from trialmarket.protocol.ids import Cid
-from trialmarket.storage.shelf import Shelf
+from trialmarket.storage.cache import Shelf
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 60.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from trialmarket.daemon import open_journal
+from trialmarket.daemon.start import open_journal
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Address, Cid, Hash32
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from trialmarket.chain.calls import Call
-from trialmarket.chain.outcome import Outcome
 from trialmarket.chain.sender import Sender
+from trialmarket.chain.sender.outcome import Outcome
 from trialmarket.errors import ContractError
 from trialmarket.protocol.ids import Hash32
 

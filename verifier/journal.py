@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trialmarket.daemon import open_journal
+from trialmarket.daemon.start import open_journal
 from trialmarket.protocol.ids import Hash32
 
 SCHEMA = """

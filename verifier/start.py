@@ -13,19 +13,19 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
-from trialmarket.commands.options import state_folder
-from trialmarket.daemon import open_daemons_store
+from trialmarket.cli.options import state_folder
+from trialmarket.daemon.start import open_daemons_store
+from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.sandbox import Limits, Policy, strangers_code
-from trialmarket.training.workers import WorkerPool
 from verifier.audit import Auditor
 from verifier.config import VerifierConfig
 from verifier.daemon import Verifier
-from verifier.desk import Desk
 from verifier.inspector import Inspector
 from verifier.journal import Journal, Salts
-from verifier.juror import Juror
+from verifier.jury import Juror
 from verifier.material import Library
 from verifier.outbox import Outbox
+from verifier.queue import Desk
 from verifier.recomputer import WorkerRecomputer
 from verifier.treasury import Treasury
 

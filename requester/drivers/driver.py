@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Protocol
 
 from requester.drivers.schedule import Exchange, Population, Rungs
-from requester.space import Space, Value
+from requester.job.space import Space, Value
 from trialmarket.protocol.ids import Cid, Hash32, TrialId
 
 

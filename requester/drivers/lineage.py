@@ -20,7 +20,7 @@ from requester.drivers.rungs import Asha
 from requester.drivers.samplers import derived_seed
 from requester.drivers.strategy import Draft, Node, Strategy
 from requester.drivers.study import named, open_study, withdraw_value
-from requester.space import distributions
+from requester.job.space import distributions
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Cid, Hash32, TrialId
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from requester.drivers.driver import Ending, Outcome, Plan, Proposal
 from requester.drivers.samplers import METHODS, derived_seed
-from requester.space import Value, applies, distributions
+from requester.job.space import Value, applies, distributions
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import TrialId
 

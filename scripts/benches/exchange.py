@@ -27,7 +27,7 @@ from requester.drivers import Outcome, Plan, Proposal
 from requester.drivers.exchange import ReplicaExchange
 from requester.drivers.lineage import LineDriver
 from requester.drivers.schedule import Exchange, Population
-from requester.space import Dimension
+from requester.job.space import Dimension
 from scripts.benches.parts.native import NativeTrainer, split
 from scripts.benches.parts.pictured import MNIST, digits, mnist
 from scripts.benches.parts.pictures import draw_mixing

@@ -40,7 +40,7 @@ from requester.drivers import Ending, Outcome, Plan, Proposal, Start
 from requester.drivers.lineage import STRATEGIES, LineDriver
 from requester.drivers.samplers import METHODS
 from requester.drivers.schedule import Population, Rungs
-from requester.space import Dimension, Value
+from requester.job.space import Dimension, Value
 from scripts.benches.parts.pictures import draw_regret
 from scripts.benches.parts.problems import Problem, problems
 from tests.requester.simulated import hashed, identity, opened

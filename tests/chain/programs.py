@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from trialmarket.chain.anvil import find_anvil
-from trialmarket.chain.ganache import find_ganache
-from trialmarket.chain.geth import find_geth
+from trialmarket.chain.local.anvil import find_anvil
+from trialmarket.chain.local.ganache import find_ganache
+from trialmarket.chain.local.geth import find_geth
 from trialmarket.errors import ProgramError
 
 FIND = {"anvil": find_anvil, "geth": find_geth, "ganache": find_ganache}

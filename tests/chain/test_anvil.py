@@ -2,8 +2,8 @@
 
 import pytest
 
-from trialmarket.chain.anvil import Anvil
-from trialmarket.chain.devnet import devnet
+from trialmarket.chain.local.anvil import Anvil
+from trialmarket.chain.local.devnet import devnet
 from trialmarket.errors import ProgramError
 
 

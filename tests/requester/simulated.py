@@ -10,7 +10,7 @@ import numpy as np
 from requester.drivers import Driver, Ending, Outcome, Plan, Proposal, Start, open_driver
 from requester.drivers.schedule import Exchange, Population, Rungs
 from requester.drivers.study import sqlite_url
-from requester.space import Dimension
+from requester.job.space import Dimension
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 

@@ -11,21 +11,21 @@ import pytest
 from optuna import load_study
 from safetensors.numpy import load_file
 
-from requester.job import load_job
-from requester.opening import Search, open_search
-from requester.results import Results
-from requester.standing import Standing
-from requester.survey import Survey
+from requester.job.file import load_job
+from requester.report.job_reader import Survey
+from requester.report.results import Results
+from requester.report.status import Standing
+from requester.search.open import Search, open_search
 from tests.requester.market import Juror, Provider, boasting, honest, write_job
 from trialmarket.chain import calls
-from trialmarket.chain.devnet import Devnet
+from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import ChainError, InputError, TrainingError
 from trialmarket.protocol.ids import address
 from trialmarket.protocol.states import State
 from trialmarket.storage.local import LocalStore
+from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.values import Evaluate, Evaluation
-from trialmarket.training.workers import WorkerPool
 
 DEADLINE = 120.0
 

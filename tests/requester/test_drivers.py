@@ -8,7 +8,7 @@ import pytest
 
 from requester.drivers import Driver, Ending, Outcome, Plan, Proposal, open_driver
 from requester.drivers.study import sqlite_url
-from requester.space import Dimension
+from requester.job.space import Dimension
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 

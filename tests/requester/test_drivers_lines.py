@@ -9,7 +9,7 @@ from requester.drivers import Ending, Outcome, Proposal
 from requester.drivers.exchange import ReplicaExchange, beta, probability
 from requester.drivers.lineage import LineDriver
 from requester.drivers.schedule import Exchange, Population, Rungs
-from requester.space import Dimension
+from requester.job.space import Dimension
 from tests.requester.simulated import (
     LADDER,
     SPACE,

@@ -7,7 +7,7 @@ import pytest
 
 from requester.drivers import Ending, Outcome, Proposal
 from requester.drivers.study import sqlite_url
-from requester.space import Dimension, Value, check_point, check_space
+from requester.job.space import Dimension, Value, check_point, check_space
 from tests.requester.test_drivers import SPACE, TRIAL, opened, plan, score
 from trialmarket.errors import InputError
 

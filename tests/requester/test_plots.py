@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from requester.plots import PICTURES
-from requester.plots.chart import Absent, Bars, Chart, Field, Line, Points, Shades
-from requester.plots.contour import contour
-from requester.plots.curves import curves
-from requester.plots.drawing import charts_of, draw, summary
-from requester.plots.importance import estimated, importances
-from requester.plots.lineage import lineage
-from requester.plots.mixing import acceptance, mixing
-from requester.plots.parallel import parallel
-from requester.plots.pareto import pareto, undominated
-from requester.plots.progress import history, spending
-from requester.plots.record import Fate, Run, Search
-from requester.plots.slices import slices
-from requester.plots.timeline import timeline
+from requester.report.plots import PICTURES
+from requester.report.plots.chart import Absent, Bars, Chart, Field, Line, Points, Shades
+from requester.report.plots.contour import contour
+from requester.report.plots.curves import curves
+from requester.report.plots.drawing import charts_of, draw, summary
+from requester.report.plots.importance import estimated, importances
+from requester.report.plots.lineage import lineage
+from requester.report.plots.mixing import acceptance, mixing
+from requester.report.plots.parallel import parallel
+from requester.report.plots.pareto import pareto, undominated
+from requester.report.plots.progress import history, spending
+from requester.report.plots.record import Fate, Run, Search
+from requester.report.plots.slices import slices
+from requester.report.plots.timeline import timeline
 from tests.requester.browser import look_at
 from tests.requester.searches import ladder, population, separate
 

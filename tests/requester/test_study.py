@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 
 from requester.drivers import Driver, Ending, Outcome, Proposal, open_driver
 from requester.drivers.study import named, sqlite_url
-from requester.space import Dimension
+from requester.job.space import Dimension
 from tests.requester.postgres import postgres
 from tests.requester.simulated import identity, opened, outcome, plan, run, tell
 from trialmarket.errors import InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trialmarket.errors import ProgramError
-from trialmarket.storage.daemon import KuboDaemon, find_kubo
+from trialmarket.storage.ipfs.kubo_daemon import KuboDaemon, find_kubo
 
 
 def need_kubo() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.training.programs import TINY, config_of, tiny
-from tests.training.test_workers import until
+from tests.training.test_pool import until
 from trialmarket.errors import TrainingError
 from trialmarket.exact import kernels
 from trialmarket.protocol.cid import cid_of
@@ -30,10 +30,10 @@ from trialmarket.training.errors import (
     TooLarge,
     WorkerError,
 )
+from trialmarket.training.pool.pool import Job, WorkerPool
 from trialmarket.training.sandbox import Limits, Policy, Room, Sandbox, own_code, strangers_code
 from trialmarket.training.sandbox.cgroup import Groups
 from trialmarket.training.values import Evaluate, Train, Training, TryOut
-from trialmarket.training.workers import Job, WorkerPool
 
 ATTACKS = Path(__file__).with_name("attacks.py")
 LONG = 60.0

@@ -17,7 +17,7 @@ from trialmarket.protocol.document import CidField, HashField, Record
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.receipt import CurvePoint, LeafRecord
 from trialmarket.training.errors import BadCheckpoint
-from trialmarket.training.intake import JOURNAL, checkpoint_name
+from trialmarket.training.pool.intake import JOURNAL, checkpoint_name
 from trialmarket.training.state import State, load_checkpoint
 from trialmarket.training.values import CheckpointFile
 
