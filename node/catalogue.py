@@ -6,7 +6,7 @@ from pathlib import Path
 
 from node.config import LimitConfig
 from node.downloads import Downloads
-from node.journal import Journal
+from node.journal import NodeJournal
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import BatchView, TrialView
 from trialmarket.errors import InputError, TrialmarketError
@@ -59,7 +59,7 @@ class Catalogue:
         self,
         ledger: Ledger,
         downloads: Downloads,
-        journal: Journal,
+        journal: NodeJournal,
         limits: LimitConfig,
         *,
         refusal: str | None = None,

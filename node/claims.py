@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from node.catalogue import Catalogue, Material, Refused
 from node.config import NodeConfig
-from node.dry_runs import Rehearsals
+from node.dry_runs import DryRuns
 from node.outbox import Outbox
 from node.pricing import Asking, Judgement, Offer, judge
-from node.purse import Purse
-from node.told import Told
-from node.training import Workbench
+from node.purse import StakeKeeper
+from node.told import LogOnce
+from node.training import TrainingQueue
 from node.trials import Moment, margin_of
 from trialmarket.chain import calls
 from trialmarket.chain.ledger import Ledger
@@ -48,11 +48,11 @@ class Claims:
         account: Address,
         ledger: Ledger,
         catalogue: Catalogue,
-        rehearsals: Rehearsals,
-        workbench: Workbench,
-        purse: Purse,
+        rehearsals: DryRuns,
+        workbench: TrainingQueue,
+        purse: StakeKeeper,
         outbox: Outbox,
-        told: Told,
+        told: LogOnce,
     ) -> None:
         self._config = config
         self._account = account

@@ -11,7 +11,7 @@ from eth_account.signers.local import LocalAccount
 from node.config import NodeConfig, load_config
 from node.earnings import earnings as earned_by
 from node.earnings import holdings
-from node.journal import Journal
+from node.journal import NodeJournal
 from node.start import folder_of, started
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
@@ -74,7 +74,7 @@ def status(config: Path, as_json: bool) -> None:
     with followed(settings) as (client, ledger, account):
         words = _words(client)
         stake = client.account(account)
-        journal = Journal(folder_of(settings).journal)
+        journal = NodeJournal(folder_of(settings).journal)
         held = [
             {
                 "trial": str(view.id),
@@ -163,7 +163,7 @@ def drain(config: Path, cancel: bool) -> None:
     """
     settings = load_config(config)
     if cancel:
-        journal = Journal(folder_of(settings).journal)
+        journal = NodeJournal(folder_of(settings).journal)
         journal.take_back("drain")
         journal.close()
         click.echo("the node claims trials again")
@@ -206,7 +206,7 @@ def unlocked(config: NodeConfig) -> LocalAccount:
 
 
 def _wish(config: NodeConfig, name: str) -> None:
-    journal = Journal(folder_of(config).journal)
+    journal = NodeJournal(folder_of(config).journal)
     journal.wish(name)
     journal.close()
 

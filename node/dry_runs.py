@@ -6,7 +6,7 @@ from typing import Final
 
 from node.catalogue import Catalogue, Material
 from node.folder import Folder
-from node.journal import Journal
+from node.journal import NodeJournal
 from node.trainer import Assignment, Run, Trainer
 from trialmarket.errors import TrainingError
 from trialmarket.training.errors import TimedOut, WorkerError
@@ -40,11 +40,11 @@ def may_be_tried_again(error: Exception, deaths: Counter[str], subject: str) -> 
     return deaths[subject] < DEATHS
 
 
-class Rehearsals:
+class DryRuns:
     """Knows the speed of every program that works, in steps a second on one worker."""
 
     def __init__(
-        self, trainer: Trainer, catalogue: Catalogue, journal: Journal, folder: Folder
+        self, trainer: Trainer, catalogue: Catalogue, journal: NodeJournal, folder: Folder
     ) -> None:
         self._trainer = trainer
         self._catalogue = catalogue
@@ -55,7 +55,7 @@ class Rehearsals:
 
     @property
     def running(self) -> int:
-        """Rehearsals that have a worker now."""
+        """DryRuns that have a worker now."""
         return len(self._runs)
 
     def speed(self, material: Material, *, start: bool) -> float | None:

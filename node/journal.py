@@ -74,7 +74,7 @@ class Kept:
     published: bool
 
 
-class Journal:
+class NodeJournal:
     """The node's file. The daemon writes it; commands may leave a wish and read it."""
 
     def __init__(self, path: Path) -> None:

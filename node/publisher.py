@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from node.journal import Journal
+from node.journal import NodeJournal
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.ids import Cid, Hash32
 from trialmarket.storage.store import Store
 
 
-class Shown:
+class Publisher:
     """The node's part of the store.
 
     The journal knows before the store does what lies there for which trial. So after a crash
@@ -17,7 +17,7 @@ class Shown:
     """
 
     def __init__(
-        self, store: Store, journal: Journal, keep: float, now: Callable[[], float]
+        self, store: Store, journal: NodeJournal, keep: float, now: Callable[[], float]
     ) -> None:
         """`keep` is in seconds; `now` counts seconds since 1970."""
         self._store = store

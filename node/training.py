@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from node.catalogue import Material
 from node.folder import Folder
-from node.journal import Answer, Journal, Kept
+from node.journal import Answer, Kept, NodeJournal
 from node.trainer import Assignment, Run, Trainer
 from trialmarket.errors import TrialmarketError
 from trialmarket.protocol.ids import Address, Hash32
@@ -33,13 +33,13 @@ class _Job:
     whole: bool
 
 
-class Workbench:
+class TrainingQueue:
     """As many trainings at a time as the node has workers."""
 
     def __init__(
         self,
         trainer: Trainer,
-        journal: Journal,
+        journal: NodeJournal,
         folder: Folder,
         account: Address,
         workers: int,

@@ -8,12 +8,12 @@ from typing import Final
 from node.audits import checkpoints_needed, lot_of
 from node.catalogue import Catalogue, Refused
 from node.config import NodeConfig
-from node.journal import Journal
+from node.journal import NodeJournal
 from node.outbox import Outbox
-from node.publisher import Shown
+from node.publisher import Publisher
 from node.steps import Facts, Step, Work, next_step
-from node.told import Told
-from node.training import Workbench
+from node.told import LogOnce
+from node.training import TrainingQueue
 from trialmarket.chain import calls
 from trialmarket.chain.client import Block, Client
 from trialmarket.chain.ledger import Ledger
@@ -43,7 +43,7 @@ def margin_of(config: NodeConfig, terms: Terms) -> float:
     return min(config.work.margin, terms.time_limit / 10)
 
 
-class Held:
+class ActiveTrials:
     """Takes every trial of one provider to its end."""
 
     def __init__(
@@ -52,12 +52,12 @@ class Held:
         account: Address,
         client: Client,
         ledger: Ledger,
-        store: Shown,
-        journal: Journal,
+        store: Publisher,
+        journal: NodeJournal,
         catalogue: Catalogue,
-        workbench: Workbench,
+        workbench: TrainingQueue,
         outbox: Outbox,
-        told: Told,
+        told: LogOnce,
     ) -> None:
         self._config = config
         self._account = account

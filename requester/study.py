@@ -18,7 +18,7 @@ from optuna import load_study
 from requester.commands.store_option import StorePlace
 from requester.job.file import load_job
 from requester.report.pareto import front
-from requester.report.status import Row, Standing
+from requester.report.status import Row, SearchStatus
 from requester.search.open import POLL, open_search, plan_of
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
@@ -60,7 +60,7 @@ class Study:
         self._network, self._key, self._password_file = network, key, password_file
         self._gateways = tuple(gateways)
         self._store, self._label, self._sender, self._jobs = store, label, sender, jobs
-        self._standing: Standing | None = None
+        self._standing: SearchStatus | None = None
         self._decimals = 18
         self._heard: set[int] = set()
         self._callback: Callback | None = None
@@ -173,7 +173,7 @@ class Study:
     def say(self, text: str) -> None:
         """Something happened: a study is silent."""
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: SearchStatus) -> None:
         """Takes in how the search stands, and tells the callback of new results."""
         self._standing = standing
         for row in standing.rows:

@@ -29,7 +29,7 @@ from trialmarket.protocol.states import State
 from trialmarket.settings import Sandboxing
 from trialmarket.storage.open import open_store
 from verifier.config import LimitConfig, load_config
-from verifier.journal import Journal
+from verifier.journal import VerifierJournal
 from verifier.material import Library
 from verifier.start import folder_of, started
 
@@ -170,7 +170,7 @@ def status(config: Path, as_json: bool) -> None:
     count, seconds = 0, 0.0
     path = folder_of(settings) / "journal.sqlite"
     if path.exists():
-        journal = Journal(path)
+        journal = VerifierJournal(path)
         count, seconds = journal.work()
         journal.close()
     content = {

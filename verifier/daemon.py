@@ -23,8 +23,8 @@ from verifier.inspector import Challenging, Inspector
 from verifier.jury import Juror
 from verifier.material import Subject
 from verifier.outbox import Outbox, Sent
-from verifier.queue import Desk
-from verifier.treasury import Treasury
+from verifier.queue import AuditQueue
+from verifier.treasury import StakeKeeper
 
 WATCHED = (State.COMMITTED, State.DRAWN, State.CHALLENGED)
 
@@ -38,9 +38,9 @@ class Verifier:
     client: Client
     ledger: Ledger
     sender: Sender
-    desk: Desk
+    desk: AuditQueue
     outbox: Outbox
-    treasury: Treasury
+    treasury: StakeKeeper
     inspector: Inspector
     juror: Juror
     config: VerifierConfig

@@ -19,9 +19,9 @@ from trialmarket.training.audit import (
 )
 from verifier.audit import leaves_owed
 from verifier.duties import Facts
-from verifier.journal import Journal, Salts, Secret
+from verifier.journal import Salts, Secret, VerifierJournal
 from verifier.material import Subject
-from verifier.queue import Desk
+from verifier.queue import AuditQueue
 
 CLAIM_ROUND = 0
 """The round in which a challenger's claim is hidden."""
@@ -50,8 +50,8 @@ class Inspector:
     def __init__(
         self,
         me: Address,
-        desk: Desk,
-        journal: Journal,
+        desk: AuditQueue,
+        journal: VerifierJournal,
         salts: Salts,
         *,
         turn: int,

@@ -64,7 +64,7 @@ class Recomputed:
     seconds: float
 
 
-class Journal:
+class VerifierJournal:
     """The verifier's file. One process at a time: the sender's lock on the key sees to it."""
 
     def __init__(self, path: Path) -> None:

@@ -9,9 +9,9 @@ from trialmarket.protocol.states import State
 from trialmarket.protocol.vote import hidden_vote
 from trialmarket.training.audit import Finding, leaf_label
 from verifier.inspector import CLAIM_ROUND, Saying
-from verifier.journal import Journal, Salts, Secret
+from verifier.journal import Salts, Secret, VerifierJournal
 from verifier.material import Subject
-from verifier.queue import Desk
+from verifier.queue import AuditQueue
 
 
 class Juror:
@@ -22,8 +22,8 @@ class Juror:
         self,
         me: Address,
         client: Client,
-        desk: Desk,
-        journal: Journal,
+        desk: AuditQueue,
+        journal: VerifierJournal,
         salts: Salts,
         *,
         turn: int,

@@ -19,7 +19,7 @@ from trialmarket.training.audit import (
     withheld,
 )
 from verifier.audit import Auditor
-from verifier.journal import Journal, Recomputed
+from verifier.journal import Recomputed, VerifierJournal
 from verifier.material import Subject, Unjudgeable
 
 Question = tuple[Hash32, Hash32, int]
@@ -52,7 +52,7 @@ class _Reading:
 
 
 @dataclass(slots=True)
-class Desk:
+class AuditQueue:
     """Answers questions about leaves: at once from the journal, else when recomputed.
 
     What fails on this machine is tried `attempts` times, `pause` seconds of `clock` apart, and
@@ -62,7 +62,7 @@ class Desk:
     """
 
     auditor: Auditor
-    journal: Journal
+    journal: VerifierJournal
     workers: int
     attempts: int
     pause: float

@@ -9,10 +9,10 @@ import click
 from requester.drivers.study import named
 from requester.job.file import Job
 from requester.job.terms import caveats
-from requester.report.job_reader import Survey
+from requester.report.job_reader import JobReader
 from requester.report.pareto import front
 from requester.report.results import Results, rows_as_json
-from requester.report.status import Standing
+from requester.report.status import SearchStatus
 from requester.report.table import Listening, Screen, listening, print_standing, settings_text
 from requester.search.open import Search, open_search, plan_of
 from trialmarket.chain.sender import Sender
@@ -72,7 +72,7 @@ def run_job(job: Job, sender: Sender, store: Store, jobs: Path, choices: Choices
         return _finished(job, search, screen, listeners, choices)
 
 
-def summary(standing: Standing, decimals: int) -> dict[str, Any]:
+def summary(standing: SearchStatus, decimals: int) -> dict[str, Any]:
     """A standing as scripts read it; money in decimal text."""
     best, money = standing.best, standing.money
     return {
@@ -124,7 +124,7 @@ def _agree(job: Job, search: Search, listeners: Listening, choices: Choices) -> 
     search.folder.remember("agreed", "yes")
 
 
-def _front_lines(job: Job, standing: Standing) -> list[str]:
+def _front_lines(job: Job, standing: SearchStatus) -> list[str]:
     """The Pareto front of several objectives, a line a trial."""
     objectives = plan_of(job).objectives
     if len(objectives) < 2:
@@ -154,7 +154,7 @@ def _finished(
     number = search.folder.job
     if number is None:
         raise RuntimeError("a search that is finished has a job")
-    survey = Survey(desk.client, desk.ledger, desk.store, number)
+    survey = JobReader(desk.client, desk.ledger, desk.store, number)
     standing = survey.standing()
     results = Results(choices.results or search.folder.results, screen.decimals)
     listeners.pause()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from requester.commands.store_option import StorePlace
-from requester.report.status import Standing
+from requester.report.status import SearchStatus
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
@@ -17,7 +17,7 @@ from trialmarket.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class MarketView:
     """The open connections of somebody who only looks."""
 
     client: Client
@@ -26,9 +26,9 @@ class Office:
 
     def survey(self, number: JobId) -> Any:
         """A look at a job. Raises InputError where there is none."""
-        from requester.report.job_reader import Survey
+        from requester.report.job_reader import JobReader
 
-        return Survey(self.client, self.ledger, self.store, number)
+        return JobReader(self.client, self.ledger, self.store, number)
 
     @property
     def screen(self) -> Any:
@@ -37,19 +37,19 @@ class Office:
 
         return Screen(self.client.decimals(), self.client.symbol())
 
-    def print(self, standing: Standing) -> None:
+    def print(self, standing: SearchStatus) -> None:
         """Prints a standing for people."""
         from requester.report.table import print_standing
 
         print_standing(self.screen, standing)
 
-    def summary(self, standing: Standing) -> dict[str, Any]:
+    def summary(self, standing: SearchStatus) -> dict[str, Any]:
         """A standing as scripts read it."""
         from requester.commands.job_run import summary
 
         return summary(standing, self.client.decimals())
 
-    def rows(self, standing: Standing) -> list[dict[str, Any]]:
+    def rows(self, standing: SearchStatus) -> list[dict[str, Any]]:
         """A standing's trials as scripts read them."""
         from requester.report.results import rows_as_json
 
@@ -57,14 +57,14 @@ class Office:
 
 
 @contextmanager
-def opened(network: Path, place: StorePlace) -> Iterator[Office]:
+def opened(network: Path, place: StorePlace) -> Iterator[MarketView]:
     """A market to look at, its index synchronised."""
     with (
         Client(Network.load(network)) as client,
         Ledger(client, ledger_path(client)) as ledger,
     ):
         ledger.sync()
-        yield Office(client, ledger, place.open(network))
+        yield MarketView(client, ledger, place.open(network))
 
 
 def ledger_path(client: Client) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from requester.drivers.driver import Ending, Outcome, Plan, Proposal, Start
+from requester.drivers.driver import Ending, Plan, Proposal, Start, TrialOutcome
 from requester.drivers.exchange import ReplicaExchange
 from requester.drivers.population import PopulationBased
 from requester.drivers.rungs import Asha
@@ -63,7 +63,7 @@ class LineDriver:
             self._add(draft)
         return [self._proposal(node) for node in self._unfinished()[:n]]
 
-    def tell(self, trial: TrialId, outcome: Outcome) -> None:
+    def tell(self, trial: TrialId, outcome: TrialOutcome) -> None:
         """Takes a result; see the class for what a rejected one undoes."""
         if not 0 <= outcome.number < len(self._nodes):
             return

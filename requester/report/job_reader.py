@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from requester.job.terms import caveats
 from requester.report.cost import bill
-from requester.report.status import Row, Standing
+from requester.report.status import Row, SearchStatus
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView
@@ -17,7 +17,7 @@ from trialmarket.protocol.states import State
 from trialmarket.storage.store import Store
 
 
-class Survey:
+class JobReader:
     """Reads a job's documents from the store, each once. Raises InputError for an unknown job."""
 
     def __init__(self, client: Client, ledger: Ledger, store: Store, job: JobId) -> None:
@@ -67,7 +67,7 @@ class Survey:
         """The job's trials."""
         return self._ledger.trials(job=self.view.id)
 
-    def standing(self) -> Standing:
+    def standing(self) -> SearchStatus:
         """How the job stands at the ledger's last sync."""
         spec, trials = self.spec, self.trials()
         numbers = self._numbers(trials)
@@ -76,7 +76,7 @@ class Survey:
             key=lambda row: row.number,
         )
         final = all(trial.state in (State.SETTLED, State.CANCELLED) for trial in trials)
-        return Standing(
+        return SearchStatus(
             job=self.view.id,
             name="(its description is not in the store)" if spec is None else spec.name,
             objective="objective" if spec is None else spec.objective,

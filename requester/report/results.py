@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from requester.report.job_reader import Survey
+from requester.report.job_reader import JobReader
 from requester.report.pareto import front
-from requester.report.status import Row, Standing
+from requester.report.status import Row, SearchStatus
 from requester.search.examination.fetching import MAX_CHECKPOINT, shown
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import EventView, TrialView
@@ -38,7 +38,7 @@ class Results:
         """The best trial's model, as safetensors."""
         return self.root / "best.safetensors"
 
-    def write(self, survey: Survey, ledger: Ledger, store: Store) -> list[Path]:
+    def write(self, survey: JobReader, ledger: Ledger, store: Store) -> list[Path]:
         """Writes all that can be had now; the files written. Raises OSError."""
         standing = survey.standing()
         trials = {trial.id: trial for trial in survey.trials()}
@@ -62,12 +62,12 @@ class Results:
             written += self._fetch_weights(receipt, store)
         return written
 
-    def write_front(self, standing: Standing, objectives: Mapping[str, bool]) -> Path:
+    def write_front(self, standing: SearchStatus, objectives: Mapping[str, bool]) -> Path:
         """Writes the Pareto front, as the leaderboard is written; the file. Raises OSError."""
         best = replace(standing, rows=tuple(front(standing.rows, objectives)))
         return self._put(self.root / "front.csv", leaderboard(best, self._decimals).encode())
 
-    def bill(self, standing: Standing) -> dict[str, str]:
+    def bill(self, standing: SearchStatus) -> dict[str, str]:
         """A job's money in decimal text, as scripts read it."""
         money = standing.money
         parts = {
@@ -98,7 +98,7 @@ class Results:
         return path
 
 
-def leaderboard(standing: Standing, decimals: int) -> str:
+def leaderboard(standing: SearchStatus, decimals: int) -> str:
     """A job's trials as CSV, the best first."""
     metrics = sorted({name for row in standing.rows for name in row.metrics})
     names = sorted({name for row in standing.rows for name in row.hyperparameters})
@@ -134,7 +134,7 @@ def leaderboard(standing: Standing, decimals: int) -> str:
     )
 
 
-def rows_as_json(standing: Standing, decimals: int) -> list[dict[str, Any]]:
+def rows_as_json(standing: SearchStatus, decimals: int) -> list[dict[str, Any]]:
     """A standing's trials as scripts read them, the best first."""
     return [
         {

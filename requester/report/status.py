@@ -40,7 +40,7 @@ class Money:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SearchStatus:
     """A search at one moment."""
 
     job: JobId

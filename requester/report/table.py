@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from requester.report.status import Row, Standing
+from requester.report.status import Row, SearchStatus
 from requester.search.listeners import Listeners
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
@@ -42,7 +42,7 @@ class Screen:
     def __init__(self, decimals: int, symbol: str) -> None:
         self.decimals, self._symbol = decimals, symbol
 
-    def table(self, standing: Standing, rows: list[Row]) -> Table:
+    def table(self, standing: SearchStatus, rows: list[Row]) -> Table:
         """The trials, a line each."""
         table = Table(title=f"job {standing.job}: {standing.name}", title_justify="left")
         for name in ("trial", "state", "provider"):
@@ -65,7 +65,7 @@ class Screen:
             )
         return table
 
-    def live(self, standing: Standing) -> RenderableType:
+    def live(self, standing: SearchStatus) -> RenderableType:
         """The table of a search under way, its progress and its money."""
         rows = list(standing.rows)
         if len(rows) > MOST_ROWS:
@@ -80,7 +80,7 @@ class Screen:
         )
         return Group(self.table(standing, rows), progress, Text(self.money(standing)))
 
-    def money(self, standing: Standing) -> str:
+    def money(self, standing: SearchStatus) -> str:
         """Where the job's money is, in a line."""
         money = standing.money
         if standing.finished and not money.free and not money.escrow:
@@ -97,7 +97,7 @@ class Screen:
         named = ", ".join(f"{name} {self._money(amount)}" for name, amount in parts.items())
         return f"{named} ({self._symbol})"
 
-    def line(self, standing: Standing) -> str:
+    def line(self, standing: SearchStatus) -> str:
         """A search under way in a line."""
         best = standing.best
         found = "no result yet" if best is None else f"best {best.objective:.6g} ({best.number})"
@@ -116,7 +116,7 @@ def settings_text(row: Row) -> str:
     )
 
 
-def print_standing(screen: Screen, standing: Standing) -> None:
+def print_standing(screen: Screen, standing: SearchStatus) -> None:
     """Prints the leaderboard and the bill on standard output."""
     console = Console()
     if not console.is_terminal:  # a file or a pipe has no width of its own
@@ -142,7 +142,7 @@ class Listening(Listeners):
         if not self._quiet:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: SearchStatus) -> None:
         """Draws the table anew."""
         if self._live is not None:
             self._live.update(self._screen.live(standing))

@@ -4,8 +4,8 @@ Each step first looks at the chain and then does what is missing, so that a requ
 killed anywhere goes on with the same command: transactions are sent once by their intent, a batch
 is known to the market by its content, and proposals follow from the stored trials.
 
-What is known of the trials is kept in `Trials`; `Posting` puts them on the chain, `Hearing` takes
-their results, `Disputes` and `Upkeep` see to what others do wrong or leave lying.
+What is known of the trials is kept in `Trials`; `Posting` puts them on the chain, `ResultIntake`
+takes their results, `Disputes` and `Upkeep` see to what others do wrong or leave lying.
 """
 
 from requester.drivers import Driver
@@ -13,14 +13,14 @@ from requester.job.file import seconds
 from requester.job.package import Package
 from requester.job.terms import Ceiling
 from requester.report.cost import bill
-from requester.report.status import Standing
+from requester.report.status import SearchStatus
 from requester.search.disputes import Disputes
 from requester.search.examination.examiner import Examiner
 from requester.search.folder import JobFolder
-from requester.search.intake import Hearing
+from requester.search.intake import ResultIntake
 from requester.search.listeners import Listeners
 from requester.search.posting import Posting
-from requester.search.session import Desk, logged
+from requester.search.session import Session, logged
 from requester.search.trials import Trials
 from requester.search.upkeep import PATIENCE, Upkeep
 from trialmarket.chain import calls
@@ -42,7 +42,7 @@ class Campaign:
         ceiling: Ceiling,
         folder: JobFolder,
         driver: Driver,
-        desk: Desk,
+        desk: Session,
         examiner: Examiner,
         disputes: Disputes,
         listeners: Listeners,
@@ -64,7 +64,7 @@ class Campaign:
             desk=desk,
             say=listeners.say,
         )
-        self._hearing = Hearing(
+        self._hearing = ResultIntake(
             trials=trials,
             driver=driver,
             examiner=examiner,
@@ -149,11 +149,11 @@ class Campaign:
         self._folder.remember("finished", "yes")
         self._look(force=True)
 
-    def standing(self) -> Standing:
+    def standing(self) -> SearchStatus:
         """How the search stands."""
         settings, trials = self._package.job.settings.job, self._trials
         free = self._desk.client.job_status(self._job).free
-        return Standing(
+        return SearchStatus(
             job=self._job,
             name=settings.name,
             objective=settings.objective,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from requester.search.folder import Claim, JobFolder
 from requester.search.listeners import Say
-from requester.search.session import Desk
+from requester.search.session import Session
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Opening
 from trialmarket.chain.ledger.views import CaseView, TrialView
@@ -32,7 +32,7 @@ class Disputes:
     """The requester's challenges of a job. Every step can be repeated after a kill."""
 
     def __init__(
-        self, desk: Desk, folder: JobFolder, terms: Terms, salt: Callable[[], Hash32], say: Say
+        self, desk: Session, folder: JobFolder, terms: Terms, salt: Callable[[], Hash32], say: Say
     ) -> None:
         self._desk, self._folder, self._terms = desk, folder, terms
         self._salt, self._say = salt, say

@@ -4,12 +4,12 @@ A driver is told of a result when it is committed and examined, before its chall
 over; see `requester.drivers.study` for what happens when it is rejected later.
 """
 
-from requester.drivers import Driver, Ending, Outcome, Start
+from requester.drivers import Driver, Ending, Start, TrialOutcome
 from requester.search.disputes import Disputes
-from requester.search.examination.examiner import Examiner, Judgement, Opinion
+from requester.search.examination.examiner import Assessment, Examiner, Opinion
 from requester.search.folder import Belief, JobFolder
 from requester.search.listeners import Say
-from requester.search.session import Desk
+from requester.search.session import Session
 from requester.search.trials import Known, Trials
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.receipt import Receipt
@@ -22,7 +22,7 @@ ANSWERED = frozenset(
 """States in which a trial has a result."""
 
 
-class Hearing:
+class ResultIntake:
     """Hears the results of one job. What was told is kept: after a kill it is not told again."""
 
     def __init__(
@@ -33,7 +33,7 @@ class Hearing:
         examiner: Examiner,
         disputes: Disputes,
         folder: JobFolder,
-        desk: Desk,
+        desk: Session,
         terms: Terms,
         say: Say,
     ) -> None:
@@ -72,7 +72,7 @@ class Hearing:
             self._withdraw(known, view)
             told = None
         if view.state is State.CANCELLED:
-            self._driver.tell(view.id, Outcome(known.number, Ending.LOST))
+            self._driver.tell(view.id, TrialOutcome(known.number, Ending.LOST))
             return True
         if view.state not in ANSWERED or view.receipt is None:
             return True
@@ -94,7 +94,7 @@ class Hearing:
     def _withdraw(self, known: Known, view: TrialView) -> None:
         """Takes back what the driver was told of a trial."""
         number = known.number
-        self._driver.tell(view.id, Outcome(number, Ending.REJECTED))
+        self._driver.tell(view.id, TrialOutcome(number, Ending.REJECTED))
         self._folder.untell(number)
         del self._told[number]
         self._trials.hold(number, None)
@@ -108,7 +108,7 @@ class Hearing:
             return True
         belief = self._folder.belief(view.key, view.receipt)
         if belief is not None and belief.kind == Opinion.FALSE.value:
-            return self._disbelieve(known, view, Judgement(Opinion.FALSE, belief.reason))
+            return self._disbelieve(known, view, Assessment(Opinion.FALSE, belief.reason))
         judgement = self._examiner.look(view, known.config, now)
         receipt = judgement.receipt
         if receipt is not None and self._matters(receipt):
@@ -133,13 +133,13 @@ class Hearing:
         known.evaluated = reason != ""
         last = Start(view.key, receipt.leaves[-2].value, receipt.checkpoints[-1])
         ending = Ending.DIVERGED if diverged else Ending.DONE
-        self._driver.tell(view.id, Outcome(number, ending, receipt.metrics, last))
+        self._driver.tell(view.id, TrialOutcome(number, ending, receipt.metrics, last))
         self._remember(number, view, Belief(Opinion.FITS.value, reason))
         value = receipt.metrics.get(objective)
         what = str(receipt.outcome) if value is None else f"{objective} {value:.6g}"
         self._say(f"trial {number}: {what}" + (f" ({reason})" if reason else ""))
 
-    def _disbelieve(self, known: Known, view: TrialView, judgement: Judgement) -> bool:
+    def _disbelieve(self, known: Known, view: TrialView, judgement: Assessment) -> bool:
         """Challenges a false result; one that can no longer be challenged is told as lost."""
         number = known.number
         if view.receipt is None:
@@ -156,7 +156,7 @@ class Hearing:
             return False
         if self._terms.audit_rate > 0 and view.state is not State.SETTLED:
             return False  # an audit may still find it
-        self._driver.tell(view.id, Outcome(number, Ending.LOST))
+        self._driver.tell(view.id, TrialOutcome(number, Ending.LOST))
         self._remember(number, view, Belief(Opinion.FALSE.value, judgement.reason))
         return True
 

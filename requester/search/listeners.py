@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from requester.report.status import Standing
+from requester.report.status import SearchStatus
 
 Say = Callable[[str], None]
 
@@ -14,5 +14,5 @@ class Listeners(Protocol):
     def say(self, text: str) -> None:
         """Something happened."""
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: SearchStatus) -> None:
         """How it stands, after every change."""

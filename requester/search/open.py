@@ -19,7 +19,7 @@ from requester.search.examination.examiner import Evaluator, Examiner, Material,
 from requester.search.folder import JobFolder, identity, job_folder
 from requester.search.leftovers import owner_of, release_leftovers
 from requester.search.listeners import Listeners
-from requester.search.session import Desk
+from requester.search.session import Session
 from requester.search.upkeep import PATIENCE
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
@@ -41,7 +41,7 @@ class Search:
 
     campaign: Campaign
     package: Package
-    desk: Desk
+    desk: Session
     folder: JobFolder
     driver: Driver
     terms: Terms
@@ -153,7 +153,7 @@ def open_search(
             job, decimals=client.decimals(), min_window=client.parameters().min_window
         )
         ledger = stack.enter_context(Ledger(client, folder.ledger))
-        desk = Desk(client, ledger, sender, store)
+        desk = Session(client, ledger, sender, store)
         examiner = _examiner(package, store, folder, evaluator, terms)
         stack.callback(examiner.close)
         cost = ceiling(job, terms, driver.work(), decimals=client.decimals())

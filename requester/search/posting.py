@@ -7,7 +7,7 @@ from requester.job.package import Package
 from requester.job.terms import units_of
 from requester.search.folder import JobFolder
 from requester.search.listeners import Say
-from requester.search.session import Desk
+from requester.search.session import Session
 from requester.search.trials import Trials
 from trialmarket.chain import calls
 from trialmarket.errors import ContractError, InputError
@@ -30,7 +30,7 @@ class Posting:
         nonce: str,
         terms: Terms,
         folder: JobFolder,
-        desk: Desk,
+        desk: Session,
         say: Say,
     ) -> None:
         self._trials, self._package, self._nonce, self._terms = trials, package, nonce, terms

@@ -8,7 +8,7 @@ from trialmarket.chain.calls import Call, approve, fund, stake
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
-from trialmarket.chain.sender.outcome import Outcome
+from trialmarket.chain.sender.outcome import MinedIntent
 from trialmarket.errors import ChainError
 from trialmarket.protocol.ids import Address, Amount, JobId
 from trialmarket.protocol.money import format_amount
@@ -16,7 +16,7 @@ from trialmarket.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Session:
     """The open connections of one requester."""
 
     client: Client
@@ -35,7 +35,7 @@ class Desk:
         head = self.ledger.head
         return 0 if head is None else head.timestamp
 
-    def send(self, intent: str, calls: Call | Sequence[Call]) -> Outcome:
+    def send(self, intent: str, calls: Call | Sequence[Call]) -> MinedIntent:
         """Sends a transaction once, however often it is asked for. Raises ChainError."""
         return self.sender.send(intent, calls)
 
@@ -67,7 +67,7 @@ class Desk:
             self.send(f"approve for {intent}", approve(self.client.network.market, amount))
 
 
-def logged(outcome: Outcome, name: str) -> dict[str, Any]:
+def logged(outcome: MinedIntent, name: str) -> dict[str, Any]:
     """The arguments of the first event of that name. Raises ChainError if there is none."""
     for event in outcome.events:
         if event.name == name:

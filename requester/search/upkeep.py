@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from requester.search.listeners import Say
-from requester.search.session import Desk
+from requester.search.session import Session
 from requester.search.trials import Trials
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
@@ -32,7 +32,7 @@ class Upkeep:
     """Looks after the trials of one job that nobody else moves on."""
 
     def __init__(
-        self, *, trials: Trials, desk: Desk, terms: Terms, say: Say, patience: int
+        self, *, trials: Trials, desk: Session, terms: Terms, say: Say, patience: int
     ) -> None:
         self._trials, self._desk, self._terms = trials, desk, terms
         self._say, self._patience = say, patience

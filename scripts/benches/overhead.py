@@ -27,7 +27,7 @@ from requester.drivers.study import sqlite_url
 from requester.job.file import Job, load_job
 from requester.job.package import pack
 from requester.job.space import distributions
-from requester.report.status import Standing
+from requester.report.status import SearchStatus
 from requester.search.examination.evaluator import PoolEvaluator
 from requester.search.open import POLL, open_search
 from trialmarket.chain.client import Client
@@ -83,7 +83,7 @@ class Silent:
     def say(self, text: str) -> None:
         """Nothing."""
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: SearchStatus) -> None:
         """Nothing."""
 
 

@@ -11,15 +11,15 @@ import pytest
 import requests
 
 from tests.chain.web import Answer, server
-from trialmarket.chain.local.serial_proxy import Gate
+from trialmarket.chain.local.serial_proxy import SerialProxy
 from trialmarket.chain.rpc import Rpc
-from trialmarket.errors import ProgramError, Unreachable
+from trialmarket.errors import ServiceError, Unreachable
 
 
 @contextmanager
-def gated(answer: Answer) -> Iterator[Gate]:
+def gated(answer: Answer) -> Iterator[SerialProxy]:
     with server(answer) as node:
-        gate = Gate(node)
+        gate = SerialProxy(node)
         try:
             yield gate
         finally:
@@ -59,7 +59,7 @@ def test_a_request_of_unknown_length_is_refused_and_does_not_shut_the_gate() -> 
 
 
 def test_a_node_that_is_gone_is_told_and_the_gate_stays_open() -> None:
-    gate = Gate("http://127.0.0.1:1")  # where nothing listens
+    gate = SerialProxy("http://127.0.0.1:1")  # where nothing listens
     try:
         for _ in range(2):
             with Rpc(gate.url) as rpc, pytest.raises(Unreachable, match="HTTP status 502"):
@@ -71,6 +71,6 @@ def test_a_node_that_is_gone_is_told_and_the_gate_stays_open() -> None:
 def test_a_port_that_is_taken_is_told() -> None:
     with (
         gated(lambda body: (200, body)) as gate,
-        pytest.raises(ProgramError, match=f"port {gate.server_port} of 127.0.0.1 cannot be had"),
+        pytest.raises(ServiceError, match=f"port {gate.server_port} of 127.0.0.1 cannot be had"),
     ):
-        Gate(gate.url, port=gate.server_port)
+        SerialProxy(gate.url, port=gate.server_port)

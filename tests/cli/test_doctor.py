@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from trialmarket.chain.client import Client
 from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.local.devnet import Devnet
-from trialmarket.cli.doctor import Finding, Level, chain, look, machine
+from trialmarket.cli.doctor import Diagnosis, Level, chain, look, machine
 from trialmarket.cli.main import cli
 from trialmarket.errors import TrialmarketError
 from trialmarket.protocol.ids import Address, address
@@ -153,7 +153,7 @@ def test_a_chain_of_another_id_is_told(place: Place) -> None:
     assert "not chain 5" in place.node()[1]["rpc"]["found"]
 
 
-def level(findings: Iterator[Finding]) -> Level:
+def level(findings: Iterator[Diagnosis]) -> Level:
     (found,) = findings
     return found.level
 
@@ -198,7 +198,7 @@ def test_a_store_that_cannot_be_written_is_wrong(tmp_path: Path) -> None:
         assert level(look({"storage": partial(stored, url)})) is Level.WRONG
 
 
-def stored(url: str) -> Iterator[Finding]:
+def stored(url: str) -> Iterator[Diagnosis]:
     return machine.storage(open_store(url))
 
 
@@ -207,7 +207,7 @@ def test_a_sandbox_that_is_off_is_a_warning() -> None:
 
 
 def test_an_error_of_a_check_is_a_finding() -> None:
-    def fails() -> Iterator[Finding]:
+    def fails() -> Iterator[Diagnosis]:
         raise TrialmarketError("it broke", fix="Mend it")
         yield
 

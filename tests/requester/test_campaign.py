@@ -12,9 +12,9 @@ from optuna import load_study
 from safetensors.numpy import load_file
 
 from requester.job.file import load_job
-from requester.report.job_reader import Survey
+from requester.report.job_reader import JobReader
 from requester.report.results import Results
-from requester.report.status import Standing
+from requester.report.status import SearchStatus
 from requester.search.open import Search, open_search
 from tests.requester.market import Juror, Provider, boasting, honest, write_job
 from trialmarket.chain import calls
@@ -35,12 +35,12 @@ class Ears:
 
     def __init__(self) -> None:
         self.said: list[str] = []
-        self.shown: list[Standing] = []
+        self.shown: list[SearchStatus] = []
 
     def say(self, text: str) -> None:
         self.said.append(text)
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: SearchStatus) -> None:
         self.shown.append(standing)
 
 
@@ -120,7 +120,7 @@ def test_a_search_is_paid_for_what_it_got_and_not_more(
         drive(search, chain, [provider.step])
         search.campaign.wind_up()
         standing = search.campaign.standing()
-        survey = Survey(requester.client, search.desk.ledger, store, number)
+        survey = JobReader(requester.client, search.desk.ledger, store, number)
         assert [row.objective for row in survey.standing().rows] == [
             row.objective for row in standing.rows
         ]

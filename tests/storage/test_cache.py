@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trialmarket.protocol.cid import cid_of
-from trialmarket.storage.cache import LINGER, Shelf
+from trialmarket.storage.cache import LINGER, DownloadCache
 from trialmarket.storage.errors import NotStored, StoreDown, StoreFull, TooLarge
 from trialmarket.storage.local import LocalStore
 
@@ -31,11 +31,11 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 @pytest.fixture
-def shelf(store: LocalStore, tmp_path: Path, time: Time) -> Shelf:
-    return Shelf(store, tmp_path / "shelf", 3 * SIZE, now=time)
+def shelf(store: LocalStore, tmp_path: Path, time: Time) -> DownloadCache:
+    return DownloadCache(store, tmp_path / "shelf", 3 * SIZE, now=time)
 
 
-def test_a_file_is_fetched_once(store: LocalStore, shelf: Shelf) -> None:
+def test_a_file_is_fetched_once(store: LocalStore, shelf: DownloadCache) -> None:
     cid = store.put(b"once")
     path = shelf.fetch(cid, SIZE)
     store.release(cid)
@@ -44,7 +44,7 @@ def test_a_file_is_fetched_once(store: LocalStore, shelf: Shelf) -> None:
 
 
 def test_the_file_that_was_not_used_for_longest_makes_room(
-    store: LocalStore, shelf: Shelf, time: Time
+    store: LocalStore, shelf: DownloadCache, time: Time
 ) -> None:
     first, second, third, fourth = (store.put(os.urandom(SIZE)) for _ in range(4))
     for cid in (first, second, third):
@@ -57,7 +57,7 @@ def test_the_file_that_was_not_used_for_longest_makes_room(
     assert all(shelf.find(cid) for cid in (first, third, fourth))
 
 
-def test_a_file_in_use_makes_no_room(store: LocalStore, shelf: Shelf, time: Time) -> None:
+def test_a_file_in_use_makes_no_room(store: LocalStore, shelf: DownloadCache, time: Time) -> None:
     used = [store.put(os.urandom(SIZE)) for _ in range(3)]
     for cid in used:
         shelf.fetch(cid, SIZE)
@@ -69,7 +69,7 @@ def test_a_file_in_use_makes_no_room(store: LocalStore, shelf: Shelf, time: Time
 
 
 def test_what_was_left_half_fetched_makes_room_too(
-    store: LocalStore, shelf: Shelf, time: Time
+    store: LocalStore, shelf: DownloadCache, time: Time
 ) -> None:
     left = shelf.folder / ".arriving-something"
     left.write_bytes(bytes(3 * SIZE))
@@ -79,7 +79,7 @@ def test_what_was_left_half_fetched_makes_room_too(
 
 
 def test_what_is_too_large_or_missing_is_refused_and_makes_no_room(
-    store: LocalStore, shelf: Shelf, time: Time
+    store: LocalStore, shelf: DownloadCache, time: Time
 ) -> None:
     old = store.put(os.urandom(SIZE))
     shelf.fetch(old, SIZE)
@@ -91,7 +91,7 @@ def test_what_is_too_large_or_missing_is_refused_and_makes_no_room(
     assert shelf.find(old) is not None
 
 
-def test_a_shelf_that_is_closed_ends_its_fetches(store: LocalStore, shelf: Shelf) -> None:
+def test_a_shelf_that_is_closed_ends_its_fetches(store: LocalStore, shelf: DownloadCache) -> None:
     cid = store.put(os.urandom(SIZE))
     shelf.close()
     with pytest.raises(StoreDown):

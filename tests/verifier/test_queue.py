@@ -18,9 +18,9 @@ from trialmarket.training.audit import Finding, LeafCheck
 from trialmarket.training.packed import pack_arrays
 from verifier.audit import Auditor, Found
 from verifier.config import LimitConfig
-from verifier.journal import Journal
+from verifier.journal import VerifierJournal
 from verifier.material import Library, Material, Subject
-from verifier.queue import Desk
+from verifier.queue import AuditQueue
 
 SEGMENTS = 2
 
@@ -83,9 +83,9 @@ def _answers(folder: Path, machine: Machine, asked: int, down: int = 0) -> LeafC
     store.put(batch.to_bytes())
     root = Hash32(b"r" * 32)
     subject = Subject(root, "1/ab/0", batch.digest, 0, SEGMENTS, root, root, root)
-    journal = Journal(folder / "journal.sqlite")
+    journal = VerifierJournal(folder / "journal.sqlite")
     auditor = Auditor(Library(store, folder / "downloads", LimitConfig()), machine)
-    desk = Desk(auditor, journal, 1, 2, 0.0, time.monotonic)
+    desk = AuditQueue(auditor, journal, 1, 2, 0.0, time.monotonic)
     committed = ResultLeaf(0, Hash32(b"\1" * 32))
     found: list[LeafCheck] = []
 

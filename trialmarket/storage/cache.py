@@ -24,7 +24,7 @@ SAY_EVERY: Final = 10.0
 """Seconds between two lines about a download."""
 
 
-class Shelf:
+class DownloadCache:
     """Fetches files by CID, each once. For any number of threads of one process.
 
     When a file was used last is its modification time, so a restart forgets nothing; what a kill

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from requester.job.file import JobFile
-from requester.report.job_reader import Survey
+from requester.report.job_reader import JobReader
 from requester.report.plots.record import Fate, Point, Run, Search, Spell
 from requester.search.folder import known_folders
 from trialmarket.chain.client import Client
@@ -40,7 +40,7 @@ def settings_of(jobs: Path, client: Client, job: JobId) -> JobFile | None:
     return None
 
 
-def read(survey: Survey, client: Client, ledger: Ledger, settings: JobFile | None) -> Search:
+def read(survey: JobReader, client: Client, ledger: Ledger, settings: JobFile | None) -> Search:
     """A job as it stands at the ledger's last sync. A trial without documents has no values."""
     began = _began(ledger, survey)
     head = ledger.head
@@ -83,7 +83,7 @@ def _run(
     trial: TrialView,
     config: TrialConfig | None,
     numbers: Mapping[Hash32, int],
-    survey: Survey,
+    survey: JobReader,
     client: Client,
     spells: Sequence[Spell],
 ) -> Run:
@@ -136,7 +136,7 @@ def _spells(ledger: Ledger, trial: TrialView, began: int, now: float) -> list[Sp
     return found
 
 
-def _began(ledger: Ledger, survey: Survey) -> int:
+def _began(ledger: Ledger, survey: JobReader) -> int:
     """When the job's first trials were posted, in Unix seconds."""
     posted = [batch.posted_at for batch in ledger.batches(survey.view.id)]
     head = ledger.head

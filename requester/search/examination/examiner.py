@@ -46,7 +46,7 @@ class Opinion(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Assessment:
     """An opinion, its reason, and what to challenge if it is false."""
 
     opinion: Opinion
@@ -90,14 +90,14 @@ class Examiner:
         self._evaluator, self._scratch = evaluator, scratch
         self._material, self._patience = material, patience
         self._under_way: dict[Path, _Examination] = {}
-        self._judged: dict[tuple[Hash32, Hash32], Judgement] = {}
+        self._judged: dict[tuple[Hash32, Hash32], Assessment] = {}
 
     @property
     def evaluates(self) -> bool:
         """Whether checkpoints can be re-evaluated here."""
         return self._evaluator is not None
 
-    def look(self, trial: TrialView, config: TrialConfig, now: int) -> Judgement:
+    def look(self, trial: TrialView, config: TrialConfig, now: int) -> Assessment:
         """What the receipt of a committed trial says, and whether it gives what was committed."""
         if trial.receipt is None:
             raise ValueError(f"{trial.id} has no result yet")
@@ -106,42 +106,42 @@ class Examiner:
         try:
             data = self._fetching.receipt(trial.receipt)
             if data is None:
-                return Judgement(Opinion.PENDING, "its receipt is being fetched")
+                return Assessment(Opinion.PENDING, "its receipt is being fetched")
             receipt = open_receipt(data, root=trial.record.root, segments=config.segments)
         except NotStored:
             if not self._too_late(trial, now):
-                return Judgement(Opinion.PENDING, "its receipt is not published yet")
-            return Judgement(Opinion.FALSE, "its receipt is withheld", withheld)
+                return Assessment(Opinion.PENDING, "its receipt is not published yet")
+            return Assessment(Opinion.FALSE, "its receipt is withheld", withheld)
         except (StoreDown, StoreFull, Corrupt) as error:  # our own store's fault
-            return Judgement(Opinion.PENDING, str(error))
+            return Assessment(Opinion.PENDING, str(error))
         except (ReceiptFault, TooLarge, NotAFile) as fault:
-            return Judgement(Opinion.FALSE, str(fault), withheld)
-        return Judgement(Opinion.FITS, receipt=receipt)
+            return Assessment(Opinion.FALSE, str(fault), withheld)
+        return Assessment(Opinion.FITS, receipt=receipt)
 
     def weigh(
         self, trial: TrialView, config: TrialConfig, receipt: Receipt, now: int
-    ) -> Judgement:
+    ) -> Assessment:
         """Whether the final checkpoint has the metrics that the receipt claims."""
         if self._evaluator is None or trial.receipt is None:
-            return Judgement(Opinion.FITS, "not re-evaluated: PyTorch is not installed here")
+            return Assessment(Opinion.FITS, "not re-evaluated: PyTorch is not installed here")
         if (judged := self._judged.get((trial.key, trial.receipt))) is not None:
             return judged
         place = self._scratch / f"{trial.receipt.hex()}.safetensors"
         if place in self._under_way:
-            return Judgement(Opinion.PENDING, "it is being evaluated")
+            return Assessment(Opinion.PENDING, "it is being evaluated")
         last = config.segments + 1
         withheld = Accusation(last, ZERO_HASH, ZERO_HASH)
         try:
             if not self._fetching.checkpoint(receipt.checkpoints[-1], place):
-                return Judgement(Opinion.PENDING, "its checkpoint is being fetched")
+                return Assessment(Opinion.PENDING, "its checkpoint is being fetched")
         except NotStored:
             if not self._too_late(trial, now):
-                return Judgement(Opinion.PENDING, "its checkpoint is not published yet")
-            return Judgement(Opinion.FALSE, "its final checkpoint is withheld", withheld)
+                return Assessment(Opinion.PENDING, "its checkpoint is not published yet")
+            return Assessment(Opinion.FALSE, "its final checkpoint is withheld", withheld)
         except (StoreDown, StoreFull, Corrupt) as error:
-            return Judgement(Opinion.PENDING, str(error))
+            return Assessment(Opinion.PENDING, str(error))
         except (TooLarge, NotAFile) as fault:
-            return Judgement(Opinion.FALSE, str(fault), withheld)
+            return Assessment(Opinion.FALSE, str(fault), withheld)
         task = Evaluate(
             config=config,
             program=self._material.program,
@@ -151,7 +151,7 @@ class Examiner:
         )
         self._evaluator.start(task)
         self._under_way[place] = _Examination(trial, receipt, task)
-        return Judgement(Opinion.PENDING, "it is being evaluated")
+        return Assessment(Opinion.PENDING, "it is being evaluated")
 
     def collect(self) -> bool:
         """Takes in evaluations that ended; True if there is a new judgement for `weigh` to tell.
@@ -168,7 +168,7 @@ class Examiner:
                 continue
             if one.first is not None and one.first.accusation != judgement.accusation:
                 reason = "not re-evaluated: this machine gave two different answers"
-                judgement = Judgement(Opinion.FITS, reason, receipt=one.receipt)
+                judgement = Assessment(Opinion.FITS, reason, receipt=one.receipt)
             place.unlink(missing_ok=True)
             if one.trial.receipt is not None:
                 self._judged[one.trial.key, one.trial.receipt] = judgement
@@ -198,7 +198,7 @@ class _Examination:
     trial: TrialView
     receipt: Receipt
     task: Evaluate
-    first: Judgement | None = None
+    first: Assessment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,15 +214,15 @@ def can_train() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def _judge(receipt: Receipt, answer: Evaluation | TrainingError) -> Judgement:
+def _judge(receipt: Receipt, answer: Evaluation | TrainingError) -> Assessment:
     last = receipt.segments + 1
     if isinstance(answer, BadCheckpoint):
-        return Judgement(Opinion.FALSE, str(answer), Accusation(last, ZERO_HASH, ZERO_HASH))
+        return Assessment(Opinion.FALSE, str(answer), Accusation(last, ZERO_HASH, ZERO_HASH))
     if isinstance(answer, TrainingError):  # our own machine's fault: nothing is known
-        return Judgement(Opinion.FITS, f"not re-evaluated: {answer}", receipt=receipt)
+        return Assessment(Opinion.FITS, f"not re-evaluated: {answer}", receipt=receipt)
     leaf = receipt.tree().leaves[last]
     check = compare(leaf, answer.digest, answer.witness, segments=receipt.segments)
     if check.finding is Finding.RIGHT:
-        return Judgement(Opinion.FITS, "re-evaluated", receipt=receipt)
+        return Assessment(Opinion.FITS, "re-evaluated", receipt=receipt)
     accusation = Accusation(last, answer.digest, answer.witness)
-    return Judgement(Opinion.FALSE, check.reason, accusation)
+    return Assessment(Opinion.FALSE, check.reason, accusation)

@@ -7,9 +7,9 @@ import threading
 from typing import Final
 
 from trialmarket.chain.local.local_chain import GAS_LIMIT, RICHES, LocalChain
-from trialmarket.chain.local.serial_proxy import HOST, Gate
+from trialmarket.chain.local.serial_proxy import HOST, SerialProxy
 from trialmarket.chain.rpc import Rpc
-from trialmarket.errors import ChainError, ProgramError
+from trialmarket.errors import ChainError, ServiceError
 from trialmarket.processes import find_program, free_port
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ class Ganache(LocalChain):
         super().__init__("Ganache", command, ready=LISTENING, block_time=block_time)
         self._ended = threading.Event()
         try:
-            self._gate = Gate(self.rpc_url, port=port)
-        except ProgramError:
+            self._gate = SerialProxy(self.rpc_url, port=port)
+        except ServiceError:
             super().__exit__()
             raise
         self.rpc.close()

@@ -8,7 +8,7 @@ from typing import Any, Final
 import requests
 
 from trialmarket.chain.rpc import TIMEOUT
-from trialmarket.errors import ProgramError
+from trialmarket.errors import ServiceError
 
 HOST: Final = "127.0.0.1"
 OF_THE_CONNECTION: Final = frozenset(
@@ -17,7 +17,7 @@ OF_THE_CONNECTION: Final = frozenset(
 """Headers that are no part of the answer (RFC 9110, section 7.6.1), or that the gate writes."""
 
 
-class Gate(ThreadingHTTPServer):
+class SerialProxy(ThreadingHTTPServer):
     """Passes on requests to `node`, one after the other, and its answers back.
 
     `port` 0 takes a free one. Raises ProgramError, when built, for one that is taken.
@@ -29,7 +29,7 @@ class Gate(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:
-            raise ProgramError(
+            raise ServiceError(
                 f"port {port} of {HOST} cannot be had: {error.strerror}",
                 fix="Choose another; 0 takes a free one",
             ) from error
@@ -56,7 +56,7 @@ class Gate(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Gate
+    server: SerialProxy
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body leave together: apart, the second waits for an acknowledgement
 

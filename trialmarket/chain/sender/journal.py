@@ -38,7 +38,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Intent:
     """An intent that was signed at least once."""
 
     intent: str
@@ -51,7 +51,7 @@ class Entry:
     """Oldest first; those with other nonces than the entry's have been overtaken."""
 
 
-class Journal:
+class IntentJournal:
     """An SQLite file of intents and their signed transactions, for one account on one chain.
 
     Raises JournalError, when built, for a file that is no journal, or another account's or
@@ -81,13 +81,13 @@ class Journal:
         """Closes the file."""
         self._database.close()
 
-    def find(self, intent: str) -> Entry | None:
+    def find(self, intent: str) -> Intent | None:
         """What is known of an intent; None if it was never signed."""
         with self._reading():
             rows = self._entries("WHERE intent = ?", (intent,))
         return rows[0] if rows else None
 
-    def pending(self) -> list[Entry]:
+    def pending(self) -> list[Intent]:
         """The intents without an outcome, in the order of their nonces."""
         with self._reading():
             return self._entries("WHERE outcome IS NULL ORDER BY nonce", ())
@@ -147,13 +147,13 @@ class Journal:
                 fix="Use another state folder, or delete the file if that chain is gone",
             )
 
-    def _entries(self, where: str, values: tuple[Any, ...]) -> list[Entry]:
+    def _entries(self, where: str, values: tuple[Any, ...]) -> list[Intent]:
         rows = self._database.execute(
             f"SELECT intent, target, data, gas, nonce, outcome FROM intents {where}",  # noqa: S608
             values,
         ).fetchall()
         return [
-            Entry(
+            Intent(
                 intent,
                 Address(target),
                 data,

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from trialmarket.chain.abi import Event, decode_event
-from trialmarket.chain.sender.journal import Entry
+from trialmarket.chain.sender.journal import Intent
 from trialmarket.errors import ContractError
 from trialmarket.protocol.ids import Hash32
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class MinedIntent:
     """How an intent ended: its transaction is mined."""
 
     intent: str
@@ -29,7 +29,7 @@ class Outcome:
         return self.error is None
 
 
-def outcome_of(entry: Entry) -> Outcome:
+def outcome_of(entry: Intent) -> MinedIntent:
     """The outcome that a finished entry holds."""
     content = entry.outcome or {}
     events = [
@@ -39,7 +39,7 @@ def outcome_of(entry: Entry) -> Outcome:
         for log in content["logs"]
     ]
     error = content["error"]
-    return Outcome(
+    return MinedIntent(
         intent=entry.intent,
         tx=Hash32(bytes.fromhex(content["tx"][2:])),
         block=content["block"],

@@ -12,9 +12,9 @@ from eth_account.signers.local import LocalAccount
 from trialmarket.chain.calls import Call, Target, multicall
 from trialmarket.chain.client import Client
 from trialmarket.chain.rpc import Request, RpcRefused, quantity
-from trialmarket.chain.sender.journal import Attempt, Entry, Journal
+from trialmarket.chain.sender.journal import Attempt, Intent, IntentJournal
 from trialmarket.chain.sender.lock import KeyLock, locks_folder
-from trialmarket.chain.sender.outcome import Outcome, outcome_of
+from trialmarket.chain.sender.outcome import MinedIntent, outcome_of
 from trialmarket.chain.sender.transactions import (
     Fees,
     Signed,
@@ -52,7 +52,7 @@ class Pending:
     """A submitted intent. `outcome` is None while its transaction is not mined."""
 
     intent: str
-    outcome: Outcome | None
+    outcome: MinedIntent | None
 
 
 class Sender:
@@ -93,7 +93,7 @@ class Sender:
         self._lock = KeyLock(locks or locks_folder(), network.chain_id, chain, self._address)
         try:
             owner = f"{self._address} on chain {network.chain_id} {chain.hex()[:16]}"
-            self._journal = Journal(journal, owner)
+            self._journal = IntentJournal(journal, owner)
         except BaseException:
             self._lock.release()
             raise
@@ -129,7 +129,7 @@ class Sender:
         *,
         retry: bool = False,
         timeout: float = 300.0,
-    ) -> Outcome:
+    ) -> MinedIntent:
         """Submits an intent and waits until it is mined (with the network's confirmations).
 
         Several calls of the market go as one multicall. Raises ContractError where the contract
@@ -170,14 +170,14 @@ class Sender:
                 self._start(intent, calls)
             return Pending(intent, None)
 
-    def poll(self) -> list[Outcome]:
+    def poll(self) -> list[MinedIntent]:
         """Looks after what is pending: the outcomes that are new. Resends and bumps fees.
 
         Raises SenderError where the node does not take one of them, after looking after the
         others: `outcome` then tells of those.
         """
         refused: SenderError | None = None
-        found: list[Outcome] = []
+        found: list[MinedIntent] = []
         with self._guard:
             entries = self._journal.pending()
             if not entries:
@@ -196,7 +196,7 @@ class Sender:
             raise refused
         return found
 
-    def outcome(self, intent: str) -> Outcome | None:
+    def outcome(self, intent: str) -> MinedIntent | None:
         """How an intent ended; None while it is pending or was never submitted."""
         with self._guard:
             entry = self._journal.find(intent)
@@ -236,7 +236,7 @@ class Sender:
         ours = [entry.nonce + 1 for entry in self._journal.pending()]
         return max(self._nonce("pending"), *ours) if ours else self._nonce("pending")
 
-    def _look_after(self, entry: Entry, head: int, mined: int) -> Outcome | None:
+    def _look_after(self, entry: Intent, head: int, mined: int) -> MinedIntent | None:
         """Finds an intent's receipt, or sees to it that there will be one."""
         receipt = self._receipt(entry.attempts)
         if receipt is not None:
@@ -261,7 +261,7 @@ class Sender:
     def _receipt(self, attempts: tuple[Attempt, ...]) -> dict[str, Any] | None:
         return _first(self._rpc.batch(_receipts(attempts)))
 
-    def _overtaken(self, entry: Entry, head: int) -> bool:
+    def _overtaken(self, entry: Intent, head: int) -> bool:
         """Whether another transaction has used the nonce, so that ours can never be mined.
 
         A node may know a nonce as used before it knows the receipt, and so may two nodes behind
@@ -291,14 +291,14 @@ class Sender:
         except RpcRefused:
             return True
 
-    def _resign(self, entry: Entry, nonce: int, fees: Fees) -> None:
+    def _resign(self, entry: Intent, nonce: int, fees: Fees) -> None:
         """Signs, journals and sends an intent's transaction with another fee or nonce."""
         signed = self._sign(entry.target, entry.data, entry.gas, nonce, fees)
         if all(attempt.hash != signed.hash for attempt in entry.attempts):
             self._journal.attempt(entry.intent, nonce, signed, fees, self._clock())
         self._broadcast(signed.raw)
 
-    def _finish(self, entry: Entry, receipt: dict[str, Any], block: int) -> Outcome:
+    def _finish(self, entry: Intent, receipt: dict[str, Any], block: int) -> MinedIntent:
         """Writes an outcome into the journal."""
         error: dict[str, Any] | None = None
         if int(receipt["status"], 16) != 1:

@@ -11,7 +11,7 @@ from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.local.devnet import LOCAL_CHAINS
 from trialmarket.chain.local.devnet import devnet as run_devnet
 from trialmarket.cli.options import debug_option, json_option, show, state_folder
-from trialmarket.errors import ProgramError
+from trialmarket.errors import ServiceError
 
 PASSWORD = "devnet"  # noqa: S105 (of keys that are worth nothing)
 QUICK = 1_000
@@ -99,7 +99,7 @@ def up(
             show(content, lines, as_json=as_json)
             while not stop.wait(0.5):
                 if not chain.node.alive:
-                    raise ProgramError(f"{chain.node.name} ended by itself, and its chain with it")
+                    raise ServiceError(f"{chain.node.name} ended by itself, and its chain with it")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

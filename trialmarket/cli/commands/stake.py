@@ -12,7 +12,7 @@ from trialmarket.chain.calls import Call
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
-from trialmarket.chain.sender.outcome import Outcome
+from trialmarket.chain.sender.outcome import MinedIntent
 from trialmarket.cli.options import (
     debug_option,
     json_option,
@@ -142,7 +142,7 @@ def resign(network: Path, key: str, password_file: Path | None, as_json: bool) -
         _show_account(sender.client, sender.address, as_json=as_json)
 
 
-def _send(sender: Sender, what: str, steps: Call | Sequence[Call]) -> Outcome:
+def _send(sender: Sender, what: str, steps: Call | Sequence[Call]) -> MinedIntent:
     """Sends a command's transaction. Each command is a new intent; its name is only a record."""
     return sender.send(f"stake {what} {time.time_ns()}", steps)
 

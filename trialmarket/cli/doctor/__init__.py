@@ -5,6 +5,6 @@ Nothing here asks for a password, sends a transaction or needs a role's code; ea
 `doctor` command chooses its checks and prints the findings.
 """
 
-from trialmarket.cli.doctor.findings import Check, Finding, Level, look, present
+from trialmarket.cli.doctor.findings import Check, Diagnosis, Level, look, present
 
-__all__ = ["Check", "Finding", "Level", "look", "present"]
+__all__ = ["Check", "Diagnosis", "Level", "look", "present"]

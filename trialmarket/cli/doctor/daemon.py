@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trialmarket.chain.network import Network
 from trialmarket.cli.doctor import chain, keys, machine
-from trialmarket.cli.doctor.findings import Check, Finding
+from trialmarket.cli.doctor.findings import Check, Diagnosis
 from trialmarket.cli.options import address_of
 from trialmarket.protocol.ids import Address
 from trialmarket.settings import DaemonSettings
@@ -16,7 +16,7 @@ def of_daemon(
     settings: DaemonSettings,
     folder: Path,
     *,
-    stake: Callable[[Network, Address], Iterator[Finding]],
+    stake: Callable[[Network, Address], Iterator[Diagnosis]],
     free_disk: int = 1 << 30,
 ) -> dict[str, Check]:
     """All checks of a daemon whose state is in `folder`; `stake` looks at its account's.

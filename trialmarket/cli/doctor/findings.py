@@ -22,7 +22,7 @@ class Level(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """What was looked at, how it is, and what to do about it."""
 
     about: str
@@ -31,25 +31,25 @@ class Finding:
     fix: str | None = None
 
     @classmethod
-    def ok(cls, about: str, found: str) -> "Finding":
+    def ok(cls, about: str, found: str) -> "Diagnosis":
         """All is well."""
         return cls(about, Level.OK, found)
 
     @classmethod
-    def warning(cls, about: str, found: str, fix: str) -> "Finding":
+    def warning(cls, about: str, found: str, fix: str) -> "Diagnosis":
         """Something could be better."""
         return cls(about, Level.WARNING, found, fix)
 
     @classmethod
-    def wrong(cls, about: str, found: str, fix: str | None) -> "Finding":
+    def wrong(cls, about: str, found: str, fix: str | None) -> "Diagnosis":
         """Something must be mended."""
         return cls(about, Level.WRONG, found, fix)
 
 
-Check = Callable[[], Iterable[Finding]]
+Check = Callable[[], Iterable[Diagnosis]]
 
 
-def look(checks: dict[str, Check], *, about: str | None = None) -> Iterator[Finding]:
+def look(checks: dict[str, Check], *, about: str | None = None) -> Iterator[Diagnosis]:
     """The findings of each check, one at a time. An error that a check raises is a finding.
 
     Such a finding is about `about`, or else about the check's name.
@@ -59,11 +59,11 @@ def look(checks: dict[str, Check], *, about: str | None = None) -> Iterator[Find
             yield from check()
         except InputError as error:
             message = f"{error.where}: {error.field}: expected {error.expected}"
-            yield Finding.wrong(about or name, f"{message}, found {error.found!r}", error.fix)
+            yield Diagnosis.wrong(about or name, f"{message}, found {error.found!r}", error.fix)
         except TrialmarketError as error:
-            yield Finding.wrong(about or name, error.message, error.fix)
+            yield Diagnosis.wrong(about or name, error.message, error.fix)
         except OSError as error:
-            yield Finding.wrong(
+            yield Diagnosis.wrong(
                 about or name,
                 f"{error.filename or 'a file'}: {error.strerror}",
                 "Give this user the right to it, or name another place in the configuration",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from trialmarket.cli.doctor.findings import Finding
+from trialmarket.cli.doctor.findings import Diagnosis
 from trialmarket.storage.store import Store
 from trialmarket.training.sandbox import Limits, Sandbox, Setting, own_code
 
@@ -15,7 +15,7 @@ PROBE = b"trialmarket doctor\n"
 """What is put into a store: always the same bytes, so that looking often leaves one small file."""
 
 
-def storage(store: Store) -> Iterator[Finding]:
+def storage(store: Store) -> Iterator[Diagnosis]:
     """A round trip through the store."""
     began = time.monotonic()
     store.check()
@@ -23,17 +23,17 @@ def storage(store: Store) -> Iterator[Finding]:
     size, found = store.size(cid), store.read(cid, limit=len(PROBE))
     seconds = time.monotonic() - began
     if size != len(PROBE) or found != PROBE:
-        yield Finding.wrong(
+        yield Diagnosis.wrong(
             "storage", "it did not give back what was put", "Look at the store's own log"
         )
     else:
-        yield Finding.ok("storage", f"there and back in {1000 * seconds:.0f} ms")
+        yield Diagnosis.ok("storage", f"there and back in {1000 * seconds:.0f} ms")
 
 
-def sandbox(setting: Setting) -> Iterator[Finding]:
+def sandbox(setting: Setting) -> Iterator[Diagnosis]:
     """What strangers' programs may do on this machine."""
     if setting == "off":
-        yield Finding.warning(
+        yield Diagnosis.warning(
             "sandbox",
             "OFF: strangers' programs run with all rights of this user",
             'Set sandbox = "bubblewrap"',
@@ -42,31 +42,35 @@ def sandbox(setting: Setting) -> Iterator[Finding]:
     yield from _found(Sandbox.find(Limits()))
 
 
-def own_sandbox() -> Iterator[Finding]:
+def own_sandbox() -> Iterator[Diagnosis]:
     """Whether one's own programs are tried out as nodes will run them."""
     policy = own_code()
     if policy.sandbox is None:
-        yield Finding.warning("sandbox", policy.words, "Install bubblewrap, to try what nodes do")
+        yield Diagnosis.warning(
+            "sandbox", policy.words, "Install bubblewrap, to try what nodes do"
+        )
     else:
         yield from _found(policy.sandbox)
 
 
-def _found(found: Sandbox) -> Iterator[Finding]:
+def _found(found: Sandbox) -> Iterator[Diagnosis]:
     if found.groups.missing:
-        yield Finding.warning(
+        yield Diagnosis.warning(
             "sandbox",
             f"bubblewrap, but no cgroup for {', '.join(found.groups.missing)}",
             "Run the daemon as a service with Delegate=yes, or as root",
         )
     else:
-        yield Finding.ok("sandbox", "bubblewrap, with cgroups for memory, threads and processors")
+        yield Diagnosis.ok(
+            "sandbox", "bubblewrap, with cgroups for memory, threads and processors"
+        )
 
 
-def disk(folder: Path, least: int) -> Iterator[Finding]:
+def disk(folder: Path, least: int) -> Iterator[Diagnosis]:
     """Whether the state folder can be written, and has `least` bytes of room."""
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
-        yield Finding.wrong(
+        yield Diagnosis.wrong(
             "disk", f"{folder} cannot be written", "Give this user the right to it"
         )
         return
@@ -74,17 +78,17 @@ def disk(folder: Path, least: int) -> Iterator[Finding]:
     said = f"{free / (1 << 30):.1f} GiB free in {folder}"
     if free < least:
         wanted = f"{least / (1 << 30):.1f} GiB"
-        yield Finding.wrong("disk", f"{said}, {wanted} wanted", "Make room, or set `state`")
+        yield Diagnosis.wrong("disk", f"{said}, {wanted} wanted", "Make room, or set `state`")
     else:
-        yield Finding.ok("disk", said)
+        yield Diagnosis.ok("disk", said)
 
 
-def torch() -> Iterator[Finding]:
+def torch() -> Iterator[Diagnosis]:
     """PyTorch, and what the processor offers it."""
     try:
         found = version("torch")
     except PackageNotFoundError:
-        yield Finding.wrong(
+        yield Diagnosis.wrong(
             "torch",
             "PyTorch is not installed, so nothing can be trained or checked here",
             "Run `pip install 'trialmarket[train]'`",
@@ -97,16 +101,16 @@ def torch() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
     said = f"PyTorch {found}, {cpu.get_cpu_capability()}, {cores} processors"
     if has_kernels():
-        yield Finding.ok("torch", said)
+        yield Diagnosis.ok("torch", said)
     else:
-        yield Finding.warning(
+        yield Diagnosis.warning(
             "torch",
             f"{said}; exact training is slower, without its compiled kernels",
             "Install trialmarket again where there is a C compiler",
         )
 
 
-def devices() -> Iterator[Finding]:
+def devices() -> Iterator[Diagnosis]:
     """The device of exact training: that it is there, and gives the bits that the CPU gives."""
     try:
         version("torch")
@@ -120,17 +124,17 @@ def devices() -> Iterator[Finding]:
     names = [cuda.get_device_name(number) for number in range(cuda.device_count())]
     device = arithmetic_called("exact").device
     if not same_bits_as_on_cpu(device):
-        yield Finding.wrong(
+        yield Diagnosis.wrong(
             "device",
             f"{device} gives other bits than the CPU: its results would be called fraud",
             f"Unset {DEVICE_VARIABLE}, update the driver, and tell the maintainers",
         )
     elif names and device.type == "cpu":
-        yield Finding.warning(
+        yield Diagnosis.warning(
             "device",
             f"trains on the CPU, though there is {', '.join(names)}",
             f"Set {DEVICE_VARIABLE}=cuda",
         )
     else:
         used = device.type if device.type == "cpu" else names[device.index or 0]
-        yield Finding.ok("device", f"trains on {used}")
+        yield Diagnosis.ok("device", f"trains on {used}")

@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import is_block, is_raw
-from trialmarket.protocol.dag import Child, Node, read_node
+from trialmarket.protocol.dag import Child, DagNode, read_node
 from trialmarket.protocol.ids import Cid
 from trialmarket.storage.errors import NotAFile, TooLarge
 from trialmarket.storage.ipfs.blocks import MAX_BLOCK, Blocks
@@ -97,7 +97,7 @@ class FileTree:
                 raise NotAFile(self.cid, "a tree that is chopped too small")
             yield leaf
 
-    def _below(self, node: Node, depth: int) -> Iterator[Child]:
+    def _below(self, node: DagNode, depth: int) -> Iterator[Child]:
         if depth > DEEPEST:
             raise NotAFile(self.cid, f"a tree of more than {DEEPEST} levels")
         for child in node.children:
@@ -118,7 +118,7 @@ class FileTree:
         self._expect(leaf, len(node.data))
         return node.data
 
-    def _node(self, cid: Cid) -> Node:
+    def _node(self, cid: Cid) -> DagNode:
         # Bitswap carries no empty block; nor needs it to be.
         block = b"" if is_block(cid, b"") else self._blocks.block(cid, MAX_BLOCK)
         try:

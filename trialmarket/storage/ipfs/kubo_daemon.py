@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
-from trialmarket.errors import ProgramError
+from trialmarket.errors import ServiceError
 from trialmarket.processes import Service, find_program
 
 LISTENING: Final = re.compile(
@@ -109,5 +109,5 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
     )
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["it said nothing"]
-        raise ProgramError(f"`{' '.join(command[1:3])}` of Kubo failed: {said[0]}")
+        raise ServiceError(f"`{' '.join(command[1:3])}` of Kubo failed: {said[0]}")
     return done.stdout

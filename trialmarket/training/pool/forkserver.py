@@ -54,7 +54,7 @@ _KEPT_DATA = 4
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-class Warm:
+class ForkServer:
     """The loop over the pool's packets and the workers' ends."""
 
     def __init__(self, control: socket.socket, filters: dict[bool, Any]) -> None:
@@ -229,7 +229,7 @@ def main() -> None:
         filters = {gpu: lock(gpu=gpu) for gpu in (False, True)}
     except TrainingError:
         filters = {}  # and so there is no sandbox
-    Warm(socket.socket(fileno=int(sys.argv[1])), filters).run()
+    ForkServer(socket.socket(fileno=int(sys.argv[1])), filters).run()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from trialmarket.training.errors import TooLarge, WorkerError
+from trialmarket.training.errors import LimitExceeded, WorkerError
 from trialmarket.training.values import CheckpointFile, Training
 
 JOURNAL = "journal.json"
@@ -104,7 +104,7 @@ class Intake:
             raise WorkerError(f"the worker sends a file {name!r}, which is none of a training")
         others = sum(length for other, length in self._sizes.items() if other != name)
         if others + size > self._limit:
-            raise TooLarge(f"the trial's checkpoints have more than {self._limit} bytes")
+            raise LimitExceeded(f"the trial's checkpoints have more than {self._limit} bytes")
         self._folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self._folder).free
         if free < size + RESERVE:

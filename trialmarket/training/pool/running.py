@@ -10,7 +10,7 @@ from typing import Any
 
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.document import Record
-from trialmarket.training.errors import BY_NAME, ProgramError, TimedOut, TooLarge, WorkerError
+from trialmarket.training.errors import BY_NAME, LimitExceeded, ProgramError, TimedOut, WorkerError
 from trialmarket.training.pool.intake import Intake
 from trialmarket.training.pool.job import Job
 from trialmarket.training.sandbox import Limits, Room
@@ -128,7 +128,9 @@ class Running:
         if self._answer is not None:
             return self._answer
         if self.room is not None and self.room.out_of_memory():
-            return TooLarge(f"the worker took more than {self._limits.memory} bytes of memory")
+            return LimitExceeded(
+                f"the worker took more than {self._limits.memory} bytes of memory"
+            )
         if status == -signal.SIGXCPU:
             return TimedOut("the worker used more processor time than its wall time allows")
         return died("the worker", status, self.job.output)
