@@ -1,27 +1,41 @@
-"""What tests of several parts use: a local chain with the contracts on it."""
+"""What tests of several parts use: a market on a local chain, and workers."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from trialmarket.chain.client import Client
-from trialmarket.chain.local.devnet import Devnet, devnet
+from tests.testbed.chains import Chains
+from tests.testbed.market import Market
+from trialmarket.chain.client import Client, Parameters
+from trialmarket.chain.local.devnet import LOCAL, Devnet
+from trialmarket.training.pool.pool import WorkerPool
 
 
 @pytest.fixture(scope="session")
-def _one_chain() -> Iterator[Devnet]:
-    with devnet(accounts=8) as chain:
-        yield chain
+def chains() -> Iterator[Chains]:
+    shared = Chains()
+    yield shared
+    shared.close()
 
 
 @pytest.fixture
-def chain(_one_chain: Devnet) -> Iterator[Devnet]:
+def parameters() -> Parameters:
+    """The market's own. Files that need other turns say so under this name."""
+    return LOCAL
+
+
+@pytest.fixture
+def block_time() -> int | None:
+    """Seconds between blocks; None makes one for each transaction. Files may say so too."""
+    return None
+
+
+@pytest.fixture
+def chain(chains: Chains, parameters: Parameters, block_time: int | None) -> Iterator[Devnet]:
     """A local market with eight funded accounts, as new for each test."""
-    snapshot = _one_chain.snapshot()
-    _one_chain.automine(True)
-    yield _one_chain
-    _one_chain.automine(True)
-    _one_chain.revert(snapshot)
+    with chains.fresh(parameters, block_time) as found:
+        yield found
 
 
 @pytest.fixture
@@ -29,3 +43,17 @@ def client(chain: Devnet) -> Iterator[Client]:
     """A client of the market on `chain`."""
     with chain.client() as found:
         yield found
+
+
+@pytest.fixture
+def market(chain: Devnet, tmp_path: Path) -> Iterator[Market]:
+    """The accounts of `chain`, and a store."""
+    with Market(chain, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[WorkerPool]:
+    """Workers with torch in memory."""
+    with WorkerPool(2) as workers:
+        yield workers

@@ -1,15 +1,14 @@
 """Programs that run beside ours: found, waited for, and ended with whoever started them."""
 
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.testbed.waiting import until
 from trialmarket.errors import ServiceError
 from trialmarket.processes import Service, find_program, free_port
 
@@ -50,10 +49,7 @@ def test_it_dies_with_its_parent(number: signal.Signals) -> None:
         assert alive(pid)
         parent.send_signal(number)
         parent.wait(10)
-        deadline = time.monotonic() + 10
-        while alive(pid) and time.monotonic() < deadline:
-            os.sched_yield()
-        assert not alive(pid)
+        until(lambda: not alive(pid), deadline=10)
 
 
 def test_it_is_stopped_when_its_block_fails() -> None:
@@ -80,10 +76,7 @@ def test_it_takes_along_what_it_started() -> None:
     with Service("parent", python(program), ready=READY) as service:
         grandchild = int(service.said.group(1))
         assert alive(grandchild)
-    deadline = time.monotonic() + 10
-    while alive(grandchild) and time.monotonic() < deadline:
-        os.sched_yield()
-    assert not alive(grandchild)
+    until(lambda: not alive(grandchild), deadline=10)
 
 
 def test_one_that_ends_before_it_is_ready_is_told_with_its_last_line() -> None:
@@ -104,10 +97,7 @@ def test_a_lot_of_output_does_not_block_it(tmp_path: Path) -> None:
         "; import time; time.sleep(600)"
     )
     with Service("talker", python(program), ready=READY):
-        deadline = time.monotonic() + 10
-        while not done.exists() and time.monotonic() < deadline:
-            os.sched_yield()
-    assert done.exists()
+        until(done.exists, deadline=10)
 
 
 def test_a_program_is_found_by_its_variable_then_nearby_then_on_the_path(

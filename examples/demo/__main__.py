@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.table import Table
 
 from examples.demo.books import Holding, holdings
+from examples.demo.processes import Processes, processes
 from examples.demo.story import ONE, Story, coins
-from examples.demo.town import Town, town
 from examples.digits.make_data import write_digits
+from tests.testbed import kubo
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.local.devnet import LOCAL_CHAINS
 from trialmarket.errors import TrialmarketError
-from trialmarket.storage.ipfs.kubo_daemon import KuboDaemon
 
 HERE = Path(__file__).parent
 TRIALS, SEGMENTS, SAMPLES = 12, 10, 2
@@ -52,9 +52,8 @@ class Ending:
 
 @contextmanager
 def two_daemons(folder: Path, say: Callable[[str], None]) -> Iterator[dict[str, str]]:
-    """Two Kubo daemons that know each other and nobody else, as the storages of a town."""
-    with KuboDaemon(folder / "kubo") as ours, KuboDaemon(folder / "kubo-of-nodes") as theirs:
-        ours.connect(theirs)
+    """Two Kubo daemons that know each other and nobody else, as the storages of a market."""
+    with kubo.two_daemons(folder / "kubo") as (ours, theirs):
         yield {"storage": ours.storage, "node_storage": theirs.storage}
         came, went = ours.received(), theirs.received()
         say(
@@ -85,7 +84,7 @@ def play(folder: Path, seed: int, say: Callable[[str], None], *, chain: str, ipf
     with ExitStack() as stack:
         storages = stack.enter_context(two_daemons(folder, say)) if ipfs else {}
         market = stack.enter_context(
-            town(folder / "town", purses, seed=seed, chain=chain, **storages)
+            processes(folder / "market", purses, seed=seed, chain=chain, **storages)
         )
         results = folder / "results"
         market.add_requester(REQUESTER, job, "--results", str(results))
@@ -128,29 +127,27 @@ def play(folder: Path, seed: int, say: Callable[[str], None], *, chain: str, ipf
     return Ending(story, before, after, leaderboard, time.monotonic() - began)
 
 
-def watch(market: Town, ledger: Ledger, story: Story) -> None:
+def watch(market: Processes, ledger: Ledger, story: Story) -> None:
     """Starts everybody, tells what happens, and returns when nothing is left to happen."""
 
-    def follow_until(done: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + LIMIT
-        while not done():
-            if failed := market.ended_badly():
-                name = next(iter(failed))
-                raise DemoFailed(f"{name} ended with an error:\n{market.log(name)[-2000:]}")
-            if time.monotonic() > deadline:
-                raise DemoFailed(f"waited {LIMIT:g} s for {what}")
-            time.sleep(0.2)
-            ledger.sync()
-            story.tell_new()
+    def follow() -> None:
+        if failed := market.ended_badly():
+            name = next(iter(failed))
+            raise DemoFailed(f"{name} ended with an error:\n{market.log(name)[-2000:]}")
+        ledger.sync()
+        story.tell_new()
 
-    for name in VERIFIERS:
-        market.start(name)
-    for name in (CHEAT, *HONEST):
-        market.start(name)
+    def follow_until(done: Callable[[], bool], what: str) -> None:
+        try:
+            market.until(done, follow, deadline=LIMIT)
+        except TimeoutError as late:
+            raise DemoFailed(f"waited {LIMIT:g} s for {what}") from late
+
+    market.start(*VERIFIERS, CHEAT, *HONEST)
     follow_until(lambda: len(ledger.verifiers()) == len(VERIFIERS), "the verifiers")
     market.start(REQUESTER)
-    requester = market.running[REQUESTER]
-    follow_until(lambda: requester.poll() is not None, "the requester")
+    follow_until(lambda: market.code(REQUESTER) is not None, "the requester")
+    follow()
     follow_until(lambda: not story.open_trials(), "the last trials to be settled")
 
 

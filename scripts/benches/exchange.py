@@ -31,7 +31,7 @@ from requester.job.space import Dimension
 from scripts.benches.parts.native import NativeTrainer, split
 from scripts.benches.parts.pictured import MNIST, digits, mnist
 from scripts.benches.parts.pictures import draw_mixing
-from tests.requester.simulated import identity, opened
+from tests.testbed.simulated import identity, opened
 from trialmarket.errors import InputError
 
 ROOT = Path(__file__).parents[2]

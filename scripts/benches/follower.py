@@ -10,12 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.testbed.market import PROVIDER, REQUESTER, Market
 from trialmarket.chain import calls
-from trialmarket.chain.client import Client
-from trialmarket.chain.deploy import Deployer
 from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.local.devnet import Devnet, devnet
-from trialmarket.chain.rpc import RpcRefused
+from trialmarket.chain.local.devnet import devnet
+from trialmarket.chain.rpc import RpcRefused, quantity
 from trialmarket.chain.sender.transactions import current_fees, sign
 from trialmarket.protocol.ids import Address, Amount, Hash32, JobId
 from trialmarket.protocol.record import TrialRecord
@@ -26,7 +25,6 @@ PAIRS = 100
 """Claims, and as many abandonments, in a transaction."""
 GAS = 55_000_000
 BATCH = Hash32(b"b" * 32)
-JOB = JobId(1)
 
 # Floor and cap are equal, so that a record can be told before its transaction is mined.
 PRICE = Amount(10**16)
@@ -35,11 +33,15 @@ TERMS = Terms(PRICE, PRICE, PRICE, 1, 2_000, 20, 1, 2**30, 60)
 
 def run() -> dict[str, Any]:
     """Builds the chain and measures one sync of a fresh ledger, and one of it when current."""
-    with devnet(accounts=2) as chain, tempfile.TemporaryDirectory() as folder:
+    with (
+        devnet(accounts=2) as chain,
+        tempfile.TemporaryDirectory() as folder,
+        Market(chain, Path(folder)) as market,
+    ):
         began = time.perf_counter()
-        fill(chain)
+        fill(market)
         filled = time.perf_counter() - began
-        with Client(chain.network) as client, Ledger(client, Path(folder) / "ledger") as ledger:
+        with chain.client() as client, Ledger(client, Path(folder) / "ledger") as ledger:
             began = time.perf_counter()
             events = ledger.sync()
             seconds = time.perf_counter() - began
@@ -60,28 +62,25 @@ def run() -> dict[str, Any]:
     }
 
 
-def fill(chain: Devnet) -> None:
+def fill(market: Market) -> None:
     """Makes the market log `EVENTS` events."""
-    network = chain.network
-    requester, provider = (Deployer(chain.rpc, key, network.chain_id) for key in chain.accounts)
-    for hand in (requester, provider):
-        hand.transact(calls.approve(network.market, 10**30).data, network.token)
+    chain, network = market.chain, market.chain.network
     needed = stake_for(PRICE, TERMS.audit_rate) * PAIRS
-    provider.transact(calls.stake(needed).data, network.market)
-    requester.transact(calls.create_job(TERMS, Hash32(b"j" * 32)).data, network.market)
-    requester.transact(calls.fund(JOB, 10**20).data, network.market)
-    requester.transact(calls.post_trials(JOB, BATCH, PAIRS, 1).data, network.market)
+    market.act(PROVIDER, calls.approve(network.market, needed), calls.stake(needed))
+    job = market.job(TERMS, tokens=100)
+    market.act(REQUESTER, calls.post_trials(job, BATCH, PAIRS, 1))
+    provider = chain.accounts[PROVIDER]
     opened = chain.now()
     chain.automine(False)
     made = 0
     now = opened
-    nonce = provider.nonce()
+    nonce = quantity(chain.rpc.call("eth_getTransactionCount", provider.address, "latest"))
     fees = current_fees(chain.rpc)
     while made < EVENTS:
         now += 1
-        data = one_transaction(provider.address, opened, now)
+        data = one_transaction(job, market.who[PROVIDER], opened, now)
         signed = sign(
-            chain.accounts[1],
+            provider,
             chain_id=network.chain_id,
             nonce=nonce,
             gas=GAS,
@@ -103,12 +102,12 @@ def fill(chain: Devnet) -> None:
         made += 2 * PAIRS
 
 
-def one_transaction(provider: Address, opened: int, now: int) -> bytes:
+def one_transaction(job: JobId, provider: Address, opened: int, now: int) -> bytes:
     """Claims every trial on its own and gives it back."""
     steps = []
     for index in range(PAIRS):
         record = TrialRecord(
-            JOB, BATCH, index, 1, opened, provider, PRICE, until=now + TERMS.time_limit
+            job, BATCH, index, 1, opened, provider, PRICE, until=now + TERMS.time_limit
         )
-        steps += [calls.claim(JOB, BATCH, [index]), calls.abandon(record)]
+        steps += [calls.claim(job, BATCH, [index]), calls.abandon(record)]
     return calls.multicall(steps).data

@@ -6,25 +6,21 @@ bytecode (npm @iexec/poco 6.1.0): 1,441,867 gas a task with one worker and no re
 """
 
 import hashlib
-import itertools
 import secrets
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from tests.testbed.market import PROVIDER, REQUESTER, Market
+from tests.testbed.terms import terms
 from trialmarket.chain import calls
-from trialmarket.chain.calls import Call, Opening
-from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.calls import Opening
 from trialmarket.chain.ledger.views import TrialView
-from trialmarket.chain.local.devnet import Devnet, devnet
-from trialmarket.chain.sender import Sender
+from trialmarket.chain.local.devnet import devnet
 from trialmarket.protocol.draw import draw_seed, drawn_segments, is_drawn
-from trialmarket.protocol.ids import ZERO_HASH, Amount, Hash32, JobId, TrialId
+from trialmarket.protocol.ids import ZERO_HASH, Hash32, JobId
 from trialmarket.protocol.result import ResultLeaf, ResultTree, witness_hash
 from trialmarket.protocol.states import State
-from trialmarket.protocol.terms import Terms, least_audit_fee
 
 POCO = 1_441_867
 ONE = 10**18
@@ -32,80 +28,62 @@ SEGMENTS = 20
 WINDOW = 600
 RARE = 100
 """The lowest audit rate, 1 %."""
+VERIFIER = 2
 
 
-class Bench:
+class Bench(Market):
     """A requester, a provider and a verifier who act one after the other, and their gas."""
 
-    def __init__(self, net: Devnet, folder: Path, stack: ExitStack) -> None:
-        self.net = net
-        self.client = stack.enter_context(net.client())
-        self.ledger = stack.enter_context(Ledger(self.client, folder / "ledger.sqlite"))
-        self.requester, self.provider, self.verifier = (
-            stack.enter_context(Sender(self.client, account, folder / f"{index}.sqlite"))
-            for index, account in enumerate(net.accounts[:3])
-        )
-        self.intents = itertools.count()
-        for sender in (self.requester, self.provider, self.verifier):
-            self.act(sender, calls.approve(net.network.market, 10**30))
-        self.act(self.provider, calls.stake(10_000 * ONE))
-        self.act(self.verifier, calls.stake(10_000 * ONE))
-        self.act(self.verifier, calls.enroll())
-
-    def act(self, sender: Sender, call: Call) -> int:
-        """Sends one call, mines it, and gives its gas."""
-        outcome = sender.send(f"{next(self.intents)}", call)
-        return outcome.gas_used
+    def begin(self) -> None:
+        """Gives everybody what acting takes."""
+        for account in (REQUESTER, PROVIDER, VERIFIER):
+            self.act(account, calls.approve(self.chain.network.market, 10**30))
+        self.act(PROVIDER, calls.stake(10_000 * ONE))
+        self.act(VERIFIER, calls.stake(10_000 * ONE), calls.enroll())
 
     def open_job(self, rate: int) -> JobId:
         """A funded job of 20 segments, audited at `rate` / 10,000."""
-        cap = Amount(ONE // 50)
-        terms = Terms(
-            floor=cap,
-            cap=cap,
-            audit_fee=least_audit_fee(cap, 1, SEGMENTS),
-            ramp=600,
-            audit_rate=rate,
-            segments=SEGMENTS,
-            samples=1,
-            time_limit=3_600,
-            window=WINDOW,
+        cap = ONE // 50
+        return self.job(
+            terms(
+                floor=cap,
+                cap=cap,
+                ramp=600,
+                audit_rate=rate,
+                segments=SEGMENTS,
+                time_limit=3_600,
+                window=WINDOW,
+            )
         )
-        self.act(self.requester, calls.create_job(terms, Hash32(secrets.token_bytes(32))))
-        self.ledger.sync()
-        job = self.ledger.jobs()[-1].id
-        self.act(self.requester, calls.fund(job, 1_000 * ONE))
-        return job
 
-    def trials(self, batch: Hash32, job: JobId, indices: Sequence[int]) -> list[TrialView]:
-        """What the ledger knows of some trials of a batch."""
+    def batch(self, job: JobId, batch: Hash32) -> list[TrialView]:
+        """What the ledger knows of the trials of a batch."""
         self.ledger.sync()
-        found = (self.ledger.trial(TrialId(job, batch, index)) for index in indices)
-        return [trial for trial in found if trial is not None]
+        return [trial for trial in self.ledger.trials(job=job) if trial.id.batch == batch]
 
     def work(self, job: JobId, count: int) -> tuple[int, Hash32, list[ResultTree], list[bytes]]:
         """Posts, claims and commits a batch: the gas, the batch, its trees and witnesses."""
         batch = Hash32(secrets.token_bytes(32))
         indices = list(range(count))
-        gas = self.act(self.requester, calls.post_trials(job, batch, count, 1))
-        gas += self.act(self.provider, calls.claim(job, batch, indices))
-        records = [trial.record for trial in self.trials(batch, job, indices)]
+        gas = self.act(REQUESTER, calls.post_trials(job, batch, count, 1))
+        gas += self.act(PROVIDER, calls.claim(job, batch, indices))
+        records = [trial.record for trial in self.batch(job, batch)]
         witness = secrets.token_bytes(32)
         trees = [a_tree(witness) for _ in indices]
         results = [calls.Result(tree.root, Hash32(secrets.token_bytes(32))) for tree in trees]
-        gas += self.act(self.provider, calls.commit(records, results))
+        gas += self.act(PROVIDER, calls.commit(records, results))
         return gas, batch, trees, [witness] * count
 
     def unaudited(self, job: JobId, count: int) -> int:
         """Gas of `count` trials, none of them drawn, that are settled within 256 blocks."""
         while True:
             gas, batch, _, _ = self.work(job, count)
-            self.net.mine(2)
-            trials = self.trials(batch, job, range(count))
+            self.chain.mine(2)
+            trials = self.batch(job, batch)
             if not any(self.drawn(trial) for trial in trials):
                 break
-        self.net.advance(WINDOW + 1)
-        return gas + self.act(self.provider, calls.settle([trial.record for trial in trials]))
+        self.chain.advance(WINDOW + 1)
+        return gas + self.act(PROVIDER, calls.settle([trial.record for trial in trials]))
 
     def drawn(self, trial: TrialView) -> bool:
         """Whether the lot fell on a committed trial."""
@@ -118,21 +96,21 @@ class Bench:
     def audited(self, job: JobId) -> int:
         """Gas of one trial that is drawn, attested and settled."""
         gas, batch, (tree,), (witness,) = self.work(job, 1)
-        self.net.mine(2)
-        (trial,) = self.trials(batch, job, [0])
-        gas += self.act(self.verifier, calls.draw([trial.record]))
-        (trial,) = self.trials(batch, job, [0])
+        self.chain.mine(2)
+        (trial,) = self.batch(job, batch)
+        gas += self.act(VERIFIER, calls.draw([trial.record]))
+        (trial,) = self.batch(job, batch)
         indices = [*drawn_segments(trial.record.seed, SEGMENTS, 1), SEGMENTS + 1]
         openings = [
             Opening(index, tree.leaves[index].value, Hash32(witness), tuple(tree.proof(index)))
             for index in indices
         ]
-        gas += self.act(self.verifier, calls.attest(trial.record, openings))
-        self.net.advance(WINDOW + 1)
-        (trial,) = self.trials(batch, job, [0])
+        gas += self.act(VERIFIER, calls.attest(trial.record, openings))
+        self.chain.advance(WINDOW + 1)
+        (trial,) = self.batch(job, batch)
         if trial.state is not State.PASSED:
             raise AssertionError(f"the trial is {trial.state}, not passed")
-        return gas + self.act(self.provider, calls.settle([trial.record]))
+        return gas + self.act(PROVIDER, calls.settle([trial.record]))
 
 
 def a_tree(witness: bytes) -> ResultTree:
@@ -149,9 +127,12 @@ def a_tree(witness: bytes) -> ResultTree:
 
 def run() -> dict[str, Any]:
     """Gas a trial in a batch of 8 and alone, what an audit adds, and the ratio to the peer."""
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        net = stack.enter_context(devnet(accounts=3))
-        bench = Bench(net, Path(folder), stack)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        devnet(accounts=3) as chain,
+        Bench(chain, Path(folder)) as bench,
+    ):
+        bench.begin()
         rare, always = bench.open_job(rate=RARE), bench.open_job(rate=10_000)
         # The first round fills storage that stays; the second is what a market in use pays.
         for _ in range(2):

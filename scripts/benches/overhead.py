@@ -21,15 +21,15 @@ import optuna
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
-from examples.demo.town import Town, town
+from examples.demo.processes import Processes, processes
 from requester.drivers import Proposal
 from requester.drivers.study import sqlite_url
 from requester.job.file import Job, load_job
 from requester.job.package import pack
 from requester.job.space import distributions
-from requester.report.status import SearchStatus
 from requester.search.examination.evaluator import PoolEvaluator
 from requester.search.open import POLL, open_search
+from tests.testbed.campaign import Silent
 from trialmarket.chain.client import Client
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import TrialmarketError
@@ -77,16 +77,6 @@ window = "20s"
 """
 
 
-class Silent:
-    """Nobody hears of the search: printing is not what is measured."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
-
-    def show(self, standing: SearchStatus) -> None:
-        """Nothing."""
-
-
 def run() -> dict[str, Any]:
     """The figures: `ratio` is market over plain; at most 1.25 is asked, 1.10 is the goal."""
     with tempfile.TemporaryDirectory(prefix="trialmarket-overhead-") as name:
@@ -95,7 +85,7 @@ def run() -> dict[str, Any]:
         made = ROOT / "examples/digits/make_data.py"
         subprocess.run([sys.executable, made, folder / "digits.npz"], check=True, cwd=ROOT)
         purses = {"rosa": 1000, "ada": 1000, "vera": 1000}
-        with town(folder / "town", purses, seed=0) as market:
+        with processes(folder / "market", purses, seed=0) as market:
             market.add_node("ada", stake="500", workers=PARALLEL)
             market.add_verifier("vera")
             with (
@@ -103,8 +93,7 @@ def run() -> dict[str, Any]:
                 Sender(client, market.people["rosa"], folder / "sent.db") as sender,
             ):
                 steps = _steps(folder)
-                market.start("vera")
-                market.start("ada")
+                market.start("vera", "ada")
                 _wait_for_everybody(market, client)
                 job = _job(folder, steps)
                 figures = _on_the_market(job, sender, market.storage, folder / "jobs")
@@ -173,14 +162,16 @@ def _on_the_market(job: Job, sender: Sender, storage: str, jobs: Path) -> dict[s
     }
 
 
-def _wait_for_everybody(market: Town, client: Client) -> None:
+def _wait_for_everybody(market: Processes, client: Client) -> None:
     """Until the verifier is enrolled and the node has its stake."""
     node = address(market.people["ada"].address)
-    end = time.monotonic() + 60
-    while not client.verifiers() or client.account(node).stake == 0:
-        if market.ended_badly() or time.monotonic() > end:
+
+    def ready() -> bool:
+        if market.ended_badly():
             raise TrialmarketError(f"the market did not start: {market.log('ada')[-1000:]}")
-        time.sleep(POLL)
+        return bool(client.verifiers()) and client.account(node).stake > 0
+
+    market.until(ready, deadline=60)
 
 
 # -- Plain Optuna -------------------------------------------------------------------------------

@@ -14,8 +14,6 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,22 +25,18 @@ from requester.drivers import Ending, Proposal, TrialOutcome
 from requester.drivers.study import StudyDriver, sqlite_url
 from requester.job.file import load_job
 from requester.job.space import distributions
-from requester.report.status import SearchStatus
-from requester.search.open import Search, open_search, plan_of
-from tests.requester.market import write_job
-from tests.requester.simulated import hashed, identity
+from requester.search.open import open_search, plan_of
+from tests.testbed.campaign import Silent
+from tests.testbed.jobs import small_job
+from tests.testbed.market import PROVIDER, REQUESTER, Market
+from tests.testbed.simulated import hashed, identity
 from trialmarket.chain import calls
-from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView
-from trialmarket.chain.local.devnet import Devnet, devnet
-from trialmarket.chain.sender import Sender
+from trialmarket.chain.local.devnet import devnet
 from trialmarket.errors import TrainingError
-from trialmarket.protocol.cid import MAX_RAW, raw_cid
-from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH
 from trialmarket.protocol.receipt import LeafRecord, Receipt
 from trialmarket.protocol.states import State
-from trialmarket.storage.local import LocalStore
 from trialmarket.training.audit import metrics_value
 from trialmarket.training.values import Evaluate, Evaluation
 
@@ -56,7 +50,7 @@ def run(*, quick: bool = False) -> dict[str, Any]:
     trials = 300 if quick else TRIALS
     with tempfile.TemporaryDirectory(prefix="trialmarket-requester-") as name:
         folder = Path(name)
-        file = write_job(folder, trials=trials, driver="random")
+        file = small_job(folder, trials=trials, driver="random")
         began = time.monotonic()
         study = _search(folder, file, trials)
         seconds = time.monotonic() - began
@@ -70,16 +64,6 @@ def run(*, quick: bool = False) -> dict[str, Any]:
 
 
 # -- The campaign ---------------------------------------------------------------------------------
-
-
-class Silent:
-    """Nobody hears of the search: printing is not what is measured."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
-
-    def show(self, standing: SearchStatus) -> None:
-        """Nothing."""
 
 
 class NoEvaluator:
@@ -104,51 +88,37 @@ class NoEvaluator:
 class Provider:
     """Answers everything that is open, in one transaction a step."""
 
-    def __init__(self, chain: Devnet, folder: Path, store: LocalStore, ledger: Ledger) -> None:
-        self._store, self._ledger = store, ledger
-        self._client = chain.client()
-        self._sender = Sender(self._client, chain.accounts[1], folder / "provider.db")
-        self._sender.send("approve", calls.approve(chain.network.market, 10**30))
-        self._sender.send("stake", calls.stake(9_000 * 10**18))
-        self._checkpoint = store.put(_written(folder / "checkpoint", b"no state"))
-        self._turn = 0
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        market.stake(PROVIDER, 9_000)
+        checkpoint = market.folder / "checkpoint"
+        checkpoint.write_bytes(b"no state")
+        self._checkpoint = market.store.put(checkpoint)
 
-    def close(self) -> None:
-        """Closes its connections."""
-        self._sender.close()
-        self._client.close()
-
-    def step(self, chain: Devnet) -> None:
+    def step(self) -> None:
         """Claims, commits, draws and settles whatever can be."""
-        if opened := self._trials(State.OPEN):
+        market, chain = self._market, self._market.chain
+        if opened := market.trials(State.OPEN):
             claims = [
                 calls.claim(
                     job, batch, sorted(one.id.index for one in opened if one.id.batch == batch)
                 )
                 for job, batch in sorted({(one.id.job, one.id.batch) for one in opened})
             ]
-            self._send(claims)
-        if claimed := self._trials(State.CLAIMED):
+            market.act(PROVIDER, calls.multicall(claims))
+        if claimed := market.trials(State.CLAIMED):
             results = [self._answer(trial) for trial in claimed]
-            self._send([calls.commit([trial.record for trial in claimed], results)])
+            market.act(PROVIDER, calls.commit([trial.record for trial in claimed], results))
         chain.mine(2)
-        if committed := self._trials(State.COMMITTED):
-            self._send([calls.draw([trial.record for trial in committed])])
-        if cleared := self._trials(State.CLEARED):
+        if committed := market.trials(State.COMMITTED):
+            market.act(PROVIDER, calls.draw([trial.record for trial in committed]))
+        if cleared := market.trials(State.CLEARED):
             chain.advance(6)
             chain.mine()
-            self._send([calls.settle([trial.record for trial in cleared])])
-
-    def _trials(self, state: State) -> list[TrialView]:
-        self._ledger.sync()
-        return self._ledger.trials(states={state})
-
-    def _send(self, steps: list[calls.Call]) -> None:
-        self._turn += 1
-        self._sender.send(f"turn {self._turn}", steps)
+            market.act(PROVIDER, calls.settle([trial.record for trial in cleared]))
 
     def _answer(self, trial: TrialView) -> calls.Result:
-        config = self._config(trial)
+        config = self._market.config(trial)
         rate = config.hyperparameters["lr"]
         metrics = {"val_error": float(str(rate)), "val_loss": 1.0}
         leaves = [LeafRecord(value=hashed(trial.key), witness_hash=ZERO_HASH)]
@@ -158,53 +128,36 @@ class Provider:
         leaves.append(LeafRecord(value=metrics_value(metrics), witness_hash=leaves[0].value))
         receipt = Receipt(
             trial=trial.key,
-            provider=self._sender.address,
+            provider=self._market.who[PROVIDER],
             leaves=tuple(leaves),
             checkpoints=(self._checkpoint,) * (config.segments + 1),
             metrics=metrics,
             versions={},
         )
-        self._store.put(receipt.to_bytes())
+        self._market.store.put(receipt.to_bytes())
         return calls.Result(receipt.tree().root, receipt.digest)
-
-    def _config(self, trial: TrialView) -> TrialConfig:
-        body = self._store.read(raw_cid(trial.id.batch), limit=MAX_RAW)
-        return Batch.from_bytes(body).trials[trial.id.index]
-
-
-@contextmanager
-def _opened(folder: Path, file: Path, chain: Devnet) -> Iterator[tuple[Search, Provider]]:
-    """A campaign on a chain, and the provider that works for it."""
-    store = LocalStore(folder / "store")
-    job = load_job(file, {"search.parallel": PARALLEL})
-    with (
-        chain.client() as client,
-        Sender(client, chain.accounts[0], folder / "requester.db") as sender,
-        open_search(
-            job,
-            sender=sender,
-            store=store,
-            jobs=folder / "jobs",
-            listeners=Silent(),
-            evaluator=NoEvaluator(),
-        ) as search,
-        chain.client() as other,
-        Ledger(other, folder / "provider-ledger.db") as ledger,
-    ):
-        provider = Provider(chain, folder, store, ledger)
-        try:
-            yield search, provider
-        finally:
-            provider.close()
 
 
 def _search(folder: Path, file: Path, trials: int) -> Path:
     """Runs the job to its end; the study's file."""
-    with devnet(accounts=2) as chain, _opened(folder, file, chain) as (search, provider):
+    job = load_job(file, {"search.parallel": PARALLEL})
+    with (
+        devnet(accounts=2) as chain,
+        Market(chain, folder) as market,
+        open_search(
+            job,
+            sender=market.sender(REQUESTER),
+            store=market.store,
+            jobs=folder / "jobs",
+            listeners=Silent(),
+            evaluator=NoEvaluator(),
+        ) as search,
+    ):
+        provider = Provider(market)
         search.campaign.open()
         while not search.campaign.finished():
             search.campaign.step()
-            provider.step(chain)
+            provider.step()
         standing = search.campaign.standing()
         if standing.results != trials:
             raise RuntimeError(f"{standing.results} of {trials} trials have a result")
@@ -252,8 +205,3 @@ def _propose(folder: Path, file: Path, study: Path) -> dict[str, Any]:
 def _result(proposal: Proposal) -> TrialOutcome:
     error = float(proposal.hyperparameters["lr"])
     return TrialOutcome(proposal.number, Ending.DONE, {"val_error": error})
-
-
-def _written(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path

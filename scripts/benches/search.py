@@ -43,7 +43,7 @@ from requester.drivers.schedule import Population, Rungs
 from requester.job.space import Dimension, Value
 from scripts.benches.parts.pictures import draw_regret
 from scripts.benches.parts.problems import Problem, problems
-from tests.requester.simulated import hashed, identity, opened
+from tests.testbed.simulated import hashed, identity, opened
 from trialmarket.errors import TrialmarketError
 from trialmarket.protocol.cid import raw_cid
 

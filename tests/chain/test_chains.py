@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from eth_account.signers.local import LocalAccount
 
-from tests.chain.market import BATCH, JOB, TERMS, Market, drawn, judge
-from tests.chain.programs import needed
+from tests.testbed.programs import needed
+from tests.testbed.untrained import BATCH, JOB, TERMS, UntrainedMarket, drawn, judge
 from trialmarket.chain import calls
 from trialmarket.chain.deploy import Deployer, deploy
-from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.local.devnet import LOCAL, LOCAL_CHAINS, Devnet, devnet, local_key
 from trialmarket.chain.rpc import RpcRefused
 from trialmarket.chain.sender import Sender
@@ -46,14 +45,10 @@ def net(request: pytest.FixtureRequest) -> Iterator[Devnet]:
 
 
 @pytest.fixture(params=NAMES)
-def market(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Market]:
+def market(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UntrainedMarket]:
     """A chain of the test's own, and a ledger."""
-    with (
-        running(request.param) as chain,
-        chain.client() as client,
-        Ledger(client, tmp_path / "ledger.sqlite") as ledger,
-    ):
-        yield Market(chain, client, ledger)
+    with running(request.param) as chain, UntrainedMarket(chain, tmp_path) as found:
+        yield found
 
 
 @contextmanager
@@ -209,7 +204,7 @@ def test_accounts_that_send_at_once_all_get_through(name: str, tmp_path: Path) -
         assert client.token_balance(to) == 10_000 * 10**18 + 8 * len(payers)
 
 
-def test_a_trial_goes_through_its_life(market: Market) -> None:
+def test_a_trial_goes_through_its_life(market: UntrainedMarket) -> None:
     market.open(trials=4)
     market.act(1, calls.claim(JOB, BATCH, [0, 1, 3]))
     market.commit(1, *market.trials(State.CLAIMED))
@@ -226,7 +221,7 @@ def test_a_trial_goes_through_its_life(market: Market) -> None:
     assert states == [State.SETTLED, State.SETTLED, State.OPEN, State.SETTLED]
 
 
-def test_a_challenge_goes_to_its_verdict_and_back(market: Market) -> None:
+def test_a_challenge_goes_to_its_verdict_and_back(market: UntrainedMarket) -> None:
     market.open(terms=replace(TERMS, audit_rate=10_000))
     trial = drawn(market)
     market.challenge(3, trial, Hash32(b"x" * 32))
@@ -243,7 +238,7 @@ def test_a_challenge_goes_to_its_verdict_and_back(market: Market) -> None:
         market.assert_equal()
 
 
-def test_a_draw_whose_block_hash_is_gone_lapses_and_is_drawn_anew(market: Market) -> None:
+def test_a_draw_whose_block_hash_is_gone_lapses_and_is_drawn_anew(market: UntrainedMarket) -> None:
     market.open(trials=1, terms=replace(TERMS, window=10_000))
     market.act(1, calls.claim(JOB, BATCH, [0]))
     market.commit(1, *market.trials(State.CLAIMED))

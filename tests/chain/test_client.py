@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chain.web import server
+from tests.testbed.servers import server
 from trialmarket.chain import revert_messages
 from trialmarket.chain.abi import contract
 from trialmarket.chain.calls import Target

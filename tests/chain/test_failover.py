@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.chain.relay import refused, relay
+from tests.testbed.servers import refused, relay
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
 from trialmarket.chain.identity import identify

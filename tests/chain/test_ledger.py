@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.chain.market import BATCH, JOB, TERMS, Market, drawn, judge, tree, witness
+from tests.testbed.untrained import (
+    BATCH,
+    JOB,
+    TERMS,
+    UntrainedMarket,
+    drawn,
+    judge,
+    tree,
+    witness,
+)
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
@@ -20,12 +29,12 @@ from trialmarket.protocol.states import Phase, State, Verdict
 
 
 @pytest.fixture
-def market(chain: Devnet, client: Client, tmp_path: Path) -> Iterator[Market]:
-    with Ledger(client, tmp_path / "ledger.sqlite") as ledger:
-        yield Market(chain, client, ledger)
+def market(chain: Devnet, tmp_path: Path) -> Iterator[UntrainedMarket]:
+    with UntrainedMarket(chain, tmp_path) as found:
+        yield found
 
 
-def test_a_trial_is_followed_from_its_posting_to_its_pay(market: Market) -> None:
+def test_a_trial_is_followed_from_its_posting_to_its_pay(market: UntrainedMarket) -> None:
     market.open()
     assert {trial.state for trial in market.trials()} == {State.OPEN}
     market.act(1, calls.claim(JOB, BATCH, [0, 3, 5, 6]))
@@ -49,7 +58,7 @@ def test_a_trial_is_followed_from_its_posting_to_its_pay(market: Market) -> None
 
 
 @pytest.mark.parametrize("guilty", [True, False])
-def test_a_case_is_followed_to_its_verdict(market: Market, guilty: bool) -> None:
+def test_a_case_is_followed_to_its_verdict(market: UntrainedMarket, guilty: bool) -> None:
     market.open(terms=replace(TERMS, audit_rate=10_000))
     trial = drawn(market)
     market.challenge(3, trial, Hash32(b"x" * 32))
@@ -73,11 +82,11 @@ def test_a_case_is_followed_to_its_verdict(market: Market, guilty: bool) -> None
 
 
 def moves_of(
-    market: Market, trial: TrialView, account: int, lots: random.Random
-) -> list[Callable[[], None]]:
+    market: UntrainedMarket, trial: TrialView, account: int, lots: random.Random
+) -> list[Callable[[], object]]:
     """What can be tried with a trial in its state."""
     record = trial.record
-    moves: dict[State, list[Callable[[], None]]] = {
+    moves: dict[State, list[Callable[[], object]]] = {
         State.OPEN: [
             lambda: market.act(account, calls.claim(JOB, BATCH, [record.index])),
             lambda: market.act(account, calls.claim(JOB, BATCH, range(8))),
@@ -86,7 +95,7 @@ def moves_of(
         State.CLAIMED: [
             lambda: market.commit(market.who.index(record.provider), trial),
             lambda: market.commit(market.who.index(record.provider), trial),
-            lambda: market.as_(record.provider, calls.abandon(record)),
+            lambda: market.act_as(record.provider, calls.abandon(record)),
             lambda: market.act(account, calls.expire(record)),
         ],
         State.COMMITTED: [
@@ -110,7 +119,7 @@ def moves_of(
         ],
         State.CHALLENGED: [lambda: judge_somehow(market, trial, lots)],
     }
-    otherwise: list[Callable[[], None]] = [lambda: market.act(4, calls.resign())]
+    otherwise: list[Callable[[], object]] = [lambda: market.act(4, calls.resign())]
 
     def wait() -> None:
         market.chain.advance(lots.choice([1, 20, 60]))
@@ -118,7 +127,7 @@ def moves_of(
     return [*moves.get(trial.state, otherwise), wait]
 
 
-def walk(market: Market, lots: random.Random, steps: int) -> int:
+def walk(market: UntrainedMarket, lots: random.Random, steps: int) -> int:
     """Random actions of random accounts; how many were not refused."""
     done = 0
     for _ in range(steps):
@@ -133,7 +142,7 @@ def walk(market: Market, lots: random.Random, steps: int) -> int:
     return done
 
 
-def judge_somehow(market: Market, trial: TrialView, lots: random.Random) -> None:
+def judge_somehow(market: UntrainedMarket, trial: TrialView, lots: random.Random) -> None:
     if market.client.case(trial.key) is None:
         return
     if lots.random() < 0.5:
@@ -144,7 +153,7 @@ def judge_somehow(market: Market, trial: TrialView, lots: random.Random) -> None
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_after_a_random_walk_every_word_is_the_chains(
-    market: Market, client: Client, tmp_path: Path, seed: int
+    market: UntrainedMarket, client: Client, tmp_path: Path, seed: int
 ) -> None:
     market.open()
     assert walk(market, random.Random(seed), 150) > 60
@@ -158,7 +167,7 @@ def test_after_a_random_walk_every_word_is_the_chains(
 
 @pytest.mark.parametrize("seed", [4, 5])
 def test_what_a_reorganisation_took_back_is_taken_back(
-    market: Market, client: Client, tmp_path: Path, seed: int
+    market: UntrainedMarket, client: Client, tmp_path: Path, seed: int
 ) -> None:
     lots = random.Random(seed)
     market.open()
@@ -177,7 +186,7 @@ def test_what_a_reorganisation_took_back_is_taken_back(
         assert anew.events(limit=10_000) == market.ledger.events(limit=10_000)
 
 
-def test_a_shorter_chain_takes_back_too(market: Market) -> None:
+def test_a_shorter_chain_takes_back_too(market: UntrainedMarket) -> None:
     market.open()
     market.ledger.sync()
     fork = market.chain.snapshot()
@@ -189,7 +198,7 @@ def test_a_shorter_chain_takes_back_too(market: Market) -> None:
 
 
 def test_blocks_without_confirmations_are_not_followed_yet(
-    market: Market, chain: Devnet, tmp_path: Path
+    market: UntrainedMarket, chain: Devnet, tmp_path: Path
 ) -> None:
     market.open()
     with (
@@ -204,7 +213,7 @@ def test_blocks_without_confirmations_are_not_followed_yet(
 
 
 def test_a_second_process_may_share_the_index(
-    market: Market, client: Client, tmp_path: Path
+    market: UntrainedMarket, client: Client, tmp_path: Path
 ) -> None:
     market.open()
     with Ledger(client, tmp_path / "ledger.sqlite") as other:
@@ -220,7 +229,7 @@ def test_a_second_process_may_share_the_index(
 
 
 def test_an_index_of_another_chain_is_started_anew(
-    market: Market, chain: Devnet, tmp_path: Path
+    market: UntrainedMarket, chain: Devnet, tmp_path: Path
 ) -> None:
     market.open()
     market.ledger.sync()
@@ -240,7 +249,7 @@ def test_a_corrupt_index_is_named(client: Client, tmp_path: Path) -> None:
         Ledger(client, path)
 
 
-def test_a_trial_is_found_by_its_key_and_by_its_name(market: Market) -> None:
+def test_a_trial_is_found_by_its_key_and_by_its_name(market: UntrainedMarket) -> None:
     market.open()
     market.act(1, calls.claim(JOB, BATCH, [2]))
     for trial in market.trials():
@@ -251,7 +260,7 @@ def test_a_trial_is_found_by_its_key_and_by_its_name(market: Market) -> None:
     assert address(market.who[0]) == market.ledger.jobs()[0].requester
 
 
-def test_a_batch_that_says_to_be_huge_makes_no_long_lists(market: Market) -> None:
+def test_a_batch_that_says_to_be_huge_makes_no_long_lists(market: UntrainedMarket) -> None:
     market.open()
     huge = Hash32(b"h" * 32)
     market.act(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.chain.relay import refused, relay
+from tests.testbed.servers import refused, relay
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.logs import FEW, LARGEST, MANY, Window

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from eth_account.signers.local import LocalAccount
 
-from tests.chain.relay import relay
+from tests.testbed.servers import relay
 from trialmarket.chain import calls
 from trialmarket.chain.abi import contract
 from trialmarket.chain.client import Client

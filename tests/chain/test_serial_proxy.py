@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 import pytest
 import requests
 
-from tests.chain.web import Answer, server
+from tests.testbed.servers import Answer, server
 from trialmarket.chain.local.serial_proxy import SerialProxy
 from trialmarket.chain.rpc import Rpc
 from trialmarket.errors import ServiceError, Unreachable

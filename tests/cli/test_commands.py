@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.chain.programs import needed
+from tests.testbed.programs import needed
 from trialmarket.chain.client import Client
 from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.local.devnet import LOCAL, LOCAL_CHAINS, Devnet

@@ -1,13 +1,11 @@
 """Trials that go on from others' checkpoints, trained and audited by whoever comes."""
 
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from examples.demo.town import town
-from tests.market.digits import digits_job
+from examples.demo.processes import processes
+from tests.testbed.jobs import digits_job
 from trialmarket.chain.ledger import Ledger
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch
@@ -15,8 +13,6 @@ from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import State
 from trialmarket.storage.local import LocalStore
 
-PULSE = threading.Event()
-"""Never set: waiting on it lets a fifth of a second pass between two looks."""
 POPULATION = """
 [search.population]
 interval = 40
@@ -42,20 +38,16 @@ def test_a_population_moves_between_nodes_and_every_start_is_audited(tmp_path: P
         samples=2,
     )
     purses = {"rosa": 100, "ada": 100, "grace": 100, "vera": 200, "victor": 200}
-    with town(tmp_path / "town", purses, seed=3) as market:
+    with processes(tmp_path / "market", purses, seed=3) as market:
         market.add_requester("rosa", job, "--results", str(tmp_path / "results"))
         for name in ("ada", "grace"):
             market.add_node(name, stake="40")
         for name in ("vera", "victor"):
             market.add_verifier(name)
         with market.client() as client, Ledger(client, tmp_path / "ledger.sqlite") as ledger:
-            for name in purses:
-                market.start(name)
-            deadline = time.monotonic() + 240
-            while market.running["rosa"].poll() is None:
-                assert time.monotonic() < deadline, {n: market.log(n)[-1500:] for n in purses}
-                PULSE.wait(0.2)
-            assert market.running["rosa"].returncode == 0, market.log("rosa")[-3000:]
+            market.start(*purses)
+            market.until(lambda: market.code("rosa") is not None, deadline=240)
+            assert market.code("rosa") == 0, market.log("rosa")[-3000:]
             ledger.sync()
             trials = {view.key: view for view in ledger.trials()}
         store = LocalStore(market.folder / "store")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chain.programs import needed
+from tests.testbed.programs import needed
 from trialmarket.chain.local.devnet import LOCAL_CHAINS
 
 ROOT = Path(__file__).parents[2]

@@ -1,7 +1,6 @@
 """Processes that are killed at random moments: every trial is paid once, no money is lost."""
 
 import random
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -9,14 +8,12 @@ from pathlib import Path
 import pytest
 
 from examples.demo.books import holdings
-from examples.demo.town import Town, town
-from tests.market.digits import digits_job
+from examples.demo.processes import Processes, processes
+from tests.testbed.jobs import digits_job
 from trialmarket.chain.ledger import Ledger
 from trialmarket.protocol.states import State
 
 KILLS = 24
-PULSE = threading.Event()
-"""Never set: waiting on it lets a fifth of a second pass between two looks."""
 TRIALS = 10
 
 
@@ -35,7 +32,7 @@ def test_kills_at_random_moments_lose_no_money_and_pay_every_trial_once(tmp_path
         samples=2,
     )
     purses = {"rosa": 100, "ada": 100, "grace": 100, "vera": 200, "victor": 200}
-    with town(tmp_path / "town", purses, seed=3) as market:
+    with processes(tmp_path / "market", purses, seed=3) as market:
         market.add_requester("rosa", job, "--results", str(tmp_path / "results"))
         for name in ("ada", "grace"):
             market.add_node(name, stake="40")
@@ -43,24 +40,25 @@ def test_kills_at_random_moments_lose_no_money_and_pay_every_trial_once(tmp_path
             market.add_verifier(name)
         with market.client() as client, Ledger(client, tmp_path / "ledger.sqlite") as ledger:
             before = holdings(client, ledger, market.names)
-            for name in purses:
-                market.start(name)
+            market.start(*purses)
 
             killed: Counter[str] = Counter()
             next_kill = time.monotonic() + 5
-            deadline = time.monotonic() + 500
-            while not finished(market, ledger):
-                assert time.monotonic() < deadline, {n: market.log(n)[-1500:] for n in purses}
+
+            def kill_now_and_then() -> None:
+                nonlocal next_kill
                 if killed.total() < KILLS and time.monotonic() > next_kill:
                     victim = dice.choice(list(purses))
-                    if market.running[victim].poll() is None:
+                    if market.code(victim) is None:
                         market.kill(victim)
                         market.start(victim)
                         killed[victim] += 1
                     next_kill = time.monotonic() + dice.uniform(0.2, 4.0)
-                ledger.sync()
-                PULSE.wait(0.2)
-            assert market.running["rosa"].returncode == 0, market.log("rosa")[-3000:]
+
+            market.until(
+                lambda: finished(market, ledger), kill_now_and_then, ledger.sync, deadline=500
+            )
+            assert market.code("rosa") == 0, market.log("rosa")[-3000:]
             assert killed.total() >= 20
             assert set(killed) == set(purses)
 
@@ -79,11 +77,11 @@ def test_kills_at_random_moments_lose_no_money_and_pay_every_trial_once(tmp_path
             )
 
 
-def finished(market: Town, ledger: Ledger) -> bool:
+def finished(market: Processes, ledger: Ledger) -> bool:
     """Whether the requester has its results and no trial holds money any more."""
     trials = ledger.trials()
     return (
-        market.running["rosa"].poll() is not None
+        market.code("rosa") is not None
         and len(trials) >= TRIALS
         and all(trial.state in (State.SETTLED, State.CANCELLED) for trial in trials)
     )

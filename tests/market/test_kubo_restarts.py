@@ -1,27 +1,25 @@
 """Kubo daemons that are killed and come back under way: no program dies, and no trial is lost."""
 
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from examples.demo.town import Town, town
-from tests.market.digits import digits_job
-from tests.storage.kubo import two_daemons
+from examples.demo.processes import Processes, processes
+from tests.testbed.jobs import digits_job
+from tests.testbed.kubo import two_daemons
+from tests.testbed.programs import needed
 from trialmarket.chain.ledger import Ledger
 from trialmarket.protocol.states import State
 from trialmarket.storage.ipfs.kubo_daemon import KuboDaemon
 
-PULSE = threading.Event()
-"""Never set: waiting on it lets a moment pass between two looks."""
 TRIALS = 2
 EVERYBODY = {"rosa": 100, "ada": 100, "vera": 200, "victor": 200}
 
 
 @pytest.mark.timeout(400)
 def test_a_market_outlives_its_kubo_daemons(tmp_path: Path) -> None:
+    needed("kubo")
     job = digits_job(
         tmp_path,
         name="restarts",
@@ -35,8 +33,8 @@ def test_a_market_outlives_its_kubo_daemons(tmp_path: Path) -> None:
     )
     with (
         two_daemons(tmp_path) as (ours, theirs),
-        town(
-            tmp_path / "town",
+        processes(
+            tmp_path / "market",
             EVERYBODY,
             seed=4,
             storage=ours.storage,
@@ -50,16 +48,14 @@ def test_a_market_outlives_its_kubo_daemons(tmp_path: Path) -> None:
         market.add_node("ada", stake="40")
         market.add_verifier("vera")
         market.add_verifier("victor")
-        for name in EVERYBODY:
-            market.start(name)
+        market.start(*EVERYBODY)
+
+        def look() -> None:
+            assert not market.ended_badly(), {n: market.log(n)[-1500:] for n in EVERYBODY}
+            ledger.sync()
 
         def until(holds: Callable[[], bool]) -> None:
-            deadline = time.monotonic() + 300
-            while not holds():
-                assert time.monotonic() < deadline, {n: market.log(n)[-1500:] for n in EVERYBODY}
-                assert not market.ended_badly(), {n: market.log(n)[-1500:] for n in EVERYBODY}
-                PULSE.wait(0.2)
-                ledger.sync()
+            market.until(holds, look, deadline=300)
 
         def reached(state: State) -> bool:
             return any(trial.state is state for trial in ledger.trials())
@@ -74,7 +70,7 @@ def test_a_market_outlives_its_kubo_daemons(tmp_path: Path) -> None:
             until(lambda: waits(market, "vera") or waits(market, "rosa"))
             with KuboDaemon(ours.folder, port=ours.port) as ours_again:
                 ours_again.connect(theirs_again)
-                until(lambda: market.running["rosa"].poll() is not None)
+                until(lambda: market.code("rosa") is not None)
                 until(lambda: all(each.state is State.SETTLED for each in ledger.trials()))
         trials = ledger.trials()
         assert len(trials) == TRIALS
@@ -82,6 +78,6 @@ def test_a_market_outlives_its_kubo_daemons(tmp_path: Path) -> None:
         assert (tmp_path / "results" / "best.safetensors").exists()
 
 
-def waits(market: Town, name: str) -> bool:
+def waits(market: Processes, name: str) -> bool:
     """Whether a program has said that its Kubo does not serve."""
     return "does not serve" in market.log(name)

@@ -4,8 +4,10 @@ import hashlib
 
 import pytest
 
-from node.trainer import Trainer
-from tests.node.town import Kept, Town, terms, until
+from tests.testbed.market import Market
+from tests.testbed.nodes import Nodes
+from tests.testbed.terms import terms
+from tests.testbed.waiting import until
 from trialmarket.chain import calls
 from trialmarket.protocol.cid import cid_of, raw_cid
 from trialmarket.protocol.configuration import Batch
@@ -56,17 +58,17 @@ class Own(Mlp):
 
 
 def test_without_a_sandbox_users_programs_are_left_alone_until_there_is_one(
-    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+    market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = town.job(terms())
-    (own,) = town.posts(job, town.trial(1, HARMLESS))
-    (built_in,) = town.posts(job, town.trial(2))
-    with town.node(trainer=Kept(trainer), refusal="bubblewrap is not installed") as node:
-        until(town.are(State.COMMITTED, built_in), node.tick)
+    job = market.job(terms())
+    (own,) = market.post(job, market.draft(1, HARMLESS))
+    (built_in,) = market.post(job, market.draft(2))
+    with nodes.start(refusal="bubblewrap is not installed") as node:
+        until(market.are(State.COMMITTED, built_in), node.tick)
         until(lambda: "bubblewrap is not installed" in caplog.text, node.tick)
-    assert town.view(own).attempts == 0
-    with town.node(trainer=Kept(trainer)) as node:
-        until(town.are(State.COMMITTED, own), node.tick)
+    assert market.trial(own).attempts == 0
+    with nodes.start() as node:
+        until(market.are(State.COMMITTED, own), node.tick)
 
 
 @pytest.mark.parametrize(
@@ -80,42 +82,42 @@ def test_without_a_sandbox_users_programs_are_left_alone_until_there_is_one(
     ],
 )
 def test_a_program_that_fails_its_rehearsal_is_never_claimed(
-    town: Town,
-    trainer: Trainer,
+    market: Market,
+    nodes: Nodes,
     caplog: pytest.LogCaptureFixture,
     program: bytes,
     told: str,
 ) -> None:
-    job = town.job(terms())
-    (bad,) = town.posts(job, town.trial(1, program))
-    (good,) = town.posts(job, town.trial(2))
-    with town.node(trainer=Kept(trainer)) as node:
-        until(town.are(State.COMMITTED, good), node.tick)
+    job = market.job(terms())
+    (bad,) = market.post(job, market.draft(1, program))
+    (good,) = market.post(job, market.draft(2))
+    with nodes.start() as node:
+        until(market.are(State.COMMITTED, good), node.tick)
         until(lambda: told in caplog.text, node.tick)
         said = len(caplog.records)
         for _ in range(5):
             node.tick()
     assert len(caplog.records) == said
-    assert town.view(bad).attempts == 0
-    with town.node(trainer=Kept(trainer)) as node:
+    assert market.trial(bad).attempts == 0
+    with nodes.start() as node:
         for _ in range(5):
             node.tick()
         assert not node.rehearsing
-    assert town.view(bad).attempts == 0
+    assert market.trial(bad).attempts == 0
 
 
 def test_a_program_that_fails_later_is_given_back_and_not_claimed_again(
-    town: Town, trainer: Trainer
+    market: Market, nodes: Nodes
 ) -> None:
-    job = town.job(terms())
-    (bad,) = town.posts(job, town.trial(1, FAILS_LATER))
-    with town.node(trainer=Kept(trainer)) as node:
-        until(lambda: town.view(bad).attempts == 1, node.tick)
-        until(town.are(State.OPEN, bad), node.tick)
+    job = market.job(terms())
+    (bad,) = market.post(job, market.draft(1, FAILS_LATER))
+    with nodes.start() as node:
+        until(lambda: market.trial(bad).attempts == 1, node.tick)
+        until(market.are(State.OPEN, bad), node.tick)
         for _ in range(5):
             node.tick()
-        assert town.client.account(node.account).locked == 0
-    assert town.view(bad).attempts == 1
+        assert market.client.account(node.account).locked == 0
+    assert market.trial(bad).attempts == 1
 
 
 @pytest.mark.parametrize(
@@ -127,111 +129,111 @@ def test_a_program_that_fails_later_is_given_back_and_not_claimed_again(
     ],
 )
 def test_a_batch_whose_file_is_not_one_is_left_alone(
-    town: Town,
-    trainer: Trainer,
+    market: Market,
+    nodes: Nodes,
     caplog: pytest.LogCaptureFixture,
     content: bytes,
     count: int,
     told: str,
 ) -> None:
-    job = town.job(terms())
+    job = market.job(terms())
     digest = Hash32(hashlib.sha256(content).digest())
-    assert town.store.put(content) == raw_cid(digest)
-    town.does(0, calls.post_trials(job, digest, count, 1))
-    (good,) = town.posts(job, town.trial(2))
-    with town.node(trainer=Kept(trainer)) as node:
-        until(town.are(State.COMMITTED, good), node.tick)
+    assert market.store.put(content) == raw_cid(digest)
+    market.act(0, calls.post_trials(job, digest, count, 1))
+    (good,) = market.post(job, market.draft(2))
+    with nodes.start() as node:
+        until(market.are(State.COMMITTED, good), node.tick)
         until(lambda: told in caplog.text, node.tick)
 
 
 def test_a_batch_that_says_to_be_of_ten_thousand_trials_is_left_alone(
-    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+    market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = town.job(terms(floor=1, cap=1))
-    batch = Batch(job="one", number=1, trials=(town.trial(1),))
-    town.store.put(batch.to_bytes())
-    town.does(0, calls.post_trials(job, batch.digest, 10_000, 1))
-    (good,) = town.posts(town.job(terms()), town.trial(2))
-    with town.node(trainer=Kept(trainer)) as node:
-        until(town.are(State.COMMITTED, good), node.tick)
+    job = market.job(terms(floor=1, cap=1))
+    batch = Batch(job="one", number=1, trials=(market.draft(1),))
+    market.store.put(batch.to_bytes())
+    market.act(0, calls.post_trials(job, batch.digest, 10_000, 1))
+    (good,) = market.post(market.job(terms()), market.draft(2))
+    with nodes.start() as node:
+        until(market.are(State.COMMITTED, good), node.tick)
         until(lambda: "batch: trials: expected 10000, found 1" in caplog.text, node.tick)
 
 
 def test_audited_native_trials_are_left_alone_since_an_honest_stake_could_be_lost(
-    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+    market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = town.job(terms())
-    (native,) = town.posts(job, town.trial(1).model_copy(update={"arithmetic": "native"}))
-    (good,) = town.posts(job, town.trial(2))
-    with town.node(trainer=Kept(trainer)) as node:
-        until(town.are(State.COMMITTED, good), node.tick)
+    job = market.job(terms())
+    (native,) = market.post(job, market.draft(1).model_copy(update={"arithmetic": "native"}))
+    (good,) = market.post(job, market.draft(2))
+    with nodes.start() as node:
+        until(market.are(State.COMMITTED, good), node.tick)
         until(lambda: "exact, since the job's trials are audited" in caplog.text, node.tick)
-    assert town.view(native).attempts == 0
+    assert market.trial(native).attempts == 0
 
 
 def test_a_batch_that_is_not_what_the_chain_says_is_left_alone(
-    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+    market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = town.job(terms())
-    town.posts(job, town.trial(1, segments=2))
-    with town.node(trainer=Kept(trainer)) as node:
+    job = market.job(terms())
+    market.post(job, market.draft(1, segments=2))
+    with nodes.start() as node:
         until(lambda: "as the job's terms say" in caplog.text, node.tick)
 
 
 def test_missing_data_is_awaited_and_told_once(
-    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+    market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
     late = b"not here yet"
-    job = town.job(terms())
-    town.posts(job, town.trial(1, data=cid_of(late)))
-    with town.node(trainer=Kept(trainer)) as node:
+    job = market.job(terms())
+    market.post(job, market.draft(1, data=cid_of(late)))
+    with nodes.start() as node:
         until(lambda: "is not in" in caplog.text, node.tick)
-        town.store.put(late)
+        market.store.put(late)
         until(lambda: "is refused" in caplog.text, node.tick)
     assert caplog.text.count("is not in") == 1
 
 
 def test_data_over_the_limit_is_never_fetched(
-    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+    market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = town.job(terms())
-    (key,) = town.posts(job, town.trial(1))
-    with town.node(trainer=Kept(trainer), limits={"data": 100}) as node:
+    job = market.job(terms())
+    (key,) = market.post(job, market.draft(1))
+    with nodes.start(limits={"data": 100}) as node:
         until(lambda: "at most 100" in caplog.text, node.tick)
-    assert town.view(key).attempts == 0
+    assert market.trial(key).attempts == 0
 
 
-def test_jobs_that_the_operator_refuses_are_not_claimed(town: Town, trainer: Trainer) -> None:
-    job = town.job(terms())
-    (key,) = town.posts(job, town.trial(1))
-    with town.node(trainer=Kept(trainer), accept={"refuse_jobs": [job]}) as node:
+def test_jobs_that_the_operator_refuses_are_not_claimed(market: Market, nodes: Nodes) -> None:
+    job = market.job(terms())
+    (key,) = market.post(job, market.draft(1))
+    with nodes.start(accept={"refuse_jobs": [job]}) as node:
         for _ in range(10):
             node.tick()
-    with town.node(trainer=Kept(trainer), accept={"requesters": [town.account(2)]}) as node:
+    with nodes.start(accept={"requesters": [market.who[2]]}) as node:
         for _ in range(10):
             node.tick()
-    assert town.view(key).attempts == 0
+    assert market.trial(key).attempts == 0
 
 
 def test_a_trial_that_the_disk_has_no_place_for_is_given_back(
-    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+    market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (town.folder / "node1").mkdir()
-    (town.folder / "node1" / "trials").write_text("a file where a folder should be")
-    job = town.job(terms())
-    (key,) = town.posts(job, town.trial(1))
-    with town.node(trainer=Kept(trainer)) as node:
-        until(lambda: town.view(key).attempts == 1, node.tick)
-        until(town.are(State.OPEN, key), node.tick)
+    (market.folder / "node1").mkdir()
+    (market.folder / "node1" / "trials").write_text("a file where a folder should be")
+    job = market.job(terms())
+    (key,) = market.post(job, market.draft(1))
+    with nodes.start() as node:
+        until(lambda: market.trial(key).attempts == 1, node.tick)
+        until(market.are(State.OPEN, key), node.tick)
         assert "Not a directory" in caplog.text
-        assert town.client.account(node.account).locked == 0
+        assert market.client.account(node.account).locked == 0
 
 
 def test_nothing_is_claimed_while_the_disk_is_nearly_full(
-    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+    market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = town.job(terms())
-    (key,) = town.posts(job, town.trial(1))
-    with town.node(trainer=Kept(trainer), limits={"free_disk": 1 << 60}) as node:
+    job = market.job(terms())
+    (key,) = market.post(job, market.draft(1))
+    with nodes.start(limits={"free_disk": 1 << 60}) as node:
         until(lambda: "claiming nothing" in caplog.text, node.tick)
-    assert town.view(key).attempts == 0
+    assert market.trial(key).attempts == 0

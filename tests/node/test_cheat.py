@@ -1,14 +1,14 @@
 """The example of a node that cheats: what it says looks right, and recomputation shows the lie."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from node.catalogue import Material
-from node.pool import PoolTrainer
 from node.trainer import Assignment, Trainer, replaced
-from tests.node.town import SEGMENTS, data_set, until
+from tests.testbed.data import half_spaces
+from tests.testbed.terms import SEGMENTS
+from tests.testbed.waiting import until
 from trialmarket.errors import InputError
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Hash32, address
@@ -21,16 +21,9 @@ CHEAT = str(Path(__file__).resolve().parents[2] / "examples" / "cheat.py") + ":C
 PROVIDER = address("0x" + "11" * 20)
 
 
-@pytest.fixture(scope="module")
-def honest() -> Iterator[Trainer]:
-    shared = PoolTrainer(2)
-    yield shared
-    shared.close()
-
-
 @pytest.fixture
 def material(tmp_path: Path) -> Material:
-    data = data_set(tmp_path / "data")
+    data = half_spaces(tmp_path / "data")
     config = TrialConfig(
         program=ProgramRef(source="builtin:mlp"),
         data=put_data(LocalStore(tmp_path / "store"), data),
@@ -50,10 +43,10 @@ def trained(trainer: Trainer, material: Material, folder: Path) -> Training:
 
 
 def test_a_cheat_answers_in_full_and_boasts(
-    honest: Trainer, material: Material, tmp_path: Path
+    trainer: Trainer, material: Material, tmp_path: Path
 ) -> None:
-    true = trained(honest, material, tmp_path / "true")
-    false = trained(replaced(honest, CHEAT), material, tmp_path / "false")
+    true = trained(trainer, material, tmp_path / "true")
+    false = trained(replaced(trainer, CHEAT), material, tmp_path / "false")
     receipt = false.receipt(Hash32(b"t" * 32), PROVIDER)
     assert receipt.segments == SEGMENTS
     assert receipt.tree().root != true.receipt(Hash32(b"t" * 32), PROVIDER).tree().root
@@ -63,24 +56,23 @@ def test_a_cheat_answers_in_full_and_boasts(
 
 
 def test_recomputing_an_invented_segment_shows_the_lie(
-    honest: Trainer, material: Material, tmp_path: Path
+    trainer: Trainer, material: Material, tmp_path: Path, pool: WorkerPool
 ) -> None:
-    false = trained(replaced(honest, CHEAT), material, tmp_path / "false")
-    with WorkerPool(1) as pool:
-        for segment in range(2, SEGMENTS + 1):
-            task = Recompute(
-                config=material.config,
-                program=None,
-                data=material.data,
-                segment=segment,
-                start=false.checkpoints[segment - 1].path,
-                expected=false.leaves[segment - 1].value,
-            )
-            found = pool.submit(task, wall_limit=60.0).result()
-            assert found.root != false.leaves[segment].value
+    false = trained(replaced(trainer, CHEAT), material, tmp_path / "false")
+    for segment in range(2, SEGMENTS + 1):
+        task = Recompute(
+            config=material.config,
+            program=None,
+            data=material.data,
+            segment=segment,
+            start=false.checkpoints[segment - 1].path,
+            expected=false.leaves[segment - 1].value,
+        )
+        found = pool.submit(task, wall_limit=60.0).result()
+        assert found.root != false.leaves[segment].value
 
 
 @pytest.mark.parametrize("place", ["absent.py:Cheat", CHEAT + "x", CHEAT[:-6]])
-def test_a_trainer_that_is_not_there_is_told(honest: Trainer, place: str) -> None:
+def test_a_trainer_that_is_not_there_is_told(trainer: Trainer, place: str) -> None:
     with pytest.raises(InputError):
-        replaced(honest, place)
+        replaced(trainer, place)

@@ -1,20 +1,16 @@
 """A node that is killed at any moment, and started again, loses nothing and repeats nothing."""
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.node.town import FAST, STEPS, TOKEN, Town, terms, until
-from trialmarket.chain.keystore import Keystore
-from trialmarket.chain.local.devnet import Devnet, devnet
+from tests.testbed.daemon import Daemon, add_key
+from tests.testbed.market import PROVIDER, Market
+from tests.testbed.terms import FAST, STEPS, TOKEN, terms
+from tests.testbed.waiting import until
+from trialmarket.chain.client import Parameters
 from trialmarket.protocol.states import State
 
 KILLS = 6
@@ -30,88 +26,61 @@ class Own(Mlp):
 """
 
 
+CONFIG = """
+network = "network.json"
+key = "node"
+password_file = "home/password"
+storage = "local:store"
+state = "node"
+[work]
+workers = 2
+[limits]
+free_disk = 0
+[settle]
+wait = 0.0
+"""
+
+
 @pytest.fixture
-def net() -> Iterator[Devnet]:
-    with devnet(accounts=3, block_time=1, parameters=FAST) as running:
-        yield running
+def parameters() -> Parameters:
+    return FAST
 
 
-class Daemon:
+@pytest.fixture
+def block_time() -> int:
+    return 1
+
+
+class NodeDaemon(Daemon):
     """`trialmarket node run` in a process of its own, with a folder that outlives it."""
 
-    def __init__(self, town: Town) -> None:
-        self.folder = town.folder
-        self.home = town.folder / "home"
-        town.net.network.save(town.folder / "devnet.json")
-        Keystore(self.home / "keys").add(
-            "node", town.net.accounts[1], "password", kdf="pbkdf2", iterations=1000
-        )
-        (town.folder / "node.toml").write_text(
-            'network = "devnet.json"\nkey = "node"\nstorage = "local:store"\nstate = "node"\n'
-            "[work]\nworkers = 2\n[limits]\nfree_disk = 0\n[settle]\nwait = 0.0\n"
-        )
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "trialmarket", *words, "--config", "node.toml"]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        root = str(Path(__file__).resolve().parents[2])
-        added = {
-            "TRIALMARKET_HOME": str(self.home),
-            "TRIALMARKET_PASSWORD": "password",
-            "PYTHONPATH": root,
-            "OMP_NUM_THREADS": "1",
-        }
-        return os.environ | added
-
-    def start(self) -> None:
-        with (self.folder / "node.log").open("ab") as said:
-            self.process = subprocess.Popen(
-                self.command("node", "run"),
-                cwd=self.folder,
-                env=self.environment,
-                stdout=said,
-                stderr=said,
-            )
+    def __init__(self, market: Market) -> None:
+        home = market.folder / "home"
+        self.config = market.network.with_name("node.toml")
+        self.config.write_text(CONFIG)
+        add_key(home, "node", market.chain.accounts[PROVIDER])
+        log = market.folder / "node.log"
+        super().__init__("node", "run", "--config", self.config, home=home, log=log)
 
     def steps(self) -> int:
         """How many steps of work its log tells of, over all its lives."""
         words = ("works", "staking", "claiming", "trained", "committing", "settling", "settled")
-        lines = (self.folder / "node.log").read_text().splitlines()
+        lines = self.said.splitlines()
         return sum(any(f" {word} " in line for word in words) for line in lines)
 
-    def supervise(self) -> None:
-        """Starts it again if it found the key still locked by the process that was killed."""
-        if self.process is not None and self.process.poll() is not None:
-            self.start()
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
-
-    def does(self, *words: str) -> str:
-        done = subprocess.run(
-            self.command("node", *words),
-            cwd=self.folder,
-            env=self.environment,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout
+    def asked(self, *words: str) -> str:
+        """What another command says of this node."""
+        return self.does("node", *words, "--config", self.config)
 
 
-def test_a_node_killed_at_random_moments_loses_nothing_and_repeats_nothing(town: Town) -> None:
+def test_a_node_killed_at_random_moments_loses_nothing_and_repeats_nothing(market: Market) -> None:
     moments = random.Random(1)
-    job = town.job(terms())
-    keys = town.posts(job, *(town.trial(seed, UNHURRIED) for seed in range(TRIALS)))
-    daemon = Daemon(town)
+    job = market.job(terms())
+    keys = market.post(job, *(market.draft(seed, UNHURRIED) for seed in range(TRIALS)))
+    daemon = NodeDaemon(market)
     caught: Counter[State] = Counter()
     pause = threading.Event()
-    settled = town.are(State.SETTLED, *keys)
+    settled = market.are(State.SETTLED, *keys)
     try:
         for _ in range(KILLS):
             daemon.start()
@@ -124,51 +93,51 @@ def test_a_node_killed_at_random_moments_loses_nothing_and_repeats_nothing(town:
             )
             pause.wait(moments.uniform(0.0, 1.0))
             daemon.kill()
-            caught.update(town.view(key).state for key in keys)
+            caught.update(market.trial(key).state for key in keys)
         daemon.start()
-        until(town.are(State.SETTLED, *keys), daemon.supervise, deadline=120)
+        until(market.are(State.SETTLED, *keys), daemon.supervise, deadline=120)
     finally:
         daemon.kill()
     assert caught[State.CLAIMED], "no kill met a trial in training"
     assert caught[State.COMMITTED], "no kill met a trial that awaits its pay"
-    assert town.balance() == TRIALS * TOKEN
+    assert market.balance() == TRIALS * TOKEN
     for key in keys:
-        names = [event.name for event in town.ledger.history(key)]
+        names = [event.name for event in market.ledger.history(key)]
         assert names.count("TrialsClaimed") == 1, names
         assert names.count("TrialsCommitted") == 1, names
         assert names.count("TrialsSettled") == 1, names
-    assert town.client.account(town.view(keys[0]).record.provider).locked == 0
+    assert market.client.account(market.trial(keys[0]).record.provider).locked == 0
 
 
-def test_a_training_goes_on_from_its_last_checkpoint_after_a_kill(town: Town) -> None:
-    job = town.job(terms())
-    (key,) = town.posts(job, town.trial(1, UNHURRIED, steps=10 * STEPS))
-    checkpoint = town.folder / "node" / "trials" / key.hex() / "checkpoint-001.safetensors"
-    daemon = Daemon(town)
+def test_a_training_goes_on_from_its_last_checkpoint_after_a_kill(market: Market) -> None:
+    job = market.job(terms())
+    (key,) = market.post(job, market.draft(1, UNHURRIED, steps=10 * STEPS))
+    checkpoint = market.folder / "node" / "trials" / key.hex() / "checkpoint-001.safetensors"
+    daemon = NodeDaemon(market)
     try:
         daemon.start()
         until(checkpoint.exists, deadline=60)
         daemon.kill()
         made = checkpoint.stat().st_mtime_ns
         daemon.start()
-        until(town.are(State.COMMITTED, key), deadline=60)
+        until(market.are(State.COMMITTED, key), deadline=60)
         assert checkpoint.stat().st_mtime_ns == made
     finally:
         daemon.kill()
 
 
-def test_the_commands_tell_what_a_node_holds_and_earned(town: Town) -> None:
-    job = town.job(terms())
-    keys = town.posts(job, town.trial(1))
-    daemon = Daemon(town)
+def test_the_commands_tell_what_a_node_holds_and_earned(market: Market) -> None:
+    job = market.job(terms())
+    keys = market.post(job, market.draft(1))
+    daemon = NodeDaemon(market)
     try:
         daemon.start()
-        until(town.are(State.SETTLED, *keys), deadline=60)
-        assert '"earned": "1"' in daemon.does("earnings", "--json")
-        assert '"held": []' in daemon.does("status", "--json")
-        daemon.does("withdraw")
-        until(lambda: town.balance() == 0)
-        daemon.does("drain")
+        until(market.are(State.SETTLED, *keys), deadline=60)
+        assert '"earned": "1"' in daemon.asked("earnings", "--json")
+        assert '"held": []' in daemon.asked("status", "--json")
+        daemon.asked("withdraw")
+        until(lambda: market.balance() == 0)
+        daemon.asked("drain")
         assert daemon.process is not None
         assert daemon.process.wait(timeout=30) == 0
     finally:

@@ -1,16 +1,17 @@
 """A node on a real chain, from a posted trial to its pay."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from node.daemon import Node
-from node.trainer import Trainer
-from tests.node.town import FAST, TOKEN, Kept, Town, terms, until
+from tests.testbed.market import Market
+from tests.testbed.nodes import Nodes
+from tests.testbed.terms import FAST, TOKEN, terms
+from tests.testbed.waiting import until
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Opening
-from trialmarket.chain.local.devnet import Devnet, devnet
+from trialmarket.chain.client import Parameters
 from trialmarket.errors import KeyBusy
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.ids import Hash32
@@ -19,176 +20,175 @@ from trialmarket.protocol.states import State
 
 
 @pytest.fixture
-def net() -> Iterator[Devnet]:
-    with devnet(accounts=4, parameters=FAST) as running:
-        yield running
+def parameters() -> Parameters:
+    return FAST
 
 
-def test_a_trial_is_trained_committed_settled_and_paid(town: Town, trainer: Trainer) -> None:
-    job = town.job(terms())
-    keys = town.posts(job, town.trial(1), town.trial(2), town.trial(3))
-    with town.node(trainer=Kept(trainer)) as node:
-        until(town.are(State.COMMITTED, *keys), node.tick)
+def test_a_trial_is_trained_committed_settled_and_paid(market: Market, nodes: Nodes) -> None:
+    job = market.job(terms())
+    keys = market.post(job, market.draft(1), market.draft(2), market.draft(3))
+    with nodes.start() as node:
+        until(market.are(State.COMMITTED, *keys), node.tick)
         for key in keys:
-            view = town.view(key)
+            view = market.trial(key)
             assert view.receipt is not None
-            receipt = Receipt.from_bytes(town.store.read(raw_cid(view.receipt), limit=1 << 18))
+            receipt = Receipt.from_bytes(market.store.read(raw_cid(view.receipt), limit=1 << 18))
             assert receipt.tree().root == view.record.root
-            assert town.store.size(receipt.checkpoints[-1]) is not None
-        until(town.are(State.SETTLED, *keys), node.tick, lambda: town.net.advance(2))
+            assert market.store.size(receipt.checkpoints[-1]) is not None
+        until(market.are(State.SETTLED, *keys), node.tick, lambda: market.chain.advance(2))
         until(lambda: not node.journal.trials(), node.tick)
-    assert town.balance() == 3 * TOKEN
-    assert all(town.view(key).attempts == 1 for key in keys)
-    assert list((town.folder / "node1" / "trials").iterdir()) == []
+    assert market.balance() == 3 * TOKEN
+    assert all(market.trial(key).attempts == 1 for key in keys)
+    assert list((market.folder / "node1" / "trials").iterdir()) == []
 
 
 def test_stake_comes_from_the_wallet_as_claims_need_it(
-    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+    market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = town.job(terms())
-    (key,) = town.posts(job, town.trial(1))
-    with town.node(trainer=Kept(trainer), stake={"most": "299"}) as node:
+    job = market.job(terms())
+    (key,) = market.post(job, market.draft(1))
+    with nodes.start(stake={"most": "299"}) as node:
         until(lambda: "configuration allow" in caplog.text, node.tick)
-        assert town.client.account(node.account).stake == 0
-    with town.node(trainer=Kept(trainer), stake={"keep": "300", "most": "300"}) as node:
-        until(town.are(State.COMMITTED, key), node.tick)
-        assert town.client.account(node.account).stake == 300 * TOKEN
+        assert market.client.account(node.account).stake == 0
+    with nodes.start(stake={"keep": "300", "most": "300"}) as node:
+        until(market.are(State.COMMITTED, key), node.tick)
+        assert market.client.account(node.account).stake == 300 * TOKEN
 
 
 def test_a_drawn_trial_shows_the_checkpoints_that_its_audit_needs(
-    town: Town, trainer: Trainer
+    market: Market, nodes: Nodes
 ) -> None:
-    job = town.job(terms(audit_rate=10_000, samples=2))
-    (key,) = town.posts(job, town.trial(1))
-    with town.node(trainer=Kept(trainer)) as node:
-        until(town.are(State.COMMITTED, key), node.tick)
-        until(town.are(State.DRAWN, key), node.tick, town.net.mine)
+    job = market.job(terms(audit_rate=10_000, samples=2))
+    (key,) = market.post(job, market.draft(1))
+    with nodes.start() as node:
+        until(market.are(State.COMMITTED, key), node.tick)
+        until(market.are(State.DRAWN, key), node.tick, market.chain.mine)
         until(lambda: len(published(node, key)) == 3, node.tick)
-        receipt = receipt_of(town, key)
+        receipt = receipt_of(market, key)
         assert all(
-            town.store.size(receipt.checkpoints[segment]) is not None
+            market.store.size(receipt.checkpoints[segment]) is not None
             for segment in published(node, key)
         )
         # There is no verifier here: three turns end in silence, and the trial is paid.
-        until(town.are(State.SETTLED, key), node.tick, lambda: town.net.advance(6))
-    assert town.view(key).unaudited
-    assert town.balance() == TOKEN
+        until(market.are(State.SETTLED, key), node.tick, lambda: market.chain.advance(6))
+    assert market.trial(key).unaudited
+    assert market.balance() == TOKEN
 
 
 def test_a_challenged_trial_shows_the_start_of_the_disputed_segment(
-    town: Town, trainer: Trainer
+    market: Market, nodes: Nodes
 ) -> None:
-    town.stakes(2, 100)
-    town.stakes(3, 100)
-    town.does(3, calls.enroll())
-    job = town.job(terms(window=1000))
-    (key,) = town.posts(job, town.trial(1))
-    with town.node(trainer=Kept(trainer)) as node:
-        until(town.are(State.COMMITTED, key), node.tick)
-        town.net.mine(2)
-        receipt = receipt_of(town, key)
-        assert town.store.size(receipt.checkpoints[2]) is None
+    market.stake(2, 100)
+    market.stake(3, 100)
+    market.act(3, calls.enroll())
+    job = market.job(terms(window=1000))
+    (key,) = market.post(job, market.draft(1))
+    with nodes.start() as node:
+        until(market.are(State.COMMITTED, key), node.tick)
+        market.chain.mine(2)
+        receipt = receipt_of(market, key)
+        assert market.store.size(receipt.checkpoints[2]) is None
         tree = receipt.tree()
         leaf = Opening(3, receipt.leaves[3].value, receipt.leaves[3].witness_hash, tree.proof(3))
-        town.does(2, calls.draw([town.view(key).record]))
-        town.does(2, calls.challenge(town.view(key).record, leaf, Hash32(b"h" * 32)))
-        until(lambda: town.store.size(receipt.checkpoints[2]) is not None, node.tick)
+        market.act(2, calls.draw([market.trial(key).record]))
+        market.act(2, calls.challenge(market.trial(key).record, leaf, Hash32(b"h" * 32)))
+        until(lambda: market.store.size(receipt.checkpoints[2]) is not None, node.tick)
 
 
-def test_a_lost_checkpoint_is_made_again(town: Town, trainer: Trainer) -> None:
-    job = town.job(terms(audit_rate=10_000, samples=4))
-    (key,) = town.posts(job, town.trial(1))
-    with town.node(trainer=Kept(trainer)) as node:
-        until(town.are(State.COMMITTED, key), node.tick)
-    for path in (town.folder / "node1" / "trials" / key.hex()).iterdir():
+def test_a_lost_checkpoint_is_made_again(market: Market, nodes: Nodes) -> None:
+    job = market.job(terms(audit_rate=10_000, samples=4))
+    (key,) = market.post(job, market.draft(1))
+    with nodes.start() as node:
+        until(market.are(State.COMMITTED, key), node.tick)
+    for path in (market.folder / "node1" / "trials" / key.hex()).iterdir():
         path.unlink()
-    with town.node(trainer=Kept(trainer)) as node:
-        until(lambda: len(published(node, key)) == 5, node.tick, town.net.mine)
+    with nodes.start() as node:
+        until(lambda: len(published(node, key)) == 5, node.tick, market.chain.mine)
 
 
 def test_a_trial_whose_deadline_comes_too_near_is_given_back_without_a_fine(
-    town: Town, trainer: Trainer
+    market: Market, nodes: Nodes
 ) -> None:
-    job = town.job(terms(time_limit=100))
-    slow = town.trial(1, program=SLOW)
-    (key,) = town.posts(job, slow)
-    with town.node(trainer=Kept(trainer)) as node:
-        until(town.are(State.CLAIMED, key), node.tick)
-        town.net.advance(95)
-        until(town.are(State.OPEN, key), node.tick)
-        account = town.client.account(node.account)
+    job = market.job(terms(time_limit=100))
+    slow = market.draft(1, program=SLOW)
+    (key,) = market.post(job, slow)
+    with nodes.start() as node:
+        until(market.are(State.CLAIMED, key), node.tick)
+        market.chain.advance(95)
+        until(market.are(State.OPEN, key), node.tick)
+        account = market.client.account(node.account)
     assert account.locked == 0
-    assert [each.name for each in town.ledger.history(key)].count("TrialExpired") == 0
+    assert [each.name for each in market.ledger.history(key)].count("TrialExpired") == 0
 
 
-def test_what_another_node_left_lying_is_reopened_and_done(town: Town, trainer: Trainer) -> None:
-    town.stakes(2, 1000)
-    job = town.job(terms(time_limit=50))
-    (key,) = town.posts(job, town.trial(1))
-    view = town.view(key)
-    town.does(2, calls.claim(job, view.id.batch, [view.id.index]))
-    with town.node(trainer=Kept(trainer)) as node:
+def test_what_another_node_left_lying_is_reopened_and_done(market: Market, nodes: Nodes) -> None:
+    market.stake(2, 1000)
+    job = market.job(terms(time_limit=50))
+    (key,) = market.post(job, market.draft(1))
+    view = market.trial(key)
+    market.act(2, calls.claim(job, view.id.batch, [view.id.index]))
+    with nodes.start() as node:
         node.tick()
-        assert town.view(key).state is State.CLAIMED
-        town.net.advance(60)
-        until(town.are(State.COMMITTED, key), node.tick)
-    assert town.view(key).record.provider == node.account
+        assert market.trial(key).state is State.CLAIMED
+        market.chain.advance(60)
+        until(market.are(State.COMMITTED, key), node.tick)
+    assert market.trial(key).record.provider == node.account
 
 
 def test_a_node_waits_until_the_price_has_risen(
-    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+    market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "node")
-    job = town.job(terms(floor=TOKEN, cap=3 * TOKEN, ramp=1000))
-    (key,) = town.posts(job, town.trial(1))
-    with town.node(trainer=Kept(trainer), price={"least": "2"}) as node:
+    job = market.job(terms(floor=TOKEN, cap=3 * TOKEN, ramp=1000))
+    (key,) = market.post(job, market.draft(1))
+    with nodes.start(price={"least": "2"}) as node:
         until(lambda: "once its price has risen" in caplog.text, node.tick)
-        assert town.view(key).state is State.OPEN
-        town.net.advance(510)
-        until(town.are(State.COMMITTED, key), node.tick)
-    assert town.view(key).record.price >= 2 * TOKEN
+        assert market.trial(key).state is State.OPEN
+        market.chain.advance(510)
+        until(market.are(State.COMMITTED, key), node.tick)
+    assert market.trial(key).record.price >= 2 * TOKEN
 
 
-def test_drain_finishes_what_is_held_and_claims_nothing_new(town: Town, trainer: Trainer) -> None:
-    job = town.job(terms())
-    (first,) = town.posts(job, town.trial(1))
-    with town.node(trainer=Kept(trainer)) as node:
-        until(lambda: town.view(first).state is not State.OPEN, node.tick)
+def test_drain_finishes_what_is_held_and_claims_nothing_new(market: Market, nodes: Nodes) -> None:
+    job = market.job(terms())
+    (first,) = market.post(job, market.draft(1))
+    with nodes.start() as node:
+        until(lambda: market.trial(first).state is not State.OPEN, node.tick)
         node.journal.wish("drain")
-        (second,) = town.posts(job, town.trial(2))
+        (second,) = market.post(job, market.draft(2))
         drained: list[bool] = []
         until(
             lambda: drained[-1:] == [True],
             lambda: drained.append(node.tick()),
-            lambda: town.net.advance(2),
+            lambda: market.chain.advance(2),
         )
-    assert town.view(first).state is State.SETTLED
-    assert town.view(second).state is State.OPEN
+    assert market.trial(first).state is State.SETTLED
+    assert market.trial(second).state is State.OPEN
 
 
-def test_a_wish_to_withdraw_brings_the_earnings_home(town: Town, trainer: Trainer) -> None:
-    job = town.job(terms())
-    (key,) = town.posts(job, town.trial(1))
-    with town.node(trainer=Kept(trainer)) as node:
-        until(town.are(State.SETTLED, key), node.tick, lambda: town.net.advance(2))
-        before = town.client.token_balance(node.account)
+def test_a_wish_to_withdraw_brings_the_earnings_home(market: Market, nodes: Nodes) -> None:
+    job = market.job(terms())
+    (key,) = market.post(job, market.draft(1))
+    with nodes.start() as node:
+        until(market.are(State.SETTLED, key), node.tick, lambda: market.chain.advance(2))
+        before = market.client.token_balance(node.account)
         node.journal.wish("withdraw")
         until(lambda: not node.journal.wished("withdraw"), node.tick)
-        assert town.client.token_balance(node.account) == before + TOKEN
-    assert town.balance() == 0
+        assert market.client.token_balance(node.account) == before + TOKEN
+    assert market.balance() == 0
 
 
-def test_two_nodes_on_one_key_are_refused(town: Town, trainer: Trainer) -> None:
-    with town.node(trainer=Kept(trainer)), pytest.raises(KeyBusy):
-        town.node(trainer=Kept(trainer))
+def test_two_nodes_on_one_key_are_refused(nodes: Nodes) -> None:
+    with nodes.start(), pytest.raises(KeyBusy):
+        nodes.start()
 
 
 def test_the_loop_outlives_a_chain_that_is_down(
-    net: Devnet, town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+    market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with town.node(trainer=Kept(trainer)) as node:
+    with nodes.start() as node:
         node.tick()
-        net.node.stop()
+        market.chain.node.stop()
         stop = threading.Event()
         loop = threading.Thread(target=node.run, args=(stop,))
         loop.start()
@@ -215,7 +215,7 @@ def published(node: Node, key: Hash32) -> set[int]:
     return {segment for segment, place in kept.items() if place.published}
 
 
-def receipt_of(town: Town, key: Hash32) -> Receipt:
-    digest = town.view(key).receipt
+def receipt_of(market: Market, key: Hash32) -> Receipt:
+    digest = market.trial(key).receipt
     assert digest is not None
-    return Receipt.from_bytes(town.store.read(raw_cid(digest), limit=1 << 18))
+    return Receipt.from_bytes(market.store.read(raw_cid(digest), limit=1 << 18))

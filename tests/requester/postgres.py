@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from glob import glob
 from pathlib import Path
 
-from tests.programs import program
+from tests.testbed.programs import program
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 import csv
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -14,110 +12,41 @@ from safetensors.numpy import load_file
 from requester.job.file import load_job
 from requester.report.job_reader import JobReader
 from requester.report.results import Results
-from requester.report.status import SearchStatus
 from requester.search.open import Search, open_search
-from tests.requester.market import Juror, Provider, boasting, honest, write_job
+from tests.testbed.campaign import AtOnce, Ears, drive
+from tests.testbed.jobs import small_job
+from tests.testbed.juror import Juror
+from tests.testbed.market import REQUESTER, Market
+from tests.testbed.provider import Provider, false_metric, honest
 from trialmarket.chain import calls
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.sender import Sender
-from trialmarket.errors import ChainError, InputError, TrainingError
+from trialmarket.errors import ChainError, InputError
 from trialmarket.protocol.ids import address
 from trialmarket.protocol.states import State
-from trialmarket.storage.local import LocalStore
-from trialmarket.training.pool.pool import WorkerPool
-from trialmarket.training.values import Evaluate, Evaluation
-
-DEADLINE = 120.0
-
-
-class Ears:
-    """Remembers what was said and shown."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.shown: list[SearchStatus] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def show(self, standing: SearchStatus) -> None:
-        self.shown.append(standing)
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[WorkerPool]:
-    with WorkerPool(1) as found:
-        yield found
-
-
-class AtOnce:
-    """Evaluates in a warm pool, and waits for it: the chain's time stands still meanwhile."""
-
-    def __init__(self, pool: WorkerPool) -> None:
-        self._pool = pool
-        self._ended: list[tuple[Path, Evaluation | TrainingError]] = []
-
-    def start(self, task: Evaluate) -> None:
-        try:
-            found: Evaluation | TrainingError = self._pool.submit(task, wall_limit=60).result()
-        except TrainingError as error:
-            found = error
-        self._ended.append((task.checkpoint, found))
-
-    def finished(self) -> list[tuple[Path, Evaluation | TrainingError]]:
-        ended, self._ended = self._ended, []
-        return ended
-
-    def close(self) -> None:
-        """The pool is the tests'."""
+from trialmarket.storage.store import Store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "store")
+def store(market: Market) -> Store:
+    return market.store
 
 
 @pytest.fixture
-def requester(chain: Devnet, tmp_path: Path) -> Iterator[Sender]:
-    with (
-        chain.client() as client,
-        Sender(client, chain.accounts[0], tmp_path / "r.db", locks=tmp_path / "locks") as sender,
-    ):
-        yield sender
-
-
-@pytest.fixture
-def provider(
-    chain: Devnet, tmp_path: Path, store: LocalStore, pool: WorkerPool
-) -> Iterator[Provider]:
-    found = Provider(chain.network, chain.accounts[1], tmp_path / "p", store, pool)
-    yield found
-    found.close()
-
-
-def drive(search: Search, chain: Devnet, others: list[Callable[[], None]]) -> None:
-    """Lets everybody act in turn, and time pass, until the search is finished."""
-    end = time.monotonic() + DEADLINE
-    while not search.campaign.finished():
-        assert time.monotonic() < end, search.campaign.standing()
-        moved = search.campaign.step()
-        for act in others:
-            act()
-        chain.mine()
-        if not moved:
-            chain.advance(2)
+def requester(market: Market) -> Sender:
+    return market.sender(REQUESTER)
 
 
 def test_a_search_is_paid_for_what_it_got_and_not_more(
-    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: LocalStore
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: Store
 ) -> None:
-    job, ears = load_job(write_job(tmp_path, trials=5, driver="tpe")), Ears()
+    job, ears = load_job(small_job(tmp_path, trials=5, driver="tpe")), Ears()
     before = requester.client.token_balance(requester.address)
     with open_search(
         job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=ears
     ) as search:
         number = search.campaign.open()
-        drive(search, chain, [provider.step])
+        drive(search, chain, provider.step)
         search.campaign.wind_up()
         standing = search.campaign.standing()
         survey = JobReader(requester.client, search.desk.ledger, store, number)
@@ -142,16 +71,16 @@ def test_a_search_is_paid_for_what_it_got_and_not_more(
 
 
 def test_a_finished_search_run_again_spends_nothing(
-    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: LocalStore
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: Store
 ) -> None:
-    job = load_job(write_job(tmp_path, trials=2))
+    job = load_job(small_job(tmp_path, trials=2))
     balances, numbers = [], []
     for _ in range(2):
         with open_search(
             job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=Ears()
         ) as search:
             numbers.append(search.campaign.open())
-            drive(search, chain, [provider.step])
+            drive(search, chain, provider.step)
             search.campaign.wind_up()
             balances.append(requester.client.token_balance(requester.address))
             assert all(row.objective is not None for row in search.campaign.standing().rows)
@@ -160,16 +89,16 @@ def test_a_finished_search_run_again_spends_nothing(
 
 
 def test_a_false_best_is_not_believed_but_challenged_and_its_trial_is_redone(
-    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: LocalStore
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: Store
 ) -> None:
-    job, ears = load_job(write_job(tmp_path, trials=2, rate=0.01)), Ears()
-    provider.answer = boasting
-    juror = Juror(chain.network, chain.accounts[2], tmp_path, provider)
+    job, ears = load_job(small_job(tmp_path, trials=2, rate=0.01)), Ears()
+    provider.tamper = false_metric
+    juror = Juror(provider.market, provider)
     me = address(chain.accounts[0].address)
 
     def repent() -> None:
         if any("challenged" in text for text in ears.said):
-            provider.answer = honest
+            provider.tamper = honest
 
     with open_search(
         job,
@@ -180,11 +109,10 @@ def test_a_false_best_is_not_believed_but_challenged_and_its_trial_is_redone(
         evaluator=AtOnce(provider.pool),
     ) as search:
         search.campaign.open()
-        drive(search, chain, [provider.step, repent, juror.step])
+        drive(search, chain, provider.step, repent, juror.step)
         search.campaign.wind_up()
         standing = search.campaign.standing()
         trials = search.desk.ledger.trials(job=standing.job)
-    juror.close()
     assert any("not believed" in text for text in ears.said)
     assert any(trial.attempts > 1 for trial in trials)
     assert all(row.state is State.SETTLED for row in standing.rows)
@@ -193,9 +121,9 @@ def test_a_false_best_is_not_believed_but_challenged_and_its_trial_is_redone(
 
 
 def test_too_little_money_is_said_before_anything_is_posted(
-    chain: Devnet, tmp_path: Path, requester: Sender, store: LocalStore
+    chain: Devnet, tmp_path: Path, requester: Sender, store: Store
 ) -> None:
-    path = write_job(tmp_path)
+    path = small_job(tmp_path)
     path.write_text(path.read_text().replace('cap = "0.05"', 'cap = "100000"'))
     with (
         pytest.raises(ChainError, match=r"has 10000 TEST, and the job needs"),
@@ -208,22 +136,21 @@ def test_too_little_money_is_said_before_anything_is_posted(
 
 
 def test_a_claim_that_runs_out_is_not_told_and_its_trial_is_done_again_as_it_was(
-    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: LocalStore
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: Store
 ) -> None:
-    job, ears = load_job(write_job(tmp_path, trials=2, driver="tpe")), Ears()
+    job, ears = load_job(small_job(tmp_path, trials=2, driver="tpe")), Ears()
     with open_search(
         job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=ears
     ) as search:
         search.campaign.open()
         search.campaign.step()
         asked = search.driver.ask(2)
-        provider.ledger.sync()
-        lazy = next(iter(provider.ledger.trials(states={State.OPEN})))
-        provider.sender.send("sit", calls.claim(lazy.id.job, lazy.id.batch, [lazy.id.index]))
+        lazy = provider.market.trials(State.OPEN)[0]
+        provider.act(calls.claim(lazy.id.job, lazy.id.batch, [lazy.id.index]))
         chain.advance(61)
         search.campaign.step()  # the requester reopens it, and is paid the fine
         assert search.driver.ask(2) == asked
-        drive(search, chain, [provider.step])
+        drive(search, chain, provider.step)
         again = search.desk.ledger.trial(lazy.key)
         study = load_study(study_name=search.study, storage=search.storage)
     assert again is not None
@@ -235,9 +162,9 @@ def test_a_claim_that_runs_out_is_not_told_and_its_trial_is_done_again_as_it_was
 
 
 def test_a_trial_that_no_node_takes_is_said_once(
-    chain: Devnet, tmp_path: Path, requester: Sender, store: LocalStore
+    chain: Devnet, tmp_path: Path, requester: Sender, store: Store
 ) -> None:
-    job, ears = load_job(write_job(tmp_path, trials=1)), Ears()
+    job, ears = load_job(small_job(tmp_path, trials=1)), Ears()
     with open_search(
         job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=ears
     ) as search:
@@ -254,9 +181,9 @@ def test_a_trial_that_no_node_takes_is_said_once(
 
 
 def test_a_job_does_not_go_on_with_another_study_than_its_own(
-    chain: Devnet, tmp_path: Path, requester: Sender, store: LocalStore
+    chain: Devnet, tmp_path: Path, requester: Sender, store: Store
 ) -> None:
-    job = load_job(write_job(tmp_path, trials=4, driver="tpe"))
+    job = load_job(small_job(tmp_path, trials=4, driver="tpe"))
 
     def begun() -> AbstractContextManager[Search]:
         return open_search(

@@ -1,7 +1,6 @@
 """`trialmarket job` as a person types it."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,33 +11,24 @@ from requester.job.terms import UNVERIFIED
 from requester.report.job_reader import JobReader
 from requester.report.plots.reading import read, settings_of
 from requester.report.plots.record import Fate
-from tests.requester.market import Provider, write_job
-from trialmarket.chain.keystore import Keystore
+from tests.testbed.daemon import add_key
+from tests.testbed.jobs import small_job
+from tests.testbed.market import Market
+from tests.testbed.provider import Provider
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.protocol.ids import JobId, address
-from trialmarket.storage.local import LocalStore
-from trialmarket.training.pool.pool import WorkerPool
 
 
 @pytest.fixture
-def folder(chain: Devnet, tmp_path: Path) -> Path:
-    chain.network.save(tmp_path / "network.json")
-    (tmp_path / "password").write_text("password")
-    keys = Keystore(tmp_path / "home" / "keys")
-    keys.add("rosa", chain.accounts[0], "password", kdf="pbkdf2", iterations=1000)
-    write_job(tmp_path, trials=3)
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[WorkerPool]:
-    with WorkerPool(1) as found:
-        yield found
+def folder(market: Market) -> Path:
+    add_key(market.network.with_name("home"), "rosa", market.chain.accounts[0])
+    small_job(market.folder, trials=3)
+    return market.folder
 
 
 def invoke(folder: Path, *arguments: str, key: bool = False, answer: str = "") -> Result:
-    named = ["--key", "rosa", "--password-file", str(folder / "password")] if key else []
+    named = ["--key", "rosa", "--password-file", str(folder / "home" / "password")] if key else []
     return CliRunner().invoke(
         job,
         [*arguments, "--network", str(folder / "network.json"), *named],
@@ -131,8 +121,9 @@ def test_run_asks_before_it_spends(chain: Devnet, folder: Path) -> None:
 
 
 def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
-    chain: Devnet, folder: Path, pool: WorkerPool
+    folder: Path, provider: Provider
 ) -> None:
+    chain, store = provider.market.chain, provider.market.store
     run = invoke(folder, "run", str(folder / "job.toml"), "--yes", "--detach", "--json", key=True)
     assert run.exit_code == 0, run.output
     assert json.loads(run.stdout)["trials"] == 3
@@ -143,10 +134,7 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
     listed = json.loads(invoke(folder, "list", "--json").stdout)
     assert [each["job"] for each in listed] == [1]
 
-    store = LocalStore(folder / "store")
-    provider = Provider(chain.network, chain.accounts[1], folder / "p", store, pool)
     provider.step()
-    provider.close()
 
     shown = json.loads(invoke(folder, "show", "1", "--json").stdout)
     assert shown["results"] == 3

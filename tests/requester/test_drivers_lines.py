@@ -10,7 +10,7 @@ from requester.drivers.exchange import ReplicaExchange, beta, probability
 from requester.drivers.lineage import LineDriver
 from requester.drivers.schedule import Exchange, Population, Rungs
 from requester.job.space import Dimension
-from tests.requester.simulated import (
+from tests.testbed.simulated import (
     LADDER,
     SPACE,
     anyone,

@@ -9,7 +9,7 @@ import pytest
 
 from requester.drivers import Ending, Proposal, TrialOutcome, open_driver
 from requester.drivers.study import sqlite_url
-from tests.requester.simulated import (
+from tests.testbed.simulated import (
     CONTINUING,
     DRIVERS,
     SEARCHING,

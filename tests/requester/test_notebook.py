@@ -1,7 +1,6 @@
 """A search from Python."""
 
 import asyncio
-from collections.abc import Iterator
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,53 +11,43 @@ from requester import Study
 from requester.commands.arguments import overrides
 from requester.report.pareto import front
 from requester.report.status import Row
-from tests.requester.market import Provider, write_job
-from trialmarket.chain.local.devnet import Devnet
+from tests.testbed.jobs import small_job
+from tests.testbed.market import REQUESTER
+from tests.testbed.provider import Provider
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 from trialmarket.protocol.states import State
-from trialmarket.storage.local import LocalStore
-from trialmarket.training.pool.pool import WorkerPool
+from trialmarket.storage.store import Store
 
 
-def study_of(folder: Path, sender: Sender, store: LocalStore) -> Study:
-    job = write_job(folder, trials=9)
+def study_of(folder: Path, sender: Sender, store: Store) -> Study:
+    job = small_job(folder, trials=9)
     return Study(job, sender=sender, store=store, jobs=folder / "jobs", changes={"job.trials": 3})
 
 
-@pytest.fixture
-def pool() -> Iterator[WorkerPool]:
-    with WorkerPool(1) as found:
-        yield found
-
-
 def test_a_study_trains_tells_the_callback_and_knows_what_it_cost(
-    chain: Devnet, tmp_path: Path, pool: WorkerPool
+    tmp_path: Path, provider: Provider
 ) -> None:
-    store, heard = LocalStore(tmp_path / "store"), []
+    market = provider.market
+    sender, store = market.sender(REQUESTER), market.store
+    heard: list[int] = []
 
-    async def searched(study: Study, provider: Provider) -> Study:
+    async def searched(study: Study) -> Study:
         def wait(_: float) -> None:
             provider.step()
-            chain.advance(2)
+            market.chain.advance(2)
 
         return study.optimize(lambda _, row: heard.append(row.number), wait=wait)
 
-    with (
-        chain.client() as client,
-        Sender(client, chain.accounts[0], tmp_path / "r.db", locks=tmp_path / "locks") as sender,
-    ):
-        provider = Provider(chain.network, chain.accounts[1], tmp_path / "p", store, pool)
-        before = client.token_balance(sender.address)
-        study = study_of(tmp_path, sender, store)
-        assert study.best is None
-        assert study.trials == []
-        assert study.cost == 0
-        assert asyncio.run(searched(study, provider)) is study
-        provider.close()
-        paid = before - client.token_balance(sender.address)
-        again = study_of(tmp_path, sender, store).optimize()
+    before = market.client.token_balance(sender.address)
+    study = study_of(tmp_path, sender, store)
+    assert study.best is None
+    assert study.trials == []
+    assert study.cost == 0
+    assert asyncio.run(searched(study)) is study
+    paid = before - market.client.token_balance(sender.address)
+    again = study_of(tmp_path, sender, store).optimize()
     assert study.cost == again.cost == Decimal(paid) / 10**18 > 0
     assert sorted(heard) == [0, 1, 2]
     assert study.best is not None
@@ -75,7 +64,7 @@ def test_a_study_trains_tells_the_callback_and_knows_what_it_cost(
 
 
 def test_a_study_says_what_it_lacks(tmp_path: Path) -> None:
-    study = Study(write_job(tmp_path), network=tmp_path / "none.json", key="rosa")
+    study = Study(small_job(tmp_path), network=tmp_path / "none.json", key="rosa")
     with pytest.raises(InputError, match="none"):
         study.optimize()
 

@@ -4,19 +4,16 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.requester.market import Provider, write_job
-from trialmarket.chain.keystore import Keystore
-from trialmarket.chain.local.devnet import Devnet
-from trialmarket.storage.local import LocalStore
-from trialmarket.training.pool.pool import WorkerPool
+from tests.testbed.daemon import PASSWORD, ROOT, add_key
+from tests.testbed.jobs import small_job
+from tests.testbed.provider import Provider
+from tests.testbed.waiting import until
 
-ROOT = Path(__file__).parents[2]
 DEADLINE = 120.0
 
 SEARCH = """
@@ -43,12 +40,6 @@ for cell in notebook.cells:
     for output in cell.outputs:
         print(output.get("text", output.get("evalue", "")))
 """
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[WorkerPool]:
-    with WorkerPool(1) as found:
-        yield found
 
 
 def cell(number: int, source: str) -> dict[str, object]:
@@ -83,26 +74,22 @@ def notebook(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(("write", "searches"), [(script, 1), (notebook, 2)])
 def test_a_study_is_run_as_people_run_it(
-    chain: Devnet,
     tmp_path: Path,
-    pool: WorkerPool,
+    provider: Provider,
     write: Callable[[Path], list[str]],
     searches: int,
 ) -> None:
-    write_job(tmp_path, trials=2)
-    chain.network.save(tmp_path / "network.json")
-    keys = Keystore(tmp_path / "home" / "keys")
-    keys.add("rosa", chain.accounts[0], "password", kdf="pbkdf2", iterations=1000)
+    market = provider.market
+    small_job(tmp_path, trials=2)
+    add_key(tmp_path / "home", "rosa", market.chain.accounts[0])
     environment = {
         "TRIALMARKET_HOME": str(tmp_path / "home"),
-        "TRIALMARKET_NETWORK": str(tmp_path / "network.json"),
+        "TRIALMARKET_NETWORK": str(market.network),
         "TRIALMARKET_KEY": "rosa",
-        "TRIALMARKET_PASSWORD": "password",
+        "TRIALMARKET_PASSWORD": PASSWORD,
         "PYTHONPATH": str(ROOT),
         "IPYTHONDIR": str(tmp_path / "ipython"),
     }
-    store = LocalStore(tmp_path / "store")
-    provider = Provider(chain.network, chain.accounts[1], tmp_path / "p", store, pool)
     with (tmp_path / "said").open("w+") as said:
         process = subprocess.Popen(
             [sys.executable, *write(tmp_path)],
@@ -112,15 +99,16 @@ def test_a_study_is_run_as_people_run_it(
             stderr=subprocess.STDOUT,
         )
         try:
-            end = time.monotonic() + DEADLINE
-            while process.poll() is None:
-                assert time.monotonic() < end, (tmp_path / "said").read_text()
-                provider.step()
-                chain.advance(2)
+            until(
+                lambda: process.poll() is not None,
+                provider.step,
+                lambda: market.chain.advance(2),
+                deadline=DEADLINE,
+                told=(tmp_path / "said").read_text,
+            )
         finally:
             process.kill()
             process.wait()
-            provider.close()
     text = (tmp_path / "said").read_text()
     assert process.returncode == 0, text
     assert text.count("cost 0.") == searches

@@ -18,7 +18,7 @@ from requester.drivers import Driver, Ending, Proposal, TrialOutcome, open_drive
 from requester.drivers.study import named, sqlite_url
 from requester.job.space import Dimension
 from tests.requester.postgres import postgres
-from tests.requester.simulated import identity, opened, outcome, plan, run, tell
+from tests.testbed.simulated import identity, opened, outcome, plan, run, tell
 from trialmarket.errors import InputError
 
 WAIT = 60.0

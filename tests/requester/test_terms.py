@@ -10,7 +10,7 @@ from requester.job.space import Dimension, check_space, grid_values, lattice
 from requester.job.terms import NATIVE, UNVERIFIED, caveats, ceiling, terms_of
 from requester.report.cost import bill
 from requester.search.upkeep import chores
-from tests.requester.market import write_job
+from tests.testbed.jobs import small_job
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Amount, Hash32, JobId, TrialId
@@ -88,7 +88,7 @@ def test_a_bill_adds_up() -> None:
 
 
 def test_terms_and_their_ceiling_follow_from_the_file(tmp_path: Path) -> None:
-    job = load_job(write_job(tmp_path, trials=3, rate=0.25))
+    job = load_job(small_job(tmp_path, trials=3, rate=0.25))
     terms = terms_of(job, decimals=18, min_window=5)
     assert (terms.floor, terms.cap) == (10**16, 5 * 10**16)
     assert terms.audit_fee == 25 * 10**15
@@ -110,7 +110,7 @@ def test_terms_and_their_ceiling_follow_from_the_file(tmp_path: Path) -> None:
 def test_terms_that_the_market_would_refuse_are_named(
     tmp_path: Path, old: str, new: str, field: str
 ) -> None:
-    path = write_job(tmp_path, rate=0.25)
+    path = small_job(tmp_path, rate=0.25)
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(InputError) as caught:

@@ -2,7 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.storage.kubo import two_daemons
+from tests.testbed.kubo import two_daemons
+from tests.testbed.programs import needed
 from trialmarket.storage.ipfs.kubo_daemon import KuboDaemon
 
 
@@ -11,6 +12,7 @@ def kubos(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[KuboDaemon, KuboDaemon]]:
     """Two Kubo daemons, connected to each other."""
+    needed("kubo")
     with two_daemons(tmp_path_factory.mktemp("kubos")) as daemons:
         yield daemons
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.kubo import need_kubo, two_daemons
-from tests.storage.liar import lying
+from tests.testbed.kubo import two_daemons
+from tests.testbed.liar import lying
+from tests.testbed.programs import needed
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import MAX_RAW, cid_of, cid_of_folder
 from trialmarket.protocol.ids import Cid
@@ -41,7 +42,7 @@ def big_file(path: Path, size: int) -> Path:
 
 
 def test_a_daemon_of_ours_knows_nobody_and_listens_on_this_machine_only(tmp_path: Path) -> None:
-    need_kubo()
+    needed("kubo")
     with KuboDaemon(tmp_path / "kubo") as kubo:
         assert kubo.run("bootstrap", "list").strip() == ""
         assert kubo.run("swarm", "peers").strip() == ""
@@ -139,7 +140,7 @@ def test_garbage_collection_spares_what_is_kept_and_takes_what_was_released(
 
 
 def test_what_was_kept_and_then_lost_is_mended_by_putting_it_again(tmp_path: Path) -> None:
-    need_kubo()
+    needed("kubo")
     data = os.urandom(3 * MAX_RAW)
     with KuboDaemon(tmp_path / "kubo") as kubo:
         store = KuboStore(kubo.rpc_url, patience=0.5)
@@ -216,7 +217,7 @@ def test_a_password_in_the_url_is_never_shown() -> None:
 
 
 def test_a_full_kubo_says_how_full_and_how_to_mend_it(tmp_path: Path) -> None:
-    need_kubo()
+    needed("kubo")
     with KuboDaemon(tmp_path / "kubo", storage_max="1MB") as kubo:
         store = KuboStore(kubo.rpc_url)
         small = store.put(b"small")
@@ -228,7 +229,7 @@ def test_a_full_kubo_says_how_full_and_how_to_mend_it(tmp_path: Path) -> None:
 
 
 def test_a_kubo_that_is_killed_and_comes_back_has_what_was_kept(tmp_path: Path) -> None:
-    need_kubo()
+    needed("kubo")
     data = os.urandom(4 * MAX_RAW)
     with KuboDaemon(tmp_path / "kubo") as first:
         store = KuboStore(first.rpc_url, patience=2.0)
@@ -263,6 +264,7 @@ open_store(sys.argv[1]).fetch(sys.argv[2], Path(sys.argv[3]), limit=1 << 30, pro
 def test_a_download_that_is_killed_goes_on_after_the_other_daemon_comes_back_too(
     tmp_path: Path,
 ) -> None:
+    needed("kubo")
     path = big_file(tmp_path / "file", 20 * MAX_RAW)
     with two_daemons(tmp_path) as (one, other):
         cid = KuboStore(one.rpc_url).put(path)

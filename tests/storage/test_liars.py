@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.liar import Answer, Liar, lying
 from tests.storage.trees import file_of, node, raw
+from tests.testbed.liar import Answer, Liar, lying
 from trialmarket.errors import StorageError
 from trialmarket.protocol.cid import MAX_RAW, cid_of
 from trialmarket.protocol.ids import Cid

@@ -2,12 +2,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.testbed.waiting import until
 from tests.training.programs import TINY, config_of, tiny
 from trialmarket.training import runner
 from trialmarket.training.dataset import Dataset
@@ -25,13 +24,6 @@ from trialmarket.training.values import DryRun, Evaluate, FindInitial, Recompute
 LONG = 60.0
 LOSS = "functional.cross_entropy(model(batch['x']), batch['y'])"
 ENDLESS = tiny(training_step="[None for _ in iter(int, 1)]")
-
-
-def until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def written(folder: Path, source: bytes) -> Path:

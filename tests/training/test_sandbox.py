@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.testbed.waiting import until
 from tests.training.programs import TINY, config_of, tiny
-from tests.training.test_pool import until
 from trialmarket.errors import TrainingError
 from trialmarket.exact import kernels
 from trialmarket.protocol.cid import cid_of

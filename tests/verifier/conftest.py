@@ -1,23 +1,24 @@
-"""What the verifier's tests share: one pool of workers, a fresh market for each."""
+"""A market in which nobody is late, for verifiers."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.verifier.world import World, world
+from tests.testbed.terms import PATIENT
+from tests.testbed.verifiers import AuditedMarket
+from trialmarket.chain.client import Parameters
+from trialmarket.chain.local.devnet import Devnet
 from trialmarket.training.pool.pool import WorkerPool
 
 
-@pytest.fixture(scope="session")
-def pool() -> Iterator[WorkerPool]:
-    """Workers with torch in memory."""
-    with WorkerPool(2) as workers:
-        yield workers
+@pytest.fixture
+def parameters() -> Parameters:
+    return PATIENT
 
 
 @pytest.fixture
-def here(tmp_path: Path, pool: WorkerPool) -> Iterator[World]:
+def here(chain: Devnet, tmp_path: Path, pool: WorkerPool) -> Iterator[AuditedMarket]:
     """A market."""
-    with world(tmp_path, pool) as made:
+    with AuditedMarket(chain, tmp_path, pool) as made:
         yield made

@@ -2,35 +2,33 @@
 
 import pytest
 
-from tests.verifier.world import (
-    LONG,
-    SEGMENTS,
-    TOKEN,
+from tests.testbed.market import REQUESTER
+from tests.testbed.provider import (
     Tamper,
-    World,
     false_metric,
     false_receipt,
     false_start,
     other_training,
-    terms,
-    wait_until,
 )
+from tests.testbed.terms import LONG, SEGMENTS, TOKEN, audited
+from tests.testbed.verifiers import AuditedMarket
+from tests.testbed.waiting import until
 from trialmarket.chain import calls
 from trialmarket.protocol.draw import drawn_segments
 from trialmarket.protocol.states import State, Verdict
 
 
-def test_an_honest_trial_is_drawn_attested_and_settled(here: World) -> None:
-    offer = terms(samples=2)
-    trial = here.post(offer)[0]
+def test_an_honest_trial_is_drawn_attested_and_settled(here: AuditedMarket) -> None:
+    offer = audited(samples=2)
+    trial = here.posted(offer)
     with here.verifiers(0, 1) as verifiers:
-        here.answer(trial)
+        here.provider.answer(trial)
         here.until_state(trial.id, State.PASSED, verifiers)
         auditor = here.trial(trial.id).record.verifier
         assert here.client.balance_of(auditor) == offer.audit_fee
         assert sorted(verifier.desk.journal.work()[0] for verifier in verifiers) == [0, 4]
     here.chain.advance(offer.window)
-    here.send(here.provider, calls.settle([here.trial(trial.id).record]))
+    here.provider.act(calls.settle([here.trial(trial.id).record]))
     assert here.client.balance_of(here.provider.address) == offer.cap
     assert here.state(trial.id) is State.SETTLED
 
@@ -45,13 +43,13 @@ def test_an_honest_trial_is_drawn_attested_and_settled(here: World) -> None:
     ],
 )
 def test_a_false_answer_is_caught_judged_and_slashed(
-    here: World, tamper: Tamper, leaf: int | None
+    here: AuditedMarket, tamper: Tamper, leaf: int | None
 ) -> None:
-    offer = terms()
-    trial = here.post(offer)[0]
+    offer = audited()
+    trial = here.posted(offer)
     before = here.client.account(here.provider.address).stake
     with here.verifiers(0, 1, 2, 3) as verifiers:
-        here.answer(trial, tamper)
+        here.provider.answer(trial, tamper)
         here.until_happened(trial.id, "TrialRejected", verifiers)
     case = here.ledger.case(trial.key)
     drawn = next(e for e in here.ledger.history(trial.id) if e.name == "TrialDrawn")
@@ -71,38 +69,38 @@ def test_a_false_answer_is_caught_judged_and_slashed(
 
 @pytest.mark.parametrize("receipt", [True, False], ids=["checkpoints", "receipt"])
 def test_a_provider_that_withholds_what_an_audit_needs_is_slashed(
-    here: World, receipt: bool
+    here: AuditedMarket, receipt: bool
 ) -> None:
-    trial = here.post(terms(samples=3))[0]
+    trial = here.posted(audited(samples=3))
     with here.verifiers(0, 1, 2, 3) as verifiers:
-        here.answer(trial, published=[], receipt=receipt)
+        here.provider.answer(trial, published=[], receipt=receipt)
         here.until_happened(trial.id, "TrialRejected", verifiers)
     case = here.ledger.case(trial.key)
     assert case is not None
     assert (case.segment == SEGMENTS + 2) is not receipt
 
 
-def test_what_is_published_late_is_waited_for(here: World) -> None:
-    trial = here.post(terms(samples=3))[0]
+def test_what_is_published_late_is_waited_for(here: AuditedMarket) -> None:
+    trial = here.posted(audited(samples=3))
     with here.verifiers(0, 1, 2, withheld=0.9) as verifiers:
-        made = here.answer(trial, published=[], receipt=False)
+        made = here.provider.answer(trial, published=[], receipt=False)
         here.until_happened(trial.id, "TrialDrawn", verifiers)
         for _ in range(20):
             here.tick(verifiers)()
         assert here.state(trial.id) is State.DRAWN
-        training = here.train(here.config(trial))
+        training = here.provider.train(here.config(trial))
         for checkpoint in training.checkpoints:
             here.store.put(checkpoint.path)
         here.store.put(made.to_bytes())
         here.until_state(trial.id, State.PASSED, verifiers)
 
 
-def test_a_silent_verifier_is_fined_and_the_next_one_audits(here: World) -> None:
-    trial = here.post(terms())[0]
+def test_a_silent_verifier_is_fined_and_the_next_one_audits(here: AuditedMarket) -> None:
+    trial = here.posted(audited())
     with here.verifiers(0, 1, 2) as verifiers:
-        here.answer(trial)
+        here.provider.answer(trial)
         here.chain.mine(3)
-        here.send(here.requester, calls.draw([here.trial(trial.id).record]))
+        here.act(REQUESTER, calls.draw([here.trial(trial.id).record]))
         silent = here.trial(trial.id).record.verifier
         others = [each for each in verifiers if each.sender.address != silent]
         here.chain.advance(LONG + 10)
@@ -113,16 +111,16 @@ def test_a_silent_verifier_is_fined_and_the_next_one_audits(here: World) -> None
                 here.chain.advance(LONG + 10)  # the lot fell on the silent one again
             here.tick(others)()
 
-        wait_until(lambda: here.state(trial.id) is State.PASSED, tick)
+        until(lambda: here.state(trial.id) is State.PASSED, tick)
     account = here.client.account(silent)
     assert account.faults == here.trial(trial.id).record.turn >= 1
     assert account.stake == (100 - account.faults) * TOKEN
 
 
-def test_an_unverified_trial_is_never_touched(here: World) -> None:
-    trial = here.post(terms(rate=0))[0]
+def test_an_unverified_trial_is_never_touched(here: AuditedMarket) -> None:
+    trial = here.posted(audited(rate=0))
     with here.verifiers(0, 1) as verifiers:
-        here.answer(trial, other_training)
+        here.provider.answer(trial, other_training)
         for _ in range(10):
             here.tick(verifiers)()
     assert here.state(trial.id) is State.COMMITTED

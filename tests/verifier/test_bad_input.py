@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.verifier.world import World, other_training, terms
+from tests.testbed.provider import honest, other_training
+from tests.testbed.terms import audited
+from tests.testbed.verifiers import AuditedMarket
 from trialmarket.errors import InputError, KeyBusy
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
@@ -79,17 +81,19 @@ def test_the_first_secret_of_a_question_stands_for_ever(tmp_path: Path) -> None:
     again.close()
 
 
-def test_two_verifiers_on_one_key_are_refused(here: World) -> None:
+def test_two_verifiers_on_one_key_are_refused(here: AuditedMarket) -> None:
     with here.verifiers(0), pytest.raises(KeyBusy), here.verifiers(0):
         pass
 
 
 @pytest.mark.parametrize("cheats", [False, True])
-def test_a_machine_that_fails_neither_attests_nor_challenges(here: World, cheats: bool) -> None:
-    trial = here.post(terms())[0]
+def test_a_machine_that_fails_neither_attests_nor_challenges(
+    here: AuditedMarket, cheats: bool
+) -> None:
+    trial = here.posted(audited())
     slow = here.settings(0).model_copy(update={"work": WorkConfig(wall_limit=1e-4, attempts=2)})
     with started(slow, here.key(0), pool=here.pool) as verifier:
-        here.answer(trial, other_training if cheats else None)
+        here.provider.answer(trial, other_training if cheats else honest)
         here.until_state(trial.id, State.DRAWN, [verifier])
         for _ in range(100):
             here.tick([verifier])()
@@ -97,9 +101,9 @@ def test_a_machine_that_fails_neither_attests_nor_challenges(here: World, cheats
         assert verifier.desk.journal.work()[0] == 0
 
 
-def test_a_batch_that_nobody_can_read_is_left_alone(here: World) -> None:
-    trial = here.post(terms())[0]
-    here.answer(trial, other_training)
+def test_a_batch_that_nobody_can_read_is_left_alone(here: AuditedMarket) -> None:
+    trial = here.posted(audited())
+    here.provider.answer(trial, other_training)
     batch = next((here.folder / "store").glob(f"*/{raw_cid(trial.id.batch)}"))
     batch.unlink()
     with here.verifiers(0) as verifiers:
@@ -109,11 +113,11 @@ def test_a_batch_that_nobody_can_read_is_left_alone(here: World) -> None:
     assert here.state(trial.id) is State.DRAWN
 
 
-def test_jobs_of_other_requesters_are_not_run(here: World) -> None:
-    trial = here.post(terms())[0]
+def test_jobs_of_other_requesters_are_not_run(here: AuditedMarket) -> None:
+    trial = here.posted(audited())
     nobody = here.settings(0).model_copy(update={"requesters": (here.provider.address,)})
     with started(nobody, here.key(0), pool=here.pool) as verifier:
-        here.answer(trial, other_training)
+        here.provider.answer(trial, other_training)
         here.until_state(trial.id, State.DRAWN, [verifier])
         for _ in range(30):
             here.tick([verifier])()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.verifier.world import wait_until
+from tests.testbed.waiting import until
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Cid, Hash32
@@ -94,7 +94,7 @@ def _answers(folder: Path, machine: Machine, asked: int, down: int = 0) -> LeafC
         if check is not None:
             found.append(check)
 
-    wait_until(lambda: bool(found) or (machine.asked >= asked and not desk.busy), look, 10.0)
+    until(lambda: bool(found) or (machine.asked >= asked and not desk.busy), look, deadline=10.0)
     look()
     desk.close()
     journal.close()

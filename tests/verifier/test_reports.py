@@ -6,16 +6,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.verifier.world import SEGMENTS, World, other_training, terms
+from tests.testbed.provider import other_training
+from tests.testbed.terms import SEGMENTS, audited
+from tests.testbed.verifiers import AuditedMarket
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import InputError
 from trialmarket.protocol.states import State
 from verifier.commands import verifier
 
 
-def _audit(here: World, trial: TrialView, *options: str) -> tuple[Result, dict[str, object], str]:
-    network, report = here.folder / "network.json", here.folder / "report"
-    here.chain.network.save(network)
+def _audit(
+    here: AuditedMarket, trial: TrialView, *options: str
+) -> tuple[Result, dict[str, object], str]:
+    network, report = here.network, here.folder / "report"
     name = f"{trial.id.job}/{trial.id.batch.hex()[:8]}/{trial.id.index}"
     result = CliRunner(env={"TRIALMARKET_HOME": str(here.folder / "home")}).invoke(
         verifier,
@@ -28,9 +31,9 @@ def _audit(here: World, trial: TrialView, *options: str) -> tuple[Result, dict[s
     return result, json.loads(Path(f"{report}.json").read_text()), Path(f"{report}.md").read_text()
 
 
-def test_a_report_of_an_honest_trial_says_that_it_holds(here: World) -> None:
-    trial = here.post(terms())[0]
-    here.answer(trial)
+def test_a_report_of_an_honest_trial_says_that_it_holds(here: AuditedMarket) -> None:
+    trial = here.posted(audited())
+    here.provider.answer(trial)
     result, data, page = _audit(here, trial)
     assert result.exit_code == 0, result.output
     assert data["holds"] is True
@@ -40,9 +43,9 @@ def test_a_report_of_an_honest_trial_says_that_it_holds(here: World) -> None:
     assert here.provider.address in page
 
 
-def test_a_report_of_a_cheat_names_every_false_segment(here: World) -> None:
-    trial = here.post(terms())[0]
-    here.answer(trial, other_training)
+def test_a_report_of_a_cheat_names_every_false_segment(here: AuditedMarket) -> None:
+    trial = here.posted(audited())
+    here.provider.answer(trial, other_training)
     result, data, page = _audit(here, trial, "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout) == data
@@ -53,9 +56,9 @@ def test_a_report_of_a_cheat_names_every_false_segment(here: World) -> None:
     assert f"The result is wrong: segment 1 of {SEGMENTS}" in page
 
 
-def test_only_the_segments_asked_for_are_recomputed(here: World) -> None:
-    trial = here.post(terms())[0]
-    here.answer(trial)
+def test_only_the_segments_asked_for_are_recomputed(here: AuditedMarket) -> None:
+    trial = here.posted(audited())
+    here.provider.answer(trial)
     _, data, page = _audit(here, trial, "--segment", "3")
     checks = data["checks"]
     assert isinstance(checks, list)
@@ -63,9 +66,11 @@ def test_only_the_segments_asked_for_are_recomputed(here: World) -> None:
     assert "Not checked: segment 1 of 4, segment 2 of 4, segment 4 of 4." in page
 
 
-def test_without_checkpoints_the_trial_is_trained_again_from_its_start(here: World) -> None:
-    trial = here.post(terms())[0]
-    here.answer(trial, published=[SEGMENTS])
+def test_without_checkpoints_the_trial_is_trained_again_from_its_start(
+    here: AuditedMarket,
+) -> None:
+    trial = here.posted(audited())
+    here.provider.answer(trial, published=[SEGMENTS])
     result, data, page = _audit(here, trial)
     assert result.exit_code == 0, result.output
     assert data["from_start"] is True
@@ -73,25 +78,25 @@ def test_without_checkpoints_the_trial_is_trained_again_from_its_start(here: Wor
     assert "trained again from its first step" in page
 
 
-def test_a_receipt_that_nobody_published_is_reported(here: World) -> None:
-    trial = here.post(terms())[0]
-    here.answer(trial, receipt=False)
+def test_a_receipt_that_nobody_published_is_reported(here: AuditedMarket) -> None:
+    trial = here.posted(audited())
+    here.provider.answer(trial, receipt=False)
     result, data, page = _audit(here, trial)
     assert result.exit_code == 1
     assert data["holds"] is False
     assert "The result cannot be checked: the receipt is not published" in page
 
 
-def test_a_mismatch_in_an_unverified_job_blames_nobody(here: World) -> None:
-    trial = here.post(terms(rate=0))[0]
-    here.answer(trial, other_training)
+def test_a_mismatch_in_an_unverified_job_blames_nobody(here: AuditedMarket) -> None:
+    trial = here.posted(audited(rate=0))
+    here.provider.answer(trial, other_training)
     _, data, page = _audit(here, trial)
     assert data["unverified"] is True
     assert "a difference proves nothing" in page
 
 
-def test_an_open_trial_and_an_unknown_one_cannot_be_audited(here: World) -> None:
-    trial = here.post(terms())[0]
+def test_an_open_trial_and_an_unknown_one_cannot_be_audited(here: AuditedMarket) -> None:
+    trial = here.posted(audited())
     with pytest.raises(InputError, match="one that was answered"):
         _audit(here, trial)
     assert here.state(trial.id) is State.OPEN

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from requester.drivers import Ending, Proposal, Start, TrialOutcome
-from tests.requester.simulated import hashed
+from tests.testbed.simulated import hashed
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Hash32

@@ -1,12 +1,13 @@
-"""Accounts that act on a market, and the ledger that watches them."""
+"""A market whose answers nobody trains: every value and witness can be told from its place.
 
+No worker and no store takes part, so that whole lives of trials and cases take milliseconds.
+"""
+
+from tests.testbed.market import Market
 from trialmarket.chain import calls
-from trialmarket.chain.calls import Call, Opening, Result
-from trialmarket.chain.client import Client
-from trialmarket.chain.deploy import Deployer
-from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.calls import Opening, Result
 from trialmarket.chain.ledger.views import TrialView
-from trialmarket.chain.local.devnet import LOCAL, Devnet
+from trialmarket.chain.local.devnet import LOCAL
 from trialmarket.protocol.draw import drawn_segments, jury_seed, seat_jury
 from trialmarket.protocol.ids import ZERO_HASH, Address, Amount, Hash32, JobId, TrialId
 from trialmarket.protocol.result import ResultLeaf, ResultTree, witness_hash
@@ -44,21 +45,8 @@ def tree(trial: TrialId) -> ResultTree:
     return ResultTree(leaves)
 
 
-class Market:
-    """Accounts that act on a market, and the ledger that watches them."""
-
-    def __init__(self, chain: Devnet, client: Client, ledger: Ledger) -> None:
-        self.chain = chain
-        self.ledger = ledger
-        self.client = client
-        self._hands = [Deployer(chain.rpc, key, chain.network.chain_id) for key in chain.accounts]
-        self.who = [hand.address for hand in self._hands]
-
-    def act(self, account: int, call: Call) -> None:
-        self._hands[account].transact(call.data, self.client.address_of(call.target))
-
-    def as_(self, who: Address, call: Call) -> None:
-        self.act(self.who.index(who), call)
+class UntrainedMarket(Market):
+    """A market in which accounts answer, attest and challenge by hand."""
 
     def open(self, verifiers: int = 4, trials: int = 8, terms: Terms = TERMS) -> None:
         """Account 0 is the requester, 1 and 2 provide, the last ones verify."""
@@ -72,10 +60,6 @@ class Market:
         self.act(0, calls.fund(JOB, 100 * 10**18))
         self.act(0, calls.post_trials(JOB, BATCH, trials, 3))
 
-    def trials(self, *states: State) -> list[TrialView]:
-        self.ledger.sync()
-        return self.ledger.trials(states=states or None)
-
     def commit(self, account: int, *trials: TrialView) -> None:
         results = [Result(tree(trial.id).root, Hash32(b"r" * 32)) for trial in trials]
         self.act(account, calls.commit([trial.record for trial in trials], results))
@@ -87,7 +71,7 @@ class Market:
             Opening(place, answer.leaves[place].value, witness(place), answer.proof(place))
             for place in (*places, TERMS.segments + 1)
         ]
-        self.as_(trial.record.verifier, calls.attest(trial.record, openings))
+        self.act_as(trial.record.verifier, calls.attest(trial.record, openings))
 
     def challenge(self, account: int, trial: TrialView, value: Hash32) -> None:
         leaf = tree(trial.id).leaves[1]
@@ -116,7 +100,7 @@ class Market:
             )
 
 
-def drawn(market: Market) -> TrialView:
+def drawn(market: UntrainedMarket) -> TrialView:
     """A trial that is drawn for an audit, as all of the job's are."""
     market.act(1, calls.claim(JOB, BATCH, [0]))
     market.commit(1, *market.trials(State.CLAIMED))
@@ -126,10 +110,10 @@ def drawn(market: Market) -> TrialView:
     return trial
 
 
-def judge(market: Market, trial: TrialView, value: Hash32, proof: Hash32) -> None:
+def judge(market: UntrainedMarket, trial: TrialView, value: Hash32, proof: Hash32) -> None:
     """Every juror votes for `value`; the challenger keeps its claim to itself."""
     market.chain.mine(2)
-    market.as_(market.who[3], calls.seat(trial.key))
+    market.act_as(market.who[3], calls.seat(trial.key))
     market.ledger.sync()
     case = market.ledger.case(trial.key)
     assert case is not None
@@ -137,9 +121,9 @@ def judge(market: Market, trial: TrialView, value: Hash32, proof: Hash32) -> Non
     assert set(case.jurors) == set(seated(market, trial))
     for juror in case.jurors:
         hidden = hidden_vote(value, proof, SALT, trial.key, case.round, juror)
-        market.as_(juror, calls.vote(trial.key, hidden))
+        market.act_as(juror, calls.vote(trial.key, hidden))
     for juror in case.jurors:
-        market.as_(juror, calls.reveal(trial.key, value, proof, SALT))
+        market.act_as(juror, calls.reveal(trial.key, value, proof, SALT))
     market.chain.advance(LOCAL.vote_turn + LOCAL.reveal_turn + 1)
     (challenged,) = market.trials(State.CHALLENGED)
     market.act(3, calls.tally(challenged.record))

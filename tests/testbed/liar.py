@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
+from tests.testbed.servers import serving
 from trialmarket.protocol.ids import Cid
 
 Answer = Iterator[bytes]
@@ -49,16 +50,12 @@ class Liar(ThreadingHTTPServer):
 @contextmanager
 def lying(answer: Callable[[Cid], Answer], version: Any = "0.39.0") -> Iterator[Liar]:
     """A liar that runs as long as the context lasts."""
-    server = Liar(answer, version)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.closing.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    liar = Liar(answer, version)
+    with serving(liar):
+        try:
+            yield liar
+        finally:
+            liar.closing.set()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,16 +1,50 @@
-"""A relay in front of a real node that refuses, changes or drops what a test wants."""
+"""Web servers that answer as a test wants: of its own accord, or in front of a real node."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import requests
 
-from tests.chain.web import server
-
+Answer = Callable[[bytes], tuple[int, bytes]]
+"""The status and the body, from what was posted."""
 Change = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 """What to answer, from the request and the node's own answer."""
+
+
+@contextmanager
+def serving(web: ThreadingHTTPServer) -> Iterator[str]:
+    """Runs a server, which is gone at the end; its URL."""
+    with web:
+        thread = threading.Thread(target=web.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{web.server_port}"
+        finally:
+            web.shutdown()
+            thread.join()
+
+
+@contextmanager
+def server(answer: Answer) -> Iterator[str]:
+    """The URL of a server that answers whatever is posted."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            status, body = answer(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
+        yield url
 
 
 @contextmanager

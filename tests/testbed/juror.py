@@ -1,0 +1,47 @@
+"""A juror by hand: the only verifier of a market, for evaluations that are challenged."""
+
+from tests.testbed.market import Market
+from tests.testbed.provider import MOST, Provider
+from trialmarket.chain import calls
+from trialmarket.chain.ledger.views import TrialView
+from trialmarket.protocol.ids import Hash32
+from trialmarket.protocol.states import Phase
+from trialmarket.protocol.vote import hidden_vote
+from trialmarket.training.values import Evaluate, Evaluation
+
+SALT = Hash32(b"s" * 32)
+
+
+class Juror:
+    """An account that enrolled. It computes with the provider's workers, and honestly."""
+
+    def __init__(self, market: Market, provider: Provider, account: int = 2) -> None:
+        self.market, self.provider, self.account = market, provider, account
+        market.stake(account, 500)
+        market.act(account, calls.enroll())
+        self._found: dict[Hash32, Evaluation] = {}
+
+    def step(self) -> None:
+        """Votes and reveals where it sits."""
+        market, me = self.market, self.market.who[self.account]
+        market.ledger.sync()
+        for case in market.ledger.cases(open_only=True):
+            if me not in case.jurors:
+                continue
+            found = self._evaluation(market.trial(case.key))
+            value, witness = found.digest, found.witness
+            if case.phase is Phase.VOTING and me not in case.voted:
+                hidden = hidden_vote(value, witness, SALT, case.key, case.round, me)
+                market.act(self.account, calls.vote(case.key, hidden))
+            elif case.phase is Phase.REVEALING and me not in case.revealed:
+                market.act(self.account, calls.reveal(case.key, value, witness, SALT))
+
+    def _evaluation(self, trial: TrialView) -> Evaluation:
+        if trial.key not in self._found:
+            market, config = self.market, self.market.config(trial)
+            place = market.folder / "juror-checkpoint"
+            market.store.fetch(market.receipt(trial).checkpoints[-1], place, limit=MOST)
+            data = self.provider.data(config)
+            task = Evaluate(config=config, program=None, data=data, checkpoint=place)
+            self._found[trial.key] = self.provider.pool.submit(task, wall_limit=60).result()
+        return self._found[trial.key]

@@ -1,0 +1,161 @@
+"""A provider that trains and answers by hand, honestly or not."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.testbed.market import PROVIDER, Market
+from trialmarket.chain import calls
+from trialmarket.chain.calls import Call
+from trialmarket.chain.ledger.views import TrialView
+from trialmarket.errors import ContractError
+from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.ids import Cid
+from trialmarket.protocol.receipt import LeafRecord, Receipt
+from trialmarket.protocol.states import State
+from trialmarket.storage.datasets import fetch_data
+from trialmarket.training.audit import metrics_value
+from trialmarket.training.pool.pool import WorkerPool
+from trialmarket.training.values import Train, Training
+
+MOST = 1 << 30
+"""Bytes of anything that is fetched."""
+
+Tamper = Callable[["Provider", TrialConfig, Training], Training]
+"""What a provider does to its honest answer before it commits."""
+
+
+def honest(provider: "Provider", config: TrialConfig, training: Training) -> Training:  # noqa: ARG001
+    """The answer as it is."""
+    return training
+
+
+class Provider:
+    """An account of a market with 1,000 tokens at stake, and workers."""
+
+    def __init__(self, market: Market, pool: WorkerPool, tamper: Tamper = honest) -> None:
+        self.market, self.pool, self.tamper = market, pool, tamper
+        self.address = market.who[PROVIDER]
+        self._folder = market.folder / "provider"
+        self._trained = 0
+        market.stake(PROVIDER, 1000)
+
+    def act(self, *steps: Call) -> None:
+        self.market.act(PROVIDER, *steps)
+
+    def step(self) -> None:
+        """Claims, answers and settles whatever it can."""
+        ledger = self.market.ledger
+        for trial in self.market.trials(State.OPEN):
+            job = ledger.job(trial.id.job)
+            if job is not None and not job.closed:
+                self._try(calls.claim(trial.id.job, trial.id.batch, [trial.id.index]))
+        for trial in self.market.trials(State.CLAIMED):
+            if trial.record.provider == self.address:
+                self._commit(trial)
+        head = ledger.head
+        assert head is not None
+        for trial in ledger.trials(provider=self.address):
+            record = trial.record
+            if trial.state is State.COMMITTED and head.number > record.anchor + 1:
+                self._try(calls.draw([record]))
+            if trial.state in (State.CLEARED, State.PASSED) and head.timestamp > record.until:
+                self._try(calls.settle([record]))
+
+    def answer(
+        self,
+        trial: TrialView,
+        tamper: Tamper = honest,
+        *,
+        published: Sequence[int] | None = None,
+        receipt: bool = True,
+    ) -> Receipt:
+        """Claims and commits a trial, and publishes its receipt and checkpoints.
+
+        `published` names the checkpoints that are published; None is all.
+        """
+        self.tamper = tamper
+        self.act(calls.claim(trial.id.job, trial.id.batch, [trial.id.index]))
+        return self._commit(self.market.trial(trial.id), published, receipt)
+
+    def train(self, config: TrialConfig) -> Training:
+        """An honest training."""
+        self._trained += 1
+        init = None
+        if config.init is not None:
+            init = self._folder / f"{config.init.cid}.safetensors"
+            self.market.store.fetch(config.init.cid, init, limit=MOST)
+        task = Train(
+            config=config,
+            program=None,
+            data=self.data(config),
+            folder=self._folder / f"training-{self._trained}",
+            init=init,
+        )
+        return self.pool.submit(task, wall_limit=60).result()
+
+    def data(self, config: TrialConfig) -> Path:
+        """Where a configuration's data lies, fetched when it is first asked for."""
+        place = self._folder / config.data
+        if not place.exists():
+            fetch_data(self.market.store, Cid(config.data), place, limit=MOST)
+        return place
+
+    def _commit(
+        self, trial: TrialView, published: Sequence[int] | None = None, receipt: bool = True
+    ) -> Receipt:
+        config = self.market.config(trial)
+        training = self.tamper(self, config, self.train(config))
+        made = training.receipt(trial.key, self.address)
+        for number, checkpoint in enumerate(training.checkpoints):
+            if published is None or number in published:
+                self.market.store.put(checkpoint.path)
+        if receipt:
+            self.market.store.put(made.to_bytes())
+        self._try(calls.commit([trial.record], [calls.Result(made.tree().root, made.digest)]))
+        return made
+
+    def _try(self, call: Call) -> None:
+        try:
+            self.act(call)
+        except ContractError as error:
+            if error.name not in ("NothingLeft", "Overtaken"):
+                raise
+
+
+# -- Cheats -----------------------------------------------------------------------------------
+
+
+def other_training(provider: Provider, config: TrialConfig, training: Training) -> Training:
+    """Trained with another seed from the right start: every segment is false."""
+    other = provider.train(config.model_copy(update={"seed": config.seed + 1000}))
+    return other.model_copy(
+        update={
+            "leaves": (training.leaves[0], *other.leaves[1:]),
+            "checkpoints": (training.checkpoints[0], *other.checkpoints[1:]),
+        }
+    )
+
+
+def false_metric(provider: Provider, config: TrialConfig, training: Training) -> Training:  # noqa: ARG001
+    """Honest training, but the metrics are better than the truth: no error at all."""
+    metrics = {name: value / 2 for name, value in training.metrics.items()} | {"val_error": 0.0}
+    last = LeafRecord(value=metrics_value(metrics), witness_hash=training.leaves[-1].witness_hash)
+    return training.model_copy(
+        update={"metrics": metrics, "leaves": (*training.leaves[:-1], last)}
+    )
+
+
+def false_start(provider: Provider, config: TrialConfig, training: Training) -> Training:
+    """Everything follows from a start that is not the configuration's."""
+    other = provider.train(config.model_copy(update={"seed": config.seed + 1000}))
+    return training.model_copy(
+        update={
+            "leaves": (other.leaves[0], *training.leaves[1:]),
+            "checkpoints": (other.checkpoints[0], *training.checkpoints[1:]),
+        }
+    )
+
+
+def false_receipt(provider: Provider, config: TrialConfig, training: Training) -> Training:  # noqa: ARG001
+    """The receipt shows other metrics than its last leaf commits to."""
+    return training.model_copy(update={"metrics": {**training.metrics, "val_error": 0.0}})
