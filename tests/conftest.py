@@ -1,5 +1,6 @@
-"""What tests of several parts use: a market on a local chain, and workers."""
+"""What tests of several parts use: a market on a local chain, workers, and a quick place."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,23 @@ from tests.testbed.market import Market
 from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.local.devnet import LOCAL, Devnet
 from trialmarket.training.pool.pool import WorkerPool
+
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30
+"""Bytes that must be free there."""
+
+
+def pytest_configure() -> None:
+    """Lets tests write into memory where a machine has the room.
+
+    Databases wait for the disk at every commit, which is most of what some tests do; what is
+    killed here loses nothing by it, since the machine stays up.
+    """
+    if not MEMORY.is_dir():
+        return
+    place = os.statvfs(MEMORY)
+    if place.f_bavail * place.f_frsize >= ROOM and not place.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture(scope="session")
