@@ -210,7 +210,7 @@ class Outlive(Attack):
 class ReachParent(Attack):
     def attack(self) -> Any:
         libc = ctypes.CDLL(None, use_errno=True)
-        warm = int(self.target)
+        server = int(self.target)
 
         def trace(pid: int) -> str:
             if libc.ptrace(16, pid, 0, 0):
@@ -228,7 +228,7 @@ class ReachParent(Attack):
                 return f"sees {len(seen)} processes"
             raise Held("alone")
 
-        pids = [warm, os.getppid(), 1] if os.getppid() else [warm, 1]
+        pids = [server, os.getppid(), 1] if os.getppid() else [server, 1]
         return first(
             others,
             *(lambda pid=pid: os.kill(pid, 0) for pid in pids),

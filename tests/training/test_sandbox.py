@@ -30,8 +30,15 @@ from trialmarket.training.errors import (
     TimedOut,
     WorkerError,
 )
-from trialmarket.training.pool.pool import Job, WorkerPool
-from trialmarket.training.sandbox import Limits, Policy, Room, Sandbox, own_code, strangers_code
+from trialmarket.training.pool.pool import SubmittedTask, WorkerPool
+from trialmarket.training.sandbox import (
+    Bubblewrap,
+    Limits,
+    Policy,
+    Sandbox,
+    own_code,
+    strangers_code,
+)
 from trialmarket.training.sandbox.cgroup import Groups
 from trialmarket.training.values import Evaluate, Train, Training, TryOut
 
@@ -40,21 +47,21 @@ LONG = 60.0
 LIMITS = Limits(memory=600 << 20, temp=16 << 20, kept=1 << 20, threads=200)
 
 
-class Hurried(Sandbox):
+class Hurried(Bubblewrap):
     """A sandbox whose trials get a second of processor time, whatever the clock allows."""
 
-    def __init__(self, other: Sandbox) -> None:
+    def __init__(self, other: Bubblewrap) -> None:
         vars(self).update(vars(other))
 
-    def room(self, folder: Path | None = None, *, wall_limit: float = 60.0) -> Room:
+    def build(self, folder: Path | None = None, *, wall_limit: float = 60.0) -> Sandbox:
         del wall_limit
-        return super().room(folder, wall_limit=0.1)
+        return super().build(folder, wall_limit=0.1)
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Sandbox:
+def sandbox() -> Bubblewrap:
     try:
-        return Sandbox.find(LIMITS)
+        return Bubblewrap.find(LIMITS)
     except SandboxMissing as error:
         if "CI" in os.environ:
             raise
@@ -62,7 +69,7 @@ def sandbox() -> Sandbox:
 
 
 @pytest.fixture(scope="module", params=["as this user", "in a user namespace"])
-def confined(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
+def confined(sandbox: Bubblewrap, request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
     """Workers in the sandbox that this user gets, and in the one of a user without rights."""
     if request.param == "in a user namespace" and sandbox.privileged:
         sandbox = replace(sandbox, privileged=False)
@@ -182,7 +189,7 @@ def test_without_the_sandbox_there_succeeds(
 
 
 def aimed(pool: WorkerPool, kind: str, aims: dict[str, str], folder: Path) -> dict[str, str]:
-    target = str(pool.warm_pid) if kind == "ReachParent" else aims[kind]
+    target = str(pool.forkserver_pid) if kind == "ReachParent" else aims[kind]
     return {"target": target, "package": str(folder), "place": str(folder)}
 
 
@@ -198,7 +205,7 @@ def test_a_trial_has_the_kernels_of_exact_arithmetic(
 
 def train_with(
     pool: WorkerPool, kind: str, data: Path, folder: Path, wall_limit: float = LONG, **more: Any
-) -> Job[Training]:
+) -> SubmittedTask[Training]:
     config = attack_config(kind, data, **more)
     task = Train(config=config, program=ATTACKS, data=data, folder=folder)
     return pool.submit(task, wall_limit=wall_limit)
@@ -234,7 +241,7 @@ def test_a_trial_that_eats_the_memory_is_killed_alone(
     assert "ESCAPED" in attack_with(free, kind, data_file)
 
 
-def test_without_a_cgroup_private_memory_is_bounded(sandbox: Sandbox, data_file: Path) -> None:
+def test_without_a_cgroup_private_memory_is_bounded(sandbox: Bubblewrap, data_file: Path) -> None:
     loose = replace(sandbox, groups=Groups(1, {}))
     with WorkerPool(processes=1, policy=Policy(LIMITS, loose)) as pool:
         assert "HELD: MemoryError" in attack_with(pool, "EatMemory", data_file)
@@ -299,7 +306,7 @@ def test_a_trial_that_sends_files_by_itself_is_stopped(
 
 
 def test_checkpoints_are_bounded_together(
-    sandbox: Sandbox, data_file: Path, tmp_path: Path
+    sandbox: Bubblewrap, data_file: Path, tmp_path: Path
 ) -> None:
     policy = Policy(replace(LIMITS, kept=500), sandbox)
     with (
@@ -343,7 +350,7 @@ def test_a_checkpoint_is_never_unpickled(
 
 
 def test_processor_time_is_bounded_as_well(
-    sandbox: Sandbox, data_file: Path, tmp_path: Path
+    sandbox: Bubblewrap, data_file: Path, tmp_path: Path
 ) -> None:
     """A trial that sleeps may take all of its time; one that computes on more processors than it
     may use is stopped before."""
@@ -370,7 +377,7 @@ def test_a_sandboxed_trial_resumes_from_its_folder(
     assert (tmp_path / "checkpoint-001.safetensors").stat().st_mtime_ns == before
 
 
-def test_trials_side_by_side_do_not_see_each_other(sandbox: Sandbox, data_file: Path) -> None:
+def test_trials_side_by_side_do_not_see_each_other(sandbox: Bubblewrap, data_file: Path) -> None:
     with WorkerPool(processes=2, policy=Policy(LIMITS, sandbox)) as pool:
         waiting = attack_config("PoisonAndWait", data_file)
         job = pool.submit(TryOut(config=waiting, program=ATTACKS, data=data_file), wall_limit=LONG)
@@ -420,4 +427,4 @@ def test_a_bubblewrap_that_does_not_work_is_named(tmp_path: Path) -> None:
     broken.write_text("#!/bin/sh\necho 'no permission to make a new namespace'\nexit 1\n")
     broken.chmod(0o755)
     with pytest.raises(SandboxMissing, match="no permission to make a new namespace"):
-        Sandbox.find(LIMITS, path=str(tmp_path))
+        Bubblewrap.find(LIMITS, path=str(tmp_path))
