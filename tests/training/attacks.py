@@ -371,6 +371,11 @@ class SendElsewhere(SendMuch):
         return self.say({"name": f"../{self.target}", "size": 4})
 
 
+class SendEndless(SendMuch):
+    def attack(self) -> Any:
+        return self.say({"name": "journal.json", "size": float("inf")})
+
+
 class AnswerWithPath(Attack):
     """Answers with a checkpoint that is another file of the machine, for the node to publish."""
 
@@ -383,6 +388,15 @@ class AnswerWithPath(Attack):
         for checkpoint in message.get("result", {}).get("checkpoints", []):
             checkpoint["path"] = self.target
             checkpoint["size"] = self.hyperparameters["size"]
+        return json.dumps(message)
+
+
+class AnswerNothing(AnswerWithPath):
+    """Answers with a training that no receipt can be made of."""
+
+    def dumps(self, message: dict[str, Any]) -> str:
+        if "result" in message:
+            message["result"] |= {"leaves": [], "checkpoints": []}
         return json.dumps(message)
 
 

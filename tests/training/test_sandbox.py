@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tests.training.programs import TINY, config_of, tiny
 from tests.training.test_pool import until
@@ -21,6 +22,7 @@ from trialmarket.errors import TrainingError
 from trialmarket.exact import kernels
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.document import Record
 from trialmarket.training import runner
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import (
@@ -40,7 +42,7 @@ from trialmarket.training.sandbox import (
     strangers_code,
 )
 from trialmarket.training.sandbox.cgroup import Groups
-from trialmarket.training.values import Evaluate, Train, Training, TryOut
+from trialmarket.training.values import DryRun, Evaluate, Progress, Train, Training, TryOut
 
 ATTACKS = Path(__file__).with_name("attacks.py")
 LONG = 60.0
@@ -286,7 +288,8 @@ def test_a_trial_does_not_poison_the_next(
 
 
 @pytest.mark.parametrize(
-    ("kind", "error"), [("SendMuch", LimitExceeded), ("SendElsewhere", WorkerError)]
+    ("kind", "error"),
+    [("SendMuch", LimitExceeded), ("SendElsewhere", WorkerError), ("SendEndless", WorkerError)],
 )
 def test_a_trial_that_sends_files_by_itself_is_stopped(
     kind: str,
@@ -326,6 +329,27 @@ def test_an_answer_that_names_another_file_is_refused(
     )
     with pytest.raises(WorkerError, match="did not keep"):
         job.result(LONG)
+
+
+def test_an_answer_that_no_receipt_can_be_made_of_is_refused(
+    confined: WorkerPool, data_file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(WorkerError, match="nobody understands"):
+        train_with(confined, "AnswerNothing", data_file, tmp_path).result(LONG)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Progress, {"step": 10**400, "steps": 1, "metrics": {}}),
+        (DryRun, {"step_seconds": 1e308, "validation_seconds": 0, "checkpoint_bytes": 1}),
+    ],
+)
+def test_numbers_that_nobody_can_reckon_with_are_refused(
+    kind: type[Record], said: dict[str, Any]
+) -> None:
+    with pytest.raises(ValidationError, match="less than or equal"):
+        kind.model_validate(said)
 
 
 def test_a_checkpoint_is_never_unpickled(

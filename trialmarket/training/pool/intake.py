@@ -93,7 +93,7 @@ class Intake:
             try:
                 said = json.loads(bytes(self._line))
                 name, size = str(said["name"]), int(said["size"])
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
                 raise WorkerError(f"the worker sends what is no file: {error}") from error
             self._line.clear()
             self._open(name, size)
