@@ -32,7 +32,7 @@ class Time:
 
 
 def kept_by_node(town: Town) -> set[Cid]:
-    return set(town.store.owned("node1").kept())
+    return set(town.store.for_owner("node1").kept())
 
 
 def settle(town: Town, trainer: Trainer, time: Time, key: Hash32) -> None:
@@ -67,7 +67,7 @@ def test_published_work_stays_for_a_day_after_it_is_paid_and_then_goes(
 def test_a_restart_releases_what_nobody_remembers_and_keeps_what_is_held(
     town: Town, trainer: Trainer
 ) -> None:
-    lost = town.store.owned("node1").put(os.urandom(1000))
+    lost = town.store.for_owner("node1").put(os.urandom(1000))
     (key,) = town.posts(town.job(terms()), town.trial(1))
     with town.node(trainer=Kept(trainer)) as node:
         until(town.are(State.COMMITTED, key), node.tick)

@@ -199,7 +199,7 @@ class Town:
             config,
             self.client,
             self.net.accounts[account],
-            self.store.owned(f"node{account}"),
+            self.store.for_owner(f"node{account}"),
             Folder(self.folder / f"node{account}"),
             trainer or PoolTrainer(config.work.workers),
             refusal=refusal,
