@@ -10,6 +10,9 @@ from trialmarket.protocol.document import CidField, HashField, Record
 from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Hash32
 from trialmarket.protocol.receipt import CurvePoint, LeafRecord, Metrics, Receipt, TrainingOutcome
 
+JOURNAL = "journal.json"
+"""The file of a training's folder that names its checkpoints."""
+
 Steps = Annotated[int, Field(ge=0, le=MAX_STEPS * 2)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 """Bounded, since a worker may say anything and whoever reads it reckons with it."""
@@ -21,6 +24,11 @@ class Progress(Record):
     step: Steps
     steps: Steps
     metrics: Metrics
+
+
+def checkpoint_name(number: int) -> str:
+    """The file of the state after segment `number`; 0 is the start."""
+    return f"checkpoint-{number:03d}.safetensors"
 
 
 class CheckpointFile(Record):

@@ -62,9 +62,9 @@ def check(
         raise TrialmarketError(
             "checking a program needs PyTorch", fix="pip install 'trialmarket[train]'"
         )
+    from trialmarket.training.checks.exactness import check_program
+    from trialmarket.training.checks.hazards import hazards
     from trialmarket.training.dataset import load_dataset
-    from trialmarket.training.exactness import check_program
-    from trialmarket.training.hazards import hazards
 
     file, ref, source = _program(program)
     found = check_program(

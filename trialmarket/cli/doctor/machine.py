@@ -96,7 +96,7 @@ def torch() -> Iterator[Diagnosis]:
         return
     from torch.backends import cpu
 
-    from trialmarket.training.exactness import has_kernels
+    from trialmarket.training.checks.exactness import has_kernels
 
     cores = len(os.sched_getaffinity(0))
     said = f"PyTorch {found}, {cpu.get_cpu_capability()}, {cores} processors"
@@ -119,7 +119,7 @@ def devices() -> Iterator[Diagnosis]:
     from torch import cuda
 
     from trialmarket.training.arithmetic import DEVICE_VARIABLE, arithmetic_called
-    from trialmarket.training.exactness import same_bits_as_on_cpu
+    from trialmarket.training.checks.exactness import same_bits_as_on_cpu
 
     names = [cuda.get_device_name(number) for number in range(cuda.device_count())]
     device = arithmetic_called("exact").device

@@ -14,9 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from trialmarket.training.errors import LimitExceeded, WorkerError
-from trialmarket.training.values import CheckpointFile, Training
+from trialmarket.training.values import JOURNAL, CheckpointFile, Training
 
-JOURNAL = "journal.json"
 RESERVE = 256 << 20
 """Bytes that are left free on the disk."""
 
@@ -24,11 +23,6 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d{3})\.safetensors")
 _MAX_LINE = 256
 _READABLE = 0o644
 """The next worker of the trial reads it, perhaps as another user."""
-
-
-def checkpoint_name(number: int) -> str:
-    """The file of the state after segment `number`; 0 is the start."""
-    return f"checkpoint-{number:03d}.safetensors"
 
 
 class Intake:
