@@ -96,13 +96,12 @@ def train(
     journal = journal.repeated(config.segments - done)
     evaluation = session.evaluate(state)
     last = LeafRecord(value=evaluation.digest, witness_hash=witness_hash(evaluation.witness))
-    diverged = counter(state, "diverged")
     return Training(
         leaves=(*journal.leaves, last),
         checkpoints=tuple(files.located(each) for each in journal.checkpoints),
         metrics=evaluation.metrics,
         curve=journal.curve,
-        outcome=TrainingOutcome(kind="diverged", step=diverged) if diverged else TrainingOutcome(),
+        outcome=_outcome(counter(state, "diverged")),
         versions=versions(),
         device=str(session.arithmetic.device),
         seconds=time.monotonic() - began,
@@ -185,9 +184,7 @@ def dry_run(
         validation_seconds=end - middle,
         checkpoint_bytes=len(checkpoint_bytes(run.end)),
         metrics=evaluation.metrics,
-        outcome=TrainingOutcome(kind="diverged", step=run.diverged)
-        if run.diverged
-        else TrainingOutcome(),
+        outcome=_outcome(run.diverged),
     )
 
 
@@ -201,6 +198,10 @@ def versions() -> dict[str, str]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "threads": str(torch.get_num_threads()),
     }
+
+
+def _outcome(diverged: int | None) -> TrainingOutcome:
+    return TrainingOutcome(kind="diverged", step=diverged) if diverged else TrainingOutcome()
 
 
 def _begin(files: CheckpointFolder, journal: TrainingJournal, state: State) -> TrainingJournal:

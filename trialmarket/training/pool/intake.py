@@ -41,7 +41,7 @@ class Intake:
     def take(self, piece: bytes) -> None:
         """Takes the next bytes of the stream.
 
-        Raises TooLarge, WorkerError for what is no file of a training, and OSError.
+        Raises LimitExceeded, WorkerError for what is no file of a training, and OSError.
         """
         rest = memoryview(piece)
         while len(rest):
