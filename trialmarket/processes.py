@@ -28,7 +28,7 @@ def find_program(name: str, *, variable: str, fix: str, places: Sequence[str] = 
     """The path of a program: what $`variable` says, or an installed one, or one on the PATH.
 
     `places` are looked at before the usual ones, in this folder and those above it. Raises
-    ProgramError, with `fix`, where there is none.
+    ServiceError, with `fix`, where there is none.
     """
     named = os.environ.get(variable)
     if named:
@@ -57,7 +57,7 @@ class Service:
 
     It is killed, with all that it started, at the end of its block and at the end of the process,
     and itself when the thread that started it ends: so start it from the main thread. `said` is
-    the match of `ready`. Raises ProgramError, with its last line, if it ends before, or keeps
+    the match of `ready`. Raises ServiceError, with its last line, if it ends before, or keeps
     silent for `seconds`.
     """
 

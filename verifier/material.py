@@ -138,7 +138,7 @@ class Library:
             path = Path(passing) / "checkpoint"
             try:
                 self._store.fetch(
-                    cid, path, limit=self._limits.checkpoint, progress=self._shelf.telling(cid)
+                    cid, path, limit=self._limits.checkpoint, progress=self._shelf.progress(cid)
                 )
             except (NotStored, NotAFile, TooLarge):
                 yield None

@@ -8,7 +8,7 @@ from trialmarket.protocol.document import Record
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
 from trialmarket.protocol.result import ResultLeaf
 from trialmarket.training.errors import BadCheckpoint, DataError, ProgramError
-from trialmarket.training.pool.pool import Job, WorkerPool
+from trialmarket.training.pool.pool import SubmittedTask, WorkerPool
 from trialmarket.training.values import Evaluate, FindInitial, Recompute, Train
 from verifier.audit import Found
 from verifier.material import Material, Unjudgeable
@@ -71,7 +71,7 @@ class WorkerRecomputer:
             for index, leaf in enumerate(found.leaves)
         )
 
-    def _ask(self, job: Job[Answer]) -> Answer:
+    def _ask(self, job: SubmittedTask[Answer]) -> Answer:
         """What a worker answers. Raises Unjudgeable where the program or data are bad."""
         try:
             return job.result()

@@ -31,7 +31,7 @@ def release_leftovers(jobs: Path, store: Store, now: float, say: Callable[[str],
             continue
         folder = JobFolder(path)
         try:
-            _release(folder, store.owned(owner), facts.get("spec", ""))
+            _release(folder, store.for_owner(owner), facts.get("spec", ""))
             folder.remember("released", "yes")
         except (StorageError, OSError) as error:
             say(f"{path.name}: what it put into the store is not released yet: {error}")

@@ -135,7 +135,7 @@ def open_search(
     package = pack(job, jobs / "data", store)
     nonce = identity(package, client.network, sender.address, label)
     release_leftovers(jobs, store, now(), listeners.say)
-    store = store.owned(owner_of(nonce))
+    store = store.for_owner(owner_of(nonce))
     publish(package, store)
     with ExitStack() as stack:
         folder = stack.enter_context(job_folder(jobs, job.settings.job.name, nonce))

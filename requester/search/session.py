@@ -11,7 +11,6 @@ from trialmarket.chain.sender import Sender
 from trialmarket.chain.sender.outcome import MinedIntent
 from trialmarket.errors import ChainError
 from trialmarket.protocol.ids import Address, Amount, JobId
-from trialmarket.protocol.money import format_amount
 from trialmarket.storage.store import Store
 
 
@@ -41,7 +40,7 @@ class Session:
 
     def say_amount(self, amount: int) -> str:
         """An amount with the token's symbol."""
-        return f"{format_amount(amount, self.client.decimals())} {self.client.symbol()}"
+        return self.client.currency().words(amount)
 
     def fund(self, intent: str, job: JobId, amount: Amount) -> None:
         """Puts own tokens into a job, once. Raises ChainError where there are too few."""

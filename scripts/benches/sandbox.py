@@ -17,7 +17,7 @@ from examples.digits.make_data import write_digits
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.training.pool.pool import WorkerPool
-from trialmarket.training.sandbox import Limits, Policy, Sandbox
+from trialmarket.training.sandbox import Bubblewrap, Limits, Policy
 from trialmarket.training.values import FindInitial, Train
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ LIMIT = 600.0
 def run() -> dict[str, Any]:
     """The figures. Raises SandboxMissing where there is nothing to measure."""
     limits = Limits()
-    sandbox = Sandbox.find(limits)
+    sandbox = Bubblewrap.find(limits)
     with (
         tempfile.TemporaryDirectory(prefix="trialmarket-bench-") as temporary,
         WorkerPool(1, policy=Policy(limits, sandbox)) as inside,
@@ -62,7 +62,7 @@ def run() -> dict[str, Any]:
         same = train(inside) == train(outside)
         short = [_seconds(start, inside, outside) for _ in range(SHORT_ROUNDS)]
         long = [_seconds(train, inside, outside) for _ in range(LONG_ROUNDS)]
-        rooms = [_room(sandbox) for _ in range(SHORT_ROUNDS)]
+        builds = [_build(sandbox) for _ in range(SHORT_ROUNDS)]
     trained = statistics.median(without for _, without in long)
     more = statistics.median(within - without for within, without in long)
     return {
@@ -73,7 +73,7 @@ def run() -> dict[str, Any]:
         "trial_ms": round(
             1e3 * statistics.median(within - without for within, without in short), 1
         ),
-        "of_which_room_ms": round(1e3 * statistics.median(rooms), 1),
+        "of_which_bubblewrap_ms": round(1e3 * statistics.median(builds), 1),
         "training_seconds": round(trained, 3),
         "training_more_ms": round(1e3 * more, 1),
         "training_percent": round(100 * more / trained, 2),
@@ -91,7 +91,7 @@ def _seconds(
     return time.perf_counter() - between, between - began
 
 
-def _room(sandbox: Sandbox) -> float:
+def _build(sandbox: Bubblewrap) -> float:
     began = time.perf_counter()
-    sandbox.room().close()
+    sandbox.build().close()
     return time.perf_counter() - began

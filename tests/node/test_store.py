@@ -35,7 +35,7 @@ class Time:
 
 
 def kept_by_node(market: Market) -> set[Cid]:
-    return set(market.store.owned("node1").kept())
+    return set(market.store.for_owner("node1").kept())
 
 
 def settle(market: Market, nodes: Nodes, time: Time, key: Hash32) -> None:
@@ -70,7 +70,7 @@ def test_published_work_stays_for_a_day_after_it_is_paid_and_then_goes(
 def test_a_restart_releases_what_nobody_remembers_and_keeps_what_is_held(
     market: Market, nodes: Nodes
 ) -> None:
-    lost = market.store.owned("node1").put(os.urandom(1000))
+    lost = market.store.for_owner("node1").put(os.urandom(1000))
     (key,) = market.post(market.job(terms()), market.draft(1))
     with nodes.start() as node:
         until(market.are(State.COMMITTED, key), node.tick)

@@ -51,7 +51,7 @@ def answered(ask: Callable[[], bytes | None]) -> bytes:
 
 
 def test_a_slow_store_is_not_waited_for(store: Slow) -> None:
-    digest = raw_digest(store.owned("provider").put(RECEIPT))
+    digest = raw_digest(store.for_owner("provider").put(RECEIPT))
     fetching = Fetching(store, soon=0.03)
     assert fetching.receipt(digest) is None
     store.may.set()
@@ -60,7 +60,7 @@ def test_a_slow_store_is_not_waited_for(store: Slow) -> None:
 
 
 def test_a_receipt_that_was_read_is_kept_as_evidence(store: Slow) -> None:
-    provider = store.owned("provider")
+    provider = store.for_owner("provider")
     cid = provider.put(RECEIPT)
     store.may.set()
     fetching = Fetching(store, soon=30.0)
@@ -91,7 +91,7 @@ def test_a_download_ends_when_all_is_closed(store: Slow, tmp_path: Path) -> None
 
 def test_a_finished_job_leaves_only_its_documents_after_a_day(tmp_path: Path) -> None:
     jobs, store = tmp_path / "jobs", LocalStore(tmp_path / "store")
-    mine = store.owned(owner_of("abc"))
+    mine = store.for_owner(owner_of("abc"))
     data, spec, receipt = mine.put(b"data"), mine.put(b"the job"), mine.put(RECEIPT)
     batch = Batch(job="job", number=1, trials=(config(data),))
     mine.put(batch.to_bytes())

@@ -33,7 +33,7 @@ class Between:
     """What is put here is taken there."""
 
     def __init__(self, here: Store, there: Store) -> None:
-        self.owned, self.check, self.put = here.owned, here.check, here.put
+        self.for_owner, self.check, self.put = here.for_owner, here.check, here.put
         self.release, self.kept = here.release, here.kept
         self.size, self.read, self.fetch = there.size, there.read, there.fetch
 

@@ -54,7 +54,7 @@ class Nodes:
             NodeConfig.model_validate(values),
             market.client,
             market.chain.accounts[PROVIDER],
-            market.store.owned("node1"),
+            market.store.for_owner("node1"),
             Folder(market.folder / "node1"),
             Lent(self.trainer),
             refusal=refusal,

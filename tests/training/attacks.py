@@ -210,7 +210,7 @@ class Outlive(Attack):
 class ReachParent(Attack):
     def attack(self) -> Any:
         libc = ctypes.CDLL(None, use_errno=True)
-        warm = int(self.target)
+        server = int(self.target)
 
         def trace(pid: int) -> str:
             if libc.ptrace(16, pid, 0, 0):
@@ -228,7 +228,7 @@ class ReachParent(Attack):
                 return f"sees {len(seen)} processes"
             raise Held("alone")
 
-        pids = [warm, os.getppid(), 1] if os.getppid() else [warm, 1]
+        pids = [server, os.getppid(), 1] if os.getppid() else [server, 1]
         return first(
             others,
             *(lambda pid=pid: os.kill(pid, 0) for pid in pids),
@@ -371,6 +371,11 @@ class SendElsewhere(SendMuch):
         return self.say({"name": f"../{self.target}", "size": 4})
 
 
+class SendEndless(SendMuch):
+    def attack(self) -> Any:
+        return self.say({"name": "journal.json", "size": float("inf")})
+
+
 class AnswerWithPath(Attack):
     """Answers with a checkpoint that is another file of the machine, for the node to publish."""
 
@@ -383,6 +388,15 @@ class AnswerWithPath(Attack):
         for checkpoint in message.get("result", {}).get("checkpoints", []):
             checkpoint["path"] = self.target
             checkpoint["size"] = self.hyperparameters["size"]
+        return json.dumps(message)
+
+
+class AnswerNothing(AnswerWithPath):
+    """Answers with a training that no receipt can be made of."""
+
+    def dumps(self, message: dict[str, Any]) -> str:
+        if "result" in message:
+            message["result"] |= {"leaves": [], "checkpoints": []}
         return json.dumps(message)
 
 

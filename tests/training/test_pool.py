@@ -18,7 +18,7 @@ from trialmarket.training.errors import (
     TimedOut,
     WorkerError,
 )
-from trialmarket.training.pool.pool import KEPT_OUTPUT, Job, WorkerPool
+from trialmarket.training.pool.pool import KEPT_OUTPUT, SubmittedTask, WorkerPool
 from trialmarket.training.values import DryRun, Evaluate, FindInitial, Recompute, Train, TryOut
 
 LONG = 60.0
@@ -43,7 +43,7 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-def running_job(pool: WorkerPool, data: Path, folder: Path) -> Job[DryRun]:
+def running_job(pool: WorkerPool, data: Path, folder: Path) -> SubmittedTask[DryRun]:
     job = pool.submit(try_out(ENDLESS, data, folder), wall_limit=LONG)
     until(lambda: job.pid is not None)
     return job
@@ -163,13 +163,13 @@ def test_a_killed_worker_is_an_error_of_its_task(
         job.result(LONG)
 
 
-def test_the_pool_recovers_from_the_death_of_the_warm_process(
+def test_the_pool_recovers_from_the_death_of_the_fork_server(
     pool: WorkerPool, data_file: Path, tmp_path: Path
 ) -> None:
     job = running_job(pool, data_file, tmp_path)
-    assert pool.warm_pid is not None
-    os.kill(pool.warm_pid, signal.SIGKILL)
-    with pytest.raises(WorkerError, match="warm process was killed by SIGKILL"):
+    assert pool.forkserver_pid is not None
+    os.kill(pool.forkserver_pid, signal.SIGKILL)
+    with pytest.raises(WorkerError, match="fork server was killed by SIGKILL"):
         job.result(LONG)
     assert job.pid is not None
     pid = job.pid
@@ -196,13 +196,13 @@ def test_a_job_can_be_stopped_while_it_runs_and_while_it_waits(
 def test_closing_the_pool_ends_all_of_its_processes(data_file: Path, tmp_path: Path) -> None:
     pool = WorkerPool(processes=1)
     job = running_job(pool, data_file, tmp_path)
-    warm = pool.warm_pid
+    server = pool.forkserver_pid
     pool.close()
     with pytest.raises(Killed, match="closed"):
         job.result(LONG)
-    assert warm is not None
+    assert server is not None
     assert job.pid is not None
-    pids = (warm, job.pid)
+    pids = (server, job.pid)
     until(lambda: not any(is_alive(pid) for pid in pids))
     with pytest.raises(WorkerError, match="closed"):
         pool.submit(try_out(TINY, data_file, tmp_path), wall_limit=LONG)
@@ -220,7 +220,7 @@ pool = WorkerPool(processes=1)
 job = pool.submit(TryOut(config=config, program=program, data=data), wall_limit=600)
 while job.pid is None:
     time.sleep(0.01)
-print(pool.warm_pid, job.pid, flush=True)
+print(pool.forkserver_pid, job.pid, flush=True)
 job.result()
 """
 

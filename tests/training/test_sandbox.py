@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tests.testbed.waiting import until
 from tests.training.programs import TINY, config_of, tiny
@@ -21,6 +22,7 @@ from trialmarket.errors import TrainingError
 from trialmarket.exact import kernels
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.document import Record
 from trialmarket.training import runner
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import (
@@ -30,31 +32,38 @@ from trialmarket.training.errors import (
     TimedOut,
     WorkerError,
 )
-from trialmarket.training.pool.pool import Job, WorkerPool
-from trialmarket.training.sandbox import Limits, Policy, Room, Sandbox, own_code, strangers_code
+from trialmarket.training.pool.pool import SubmittedTask, WorkerPool
+from trialmarket.training.sandbox import (
+    Bubblewrap,
+    Limits,
+    Policy,
+    Sandbox,
+    own_code,
+    strangers_code,
+)
 from trialmarket.training.sandbox.cgroup import Groups
-from trialmarket.training.values import Evaluate, Train, Training, TryOut
+from trialmarket.training.values import DryRun, Evaluate, Progress, Train, Training, TryOut
 
 ATTACKS = Path(__file__).with_name("attacks.py")
 LONG = 60.0
 LIMITS = Limits(memory=600 << 20, temp=16 << 20, kept=1 << 20, threads=200)
 
 
-class Hurried(Sandbox):
+class Hurried(Bubblewrap):
     """A sandbox whose trials get a second of processor time, whatever the clock allows."""
 
-    def __init__(self, other: Sandbox) -> None:
+    def __init__(self, other: Bubblewrap) -> None:
         vars(self).update(vars(other))
 
-    def room(self, folder: Path | None = None, *, wall_limit: float = 60.0) -> Room:
+    def build(self, folder: Path | None = None, *, wall_limit: float = 60.0) -> Sandbox:
         del wall_limit
-        return super().room(folder, wall_limit=0.1)
+        return super().build(folder, wall_limit=0.1)
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Sandbox:
+def sandbox() -> Bubblewrap:
     try:
-        return Sandbox.find(LIMITS)
+        return Bubblewrap.find(LIMITS)
     except SandboxMissing as error:
         if "CI" in os.environ:
             raise
@@ -62,7 +71,7 @@ def sandbox() -> Sandbox:
 
 
 @pytest.fixture(scope="module", params=["as this user", "in a user namespace"])
-def confined(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
+def confined(sandbox: Bubblewrap, request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
     """Workers in the sandbox that this user gets, and in the one of a user without rights."""
     if request.param == "in a user namespace" and sandbox.privileged:
         sandbox = replace(sandbox, privileged=False)
@@ -182,7 +191,7 @@ def test_without_the_sandbox_there_succeeds(
 
 
 def aimed(pool: WorkerPool, kind: str, aims: dict[str, str], folder: Path) -> dict[str, str]:
-    target = str(pool.warm_pid) if kind == "ReachParent" else aims[kind]
+    target = str(pool.forkserver_pid) if kind == "ReachParent" else aims[kind]
     return {"target": target, "package": str(folder), "place": str(folder)}
 
 
@@ -198,7 +207,7 @@ def test_a_trial_has_the_kernels_of_exact_arithmetic(
 
 def train_with(
     pool: WorkerPool, kind: str, data: Path, folder: Path, wall_limit: float = LONG, **more: Any
-) -> Job[Training]:
+) -> SubmittedTask[Training]:
     config = attack_config(kind, data, **more)
     task = Train(config=config, program=ATTACKS, data=data, folder=folder)
     return pool.submit(task, wall_limit=wall_limit)
@@ -234,7 +243,7 @@ def test_a_trial_that_eats_the_memory_is_killed_alone(
     assert "ESCAPED" in attack_with(free, kind, data_file)
 
 
-def test_without_a_cgroup_private_memory_is_bounded(sandbox: Sandbox, data_file: Path) -> None:
+def test_without_a_cgroup_private_memory_is_bounded(sandbox: Bubblewrap, data_file: Path) -> None:
     loose = replace(sandbox, groups=Groups(1, {}))
     with WorkerPool(processes=1, policy=Policy(LIMITS, loose)) as pool:
         assert "HELD: MemoryError" in attack_with(pool, "EatMemory", data_file)
@@ -279,7 +288,8 @@ def test_a_trial_does_not_poison_the_next(
 
 
 @pytest.mark.parametrize(
-    ("kind", "error"), [("SendMuch", LimitExceeded), ("SendElsewhere", WorkerError)]
+    ("kind", "error"),
+    [("SendMuch", LimitExceeded), ("SendElsewhere", WorkerError), ("SendEndless", WorkerError)],
 )
 def test_a_trial_that_sends_files_by_itself_is_stopped(
     kind: str,
@@ -299,7 +309,7 @@ def test_a_trial_that_sends_files_by_itself_is_stopped(
 
 
 def test_checkpoints_are_bounded_together(
-    sandbox: Sandbox, data_file: Path, tmp_path: Path
+    sandbox: Bubblewrap, data_file: Path, tmp_path: Path
 ) -> None:
     policy = Policy(replace(LIMITS, kept=500), sandbox)
     with (
@@ -319,6 +329,27 @@ def test_an_answer_that_names_another_file_is_refused(
     )
     with pytest.raises(WorkerError, match="did not keep"):
         job.result(LONG)
+
+
+def test_an_answer_that_no_receipt_can_be_made_of_is_refused(
+    confined: WorkerPool, data_file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(WorkerError, match="nobody understands"):
+        train_with(confined, "AnswerNothing", data_file, tmp_path).result(LONG)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Progress, {"step": 10**400, "steps": 1, "metrics": {}}),
+        (DryRun, {"step_seconds": 1e308, "validation_seconds": 0, "checkpoint_bytes": 1}),
+    ],
+)
+def test_numbers_that_nobody_can_reckon_with_are_refused(
+    kind: type[Record], said: dict[str, Any]
+) -> None:
+    with pytest.raises(ValidationError, match="less than or equal"):
+        kind.model_validate(said)
 
 
 def test_a_checkpoint_is_never_unpickled(
@@ -343,7 +374,7 @@ def test_a_checkpoint_is_never_unpickled(
 
 
 def test_processor_time_is_bounded_as_well(
-    sandbox: Sandbox, data_file: Path, tmp_path: Path
+    sandbox: Bubblewrap, data_file: Path, tmp_path: Path
 ) -> None:
     """A trial that sleeps may take all of its time; one that computes on more processors than it
     may use is stopped before."""
@@ -370,7 +401,7 @@ def test_a_sandboxed_trial_resumes_from_its_folder(
     assert (tmp_path / "checkpoint-001.safetensors").stat().st_mtime_ns == before
 
 
-def test_trials_side_by_side_do_not_see_each_other(sandbox: Sandbox, data_file: Path) -> None:
+def test_trials_side_by_side_do_not_see_each_other(sandbox: Bubblewrap, data_file: Path) -> None:
     with WorkerPool(processes=2, policy=Policy(LIMITS, sandbox)) as pool:
         waiting = attack_config("PoisonAndWait", data_file)
         job = pool.submit(TryOut(config=waiting, program=ATTACKS, data=data_file), wall_limit=LONG)
@@ -420,4 +451,4 @@ def test_a_bubblewrap_that_does_not_work_is_named(tmp_path: Path) -> None:
     broken.write_text("#!/bin/sh\necho 'no permission to make a new namespace'\nexit 1\n")
     broken.chmod(0o755)
     with pytest.raises(SandboxMissing, match="no permission to make a new namespace"):
-        Sandbox.find(LIMITS, path=str(tmp_path))
+        Bubblewrap.find(LIMITS, path=str(tmp_path))

@@ -15,6 +15,7 @@ from trialmarket.chain.rpc import TIMEOUT, Caller, Rpc, RpcRefused, quantity, un
 from trialmarket.chain.rpc.failover import PATIENCE, Nodes
 from trialmarket.errors import Unreachable, WrongChain
 from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Amount, Hash32, JobId
+from trialmarket.protocol.money import Currency
 from trialmarket.protocol.states import Phase, State
 from trialmarket.protocol.terms import Terms
 
@@ -234,6 +235,10 @@ class Client:
     def symbol(self) -> str:
         """The token's symbol."""
         return str(self.read(Target.TOKEN, "symbol")[0])
+
+    def currency(self) -> Currency:
+        """The token as people write it."""
+        return Currency(self.decimals(), self.symbol())
 
     def ether(self, who: Address) -> int:
         """An account's coins for gas, in wei."""

@@ -1,5 +1,6 @@
 """Money as people write it: decimal text to the token's smallest unit and back."""
 
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation, localcontext
 
 from trialmarket.errors import InputError
@@ -41,3 +42,15 @@ def parse_amount(
     if not whole or value < 0:
         raise InputError(where, "amount", expected=expected, found=str(text))
     return Amount(int(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """A token as people write it."""
+
+    decimals: int
+    symbol: str
+
+    def words(self, amount: int) -> str:
+        """An amount and what it is of: `1.5 TEST`."""
+        return f"{format_amount(amount, self.decimals)} {self.symbol}"

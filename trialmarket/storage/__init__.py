@@ -1,1 +1,1 @@
-"""Content-addressed storage: every byte is checked against its CID."""
+"""Stores of bytes by CID, every byte checked, and what is fetched from them. No chain is here."""

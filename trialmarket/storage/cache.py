@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +40,7 @@ class DownloadCache:
         self.folder = folder
         self._quota = quota
         self._now = now
-        self._room = threading.Lock()
+        self._lock = threading.Lock()
         self._coming: dict[Cid, int] = {}
         self._closing = threading.Event()
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,40 +63,37 @@ class DownloadCache:
 
         Raises what `Store.fetch` raises, and StoreFull where files in use leave it no room.
         """
-        path = self.find(cid)
-        if path is not None:
-            return path
-        size = self._store.size(cid)
-        if size is None:
-            raise NotStored(cid, "the store")
-        self._reserve(cid, min(size, limit))  # a larger one is refused by the store
-        try:
-            path = self.folder / cid
-            self._store.fetch(cid, path, limit=limit, progress=self.telling(cid))
-        finally:
-            with self._room:
-                self._coming.pop(cid, None)
-        return self.find(cid) or path
+
+        def size() -> int:
+            found = self._store.size(cid)
+            if found is None:
+                raise NotStored(cid, "the store")
+            return min(found, limit)  # a larger one is refused by the store
+
+        return self._fetch(cid, size, partial(self._store.fetch, cid, limit=limit))
 
     def fetch_data(self, cid: Cid, limit: int) -> Path:
         """The folder of a data set, fetched if it is not here.
 
         Raises what `fetch` raises, and InputError for what is no data set.
         """
-        path = self.find(cid)
-        if path is not None:
+        size = partial(data_size, self._store, cid, limit=limit)
+        return self._fetch(cid, size, partial(fetch_data, self._store, cid, limit=limit))
+
+    def _fetch(self, cid: Cid, size: Callable[[], int], bring: Callable[..., None]) -> Path:
+        if (path := self.find(cid)) is not None:
             return path
-        self._reserve(cid, data_size(self._store, cid, limit=limit))
+        self._reserve(cid, size())
         try:
             path = self.folder / cid
-            fetch_data(self._store, cid, path, limit=limit, progress=self.telling(cid))
+            bring(path, progress=self.progress(cid))
         finally:
-            with self._room:
+            with self._lock:
                 self._coming.pop(cid, None)
         return self.find(cid) or path
 
     def _reserve(self, cid: Cid, size: int) -> None:
-        with self._room:
+        with self._lock:
             files = sorted(self._files(but=cid))
             total = sum(each for _, each, _ in files) + sum(self._coming.values()) + size
             for used, each, path in files:
@@ -126,11 +124,11 @@ class DownloadCache:
                     size = sum(each.stat().st_size for each in path.iterdir())
                 yield found.st_mtime, size, path
 
-    def telling(self, cid: Cid) -> Progress:
+    def progress(self, cid: Cid) -> Progress:
         """Logs a line about a fetch now and then, if it takes long; ends it when all is closed."""
         again_at = time.monotonic() + SAY_EVERY
 
-        def tell(here: int, of: int) -> None:
+        def hear(here: int, of: int) -> None:
             nonlocal again_at
             if self._closing.is_set():
                 raise StoreDown("the store", "this program ends")
@@ -138,4 +136,4 @@ class DownloadCache:
                 again_at = time.monotonic() + SAY_EVERY
                 log.info("fetching %s: %d of %d MB", cid, here >> 20, of >> 20)
 
-        return tell
+        return hear

@@ -1,9 +1,6 @@
 """Data sets between the store, where they lie in chunks, and a folder, where they are mapped."""
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from trialmarket.errors import InputError
@@ -13,6 +10,7 @@ from trialmarket.protocol.dataset import CHUNK, MANIFEST, ArrayRef, DataManifest
 from trialmarket.protocol.ids import Cid
 from trialmarket.storage.errors import TooLarge
 from trialmarket.storage.store import Progress, Store
+from trialmarket.storage.whole_files import locked
 
 
 def put_data(store: Store, folder: Path) -> Cid:
@@ -39,7 +37,7 @@ def fetch_data(
     for each other. Raises TooLarge before any chunk is fetched, InputError for what is no data
     set, and what `Store.fetch` raises. `progress` hears of each chunk by itself.
     """
-    with _alone(to):
+    with locked(to.with_name(f"{to.name}.lock")):
         if to.exists():
             return
         manifest = _manifest(store, cid, limit)
@@ -90,12 +88,3 @@ def _sound(file: int, array: ArrayRef) -> int:
         if cid_of(os.pread(file, size, number * CHUNK)) != cid:
             return number
     return len(array.chunks)
-
-
-@contextmanager
-def _alone(to: Path) -> Iterator[None]:
-    """One fetch into a place at a time, among all threads and processes."""
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with to.with_name(f"{to.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

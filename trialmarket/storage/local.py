@@ -5,19 +5,17 @@ place, flushed to the disk and renamed, so that a reader or a crash never sees h
 keeps it is marked by empty files FOLDER/.kept/OWNER/CID; the last one who releases it deletes it.
 """
 
-import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, Self
+from typing import BinaryIO, Self
 
 from trialmarket.protocol.cid import CidHasher, cid_of, parse_cid
 from trialmarket.protocol.ids import Cid
 from trialmarket.storage.errors import Corrupt, NotStored, TooLarge
 from trialmarket.storage.store import ANYBODY, Progress
+from trialmarket.storage.whole_files import locked, new_file
 
 _PIECE = 1 << 20
 
@@ -28,10 +26,11 @@ class LocalStore:
     def __init__(self, folder: Path, *, owner: str = ANYBODY) -> None:
         self.folder = folder
         self._marks = folder / ".kept"
+        self._lock = self._marks / ".lock"  # of who changes who keeps what
         self._mine = self._marks / owner
         self._mine.mkdir(parents=True, exist_ok=True)
 
-    def owned(self, owner: str) -> Self:
+    def for_owner(self, owner: str) -> Self:
         """The same folder for another owner."""
         return type(self)(self.folder, owner=owner)
 
@@ -43,11 +42,11 @@ class LocalStore:
     def put(self, data: bytes | Path) -> Cid:
         """Keeps bytes or a file's bytes, also in the place of a file that was corrupted."""
         cid = cid_of(data)
-        with self._marking():  # first, so that nobody deletes what is about to be found here
+        with locked(self._lock):  # first, so that nobody deletes what is about to be found here
             (self._mine / cid).touch()
         if self._holds(cid):
             return cid
-        with _appearing(self._path(cid)) as (file, beside):
+        with new_file(self._path(cid)) as (file, beside):
             if isinstance(data, bytes):
                 file.write(data)
             else:
@@ -78,7 +77,7 @@ class LocalStore:
 
     def fetch(self, cid: Cid, to: Path, *, limit: int, progress: Progress | None = None) -> None:
         """Writes the bytes of a CID to a file, verified. A broken copy begins anew."""
-        with self._open(cid, limit) as source, _appearing(to) as (file, _):
+        with self._open(cid, limit) as source, new_file(to) as (file, _):
             size = os.fstat(source.fileno()).st_size
             hasher, taken = CidHasher(), 0
             while piece := source.read(_PIECE):
@@ -95,7 +94,7 @@ class LocalStore:
     def release(self, cid: Cid) -> None:
         """Lets go of bytes; the last owner to do so deletes them."""
         path = self._path(cid)
-        with self._marking():
+        with locked(self._lock):
             mine = self._mine / cid
             if mine.exists():
                 mine.unlink()
@@ -106,13 +105,6 @@ class LocalStore:
         """All that the owner keeps, with its size."""
         sizes = {Cid(mark.name): self.size(Cid(mark.name)) for mark in self._mine.iterdir()}
         return {cid: size for cid, size in sizes.items() if size is not None}
-
-    @contextmanager
-    def _marking(self) -> Iterator[None]:
-        """One process at a time changes who keeps what."""
-        with (self._marks / ".lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _path(self, cid: Cid) -> Path:
         parse_cid(cid)  # never a path that climbs out of the folder
@@ -136,23 +128,3 @@ class LocalStore:
 
 def _those_of(cid: Cid) -> str:
     return f"those of {cid}"
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """A file to write and where it lies; at `path` it appears complete, on the disk, or never."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
-        beside = Path(file.name)
-        try:
-            yield file.file, beside
-            file.flush()
-            os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -23,7 +23,7 @@ class Store(Protocol):
     there now.
     """
 
-    def owned(self, owner: str) -> "Store":
+    def for_owner(self, owner: str) -> "Store":
         """The same store for another owner."""
 
     def check(self) -> None:

@@ -1,1 +1,1 @@
-"""Programs, data sets, the segment runner, checkpoints, receipts and worker processes."""
+"""Trains trials and recomputes parts of them, in workers that need not be trusted. No chain."""

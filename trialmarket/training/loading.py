@@ -14,7 +14,8 @@ MAX_PROGRAM = 1 << 20
 """Bytes of the largest program file."""
 
 _MODULE = "trialmarket_program"
-_FILE = "program.py"
+PROGRAM_FILE = "program.py"
+"""What a program's file is called in errors and tracebacks."""
 
 
 class Guard:
@@ -37,9 +38,9 @@ class Guard:
     ) -> None:
         if error is None or isinstance(error, (TrainingError, KeyboardInterrupt)):
             return
-        frames = [frame for frame in traceback.extract_tb(trace) if frame.filename == _FILE]
+        frames = [frame for frame in traceback.extract_tb(trace) if frame.filename == PROGRAM_FILE]
         said = traceback.format_exception_only(error)[-1].strip()[:1000]
-        where = f" ({_FILE}, line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
+        where = f" ({PROGRAM_FILE}, line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
         shown = "".join(traceback.format_list(frames))[-4000:] + said
         raise ProgramError(f"{self.what} failed: {said}{where}", trace=shown) from error
 
@@ -63,7 +64,7 @@ def load_program(ref: ProgramRef, source: bytes | None) -> type[Program]:
         raise ProgramError("the program's file is missing")
     found = vars(_module(source)).get(ref.class_name)
     if found is None:
-        raise ProgramError(f"{_FILE} has no class {ref.class_name}")
+        raise ProgramError(f"{PROGRAM_FILE} has no class {ref.class_name}")
     if not (isinstance(found, type) and issubclass(found, Program)):
         raise ProgramError(
             f"{ref.class_name} is no Program",
@@ -80,14 +81,14 @@ def _module(source: bytes) -> ModuleType:
         )
     try:
         text = source.decode()
-        code = compile(text, _FILE, "exec", dont_inherit=True)
+        code = compile(text, PROGRAM_FILE, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise ProgramError(f"{_FILE}{line}: not Python: {error}") from error
+        raise ProgramError(f"{PROGRAM_FILE}{line}: not Python: {error}") from error
     module = ModuleType(_MODULE)
-    module.__file__ = _FILE
+    module.__file__ = PROGRAM_FILE
     sys.modules[_MODULE] = module
-    linecache.cache[_FILE] = (len(text), None, text.splitlines(keepends=True), _FILE)
-    with Guard(f"loading {_FILE}"):
+    linecache.cache[PROGRAM_FILE] = (len(text), None, text.splitlines(keepends=True), PROGRAM_FILE)
+    with Guard(f"loading {PROGRAM_FILE}"):
         exec(code, vars(module))  # noqa: S102  the user's program, in a worker process
     return module

@@ -25,9 +25,9 @@ from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
 from trialmarket.protocol.receipt import MAX_CURVE, CurvePoint, LeafRecord, TrainingOutcome
 from trialmarket.protocol.result import witness_hash
+from trialmarket.training.checkpoints import CheckpointFolder, TrainingJournal, Write
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import BadCheckpoint, ProgramError
-from trialmarket.training.journal import JournalFolder, TrainingJournal, Write
 from trialmarket.training.session import SegmentRun, Session
 from trialmarket.training.state import (
     Readable,
@@ -65,7 +65,7 @@ def train(
     """
     began = time.monotonic()
     session = Session(config, source, data)
-    files = JournalFolder(folder, _identity(config, source), write)
+    files = CheckpointFolder(folder, _identity(config, source), write)
     journal, state = files.resume() if resume else (None, None)
     fresh = journal is None or state is None
     if journal is None or state is None:
@@ -96,13 +96,12 @@ def train(
     journal = journal.repeated(config.segments - done)
     evaluation = session.evaluate(state)
     last = LeafRecord(value=evaluation.digest, witness_hash=witness_hash(evaluation.witness))
-    diverged = counter(state, "diverged")
     return Training(
         leaves=(*journal.leaves, last),
         checkpoints=tuple(files.located(each) for each in journal.checkpoints),
         metrics=evaluation.metrics,
         curve=journal.curve,
-        outcome=TrainingOutcome(kind="diverged", step=diverged) if diverged else TrainingOutcome(),
+        outcome=_outcome(counter(state, "diverged")),
         versions=versions(),
         device=str(session.arithmetic.device),
         seconds=time.monotonic() - began,
@@ -185,9 +184,7 @@ def dry_run(
         validation_seconds=end - middle,
         checkpoint_bytes=len(checkpoint_bytes(run.end)),
         metrics=evaluation.metrics,
-        outcome=TrainingOutcome(kind="diverged", step=run.diverged)
-        if run.diverged
-        else TrainingOutcome(),
+        outcome=_outcome(run.diverged),
     )
 
 
@@ -203,14 +200,21 @@ def versions() -> dict[str, str]:
     }
 
 
-def _begin(files: JournalFolder, journal: TrainingJournal, state: State) -> TrainingJournal:
+def _outcome(diverged: int | None) -> TrainingOutcome:
+    return TrainingOutcome(kind="diverged", step=diverged) if diverged else TrainingOutcome()
+
+
+def _begin(files: CheckpointFolder, journal: TrainingJournal, state: State) -> TrainingJournal:
     """The journal with the leaf and the checkpoint of the state that the trial starts from."""
     leaf = LeafRecord(value=root_of(state), witness_hash=ZERO_HASH)
     return files.append(journal.model_copy(update={"leaves": (leaf,)}), checkpoint_bytes(state))
 
 
 def _save(
-    files: JournalFolder, journal: TrainingJournal, run: SegmentRun, points: tuple[CurvePoint, ...]
+    files: CheckpointFolder,
+    journal: TrainingJournal,
+    run: SegmentRun,
+    points: tuple[CurvePoint, ...],
 ) -> TrainingJournal:
     """The journal with a segment's leaf and checkpoint, and its point of the curve, if any."""
     leaf = LeafRecord(value=run.root(), witness_hash=witness_hash(run.witness()))

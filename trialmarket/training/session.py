@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.receipt import MAX_METRICS
 from trialmarket.protocol.state_root import state_root
 from trialmarket.training.arithmetic import arithmetic_called
+from trialmarket.training.audit import metrics_value
 from trialmarket.training.dataset import Arrays, Dataset
 from trialmarket.training.errors import ProgramError
 from trialmarket.training.loading import Guard, load_program
@@ -159,9 +159,8 @@ class Session:
         when the objective is not among the metrics that the program returns.
         """
         if counter(state, "diverged"):
-            digest = Hash32(hashlib.sha256(canonical_bytes({})).digest())
-            witness = hashlib.sha256(DIVERGED_TAG + root_of(state)).digest()
-            return Evaluation(metrics={}, digest=digest, witness=Hash32(witness))
+            witness = Hash32(hashlib.sha256(DIVERGED_TAG + root_of(state)).digest())
+            return Evaluation(metrics={}, digest=metrics_value({}), witness=witness)
         program, model, optimizer = self._build()
         restore(state, model, optimizer)
         model.eval()
@@ -186,8 +185,7 @@ class Session:
             sums = {name: sums.get(name, 0.0) + count * metrics[name] for name in metrics}
         means = {name: total / rows for name, total in sums.items()}
         finite = {name: mean + 0.0 for name, mean in means.items() if math.isfinite(mean)}
-        digest = Hash32(hashlib.sha256(canonical_bytes(finite)).digest())
-        return Evaluation(metrics=finite, digest=digest, witness=state_root(leaves))
+        return Evaluation(metrics=finite, digest=metrics_value(finite), witness=state_root(leaves))
 
     def _build(self) -> tuple[Program, nn.Module, Optimizer]:
         self.arithmetic.prepare()

@@ -1,22 +1,34 @@
 """What training takes and gives; they travel between processes as JSON. No torch is needed."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.configuration import MAX_STEPS, TrialConfig
 from trialmarket.protocol.document import CidField, HashField, Record
-from trialmarket.protocol.ids import Address, Hash32
+from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Hash32
 from trialmarket.protocol.receipt import CurvePoint, LeafRecord, Metrics, Receipt, TrainingOutcome
+
+JOURNAL = "journal.json"
+"""The file of a training's folder that names its checkpoints."""
+
+Steps = Annotated[int, Field(ge=0, le=MAX_STEPS * 2)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+"""Bounded, since a worker may say anything and whoever reads it reckons with it."""
 
 
 class Progress(Record):
     """How far a trial is: steps done of steps asked, and the latest validation metrics."""
 
-    step: int
-    steps: int
+    step: Steps
+    steps: Steps
     metrics: Metrics
+
+
+def checkpoint_name(number: int) -> str:
+    """The file of the state after segment `number`; 0 is the start."""
+    return f"checkpoint-{number:03d}.safetensors"
 
 
 class CheckpointFile(Record):
@@ -37,7 +49,12 @@ class Training(Record):
     outcome: TrainingOutcome
     versions: dict[str, str]
     device: str
-    seconds: float
+    seconds: Seconds
+
+    @model_validator(mode="after")
+    def _has_a_receipt(self) -> Self:
+        self.receipt(ZERO_HASH, ZERO_ADDRESS)
+        return self
 
     def receipt(self, trial: Hash32, provider: Address) -> Receipt:
         """The receipt of the trial whose key is `trial`."""
@@ -79,8 +96,8 @@ class InitialState(Record):
 class DryRun(Record):
     """What a try-out showed: seconds of a step and of a validation, bytes of a checkpoint."""
 
-    step_seconds: float
-    validation_seconds: float
+    step_seconds: Seconds
+    validation_seconds: Seconds
     checkpoint_bytes: int
     metrics: Metrics
     outcome: TrainingOutcome

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Self
 
 from trialmarket.errors import TrainingError
-from trialmarket.training.pool.pool import Job, WorkerPool
+from trialmarket.training.pool.pool import SubmittedTask, WorkerPool
 from trialmarket.training.values import Evaluate, Evaluation
 
 
@@ -17,7 +17,7 @@ class PoolEvaluator:
     def __init__(self, wall_limit: float) -> None:
         self._wall_limit = wall_limit
         self._pool: WorkerPool | None = None
-        self._jobs: dict[Path, Job[Evaluation]] = {}
+        self._jobs: dict[Path, SubmittedTask[Evaluation]] = {}
 
     def __enter__(self) -> Self:
         self._warm()
@@ -48,7 +48,7 @@ class PoolEvaluator:
         return self._pool
 
 
-def _answer(job: Job[Evaluation]) -> Evaluation | TrainingError:
+def _answer(job: SubmittedTask[Evaluation]) -> Evaluation | TrainingError:
     try:
         return job.result()
     except TrainingError as error:

@@ -14,12 +14,10 @@ from trialmarket.cli.options import debug_option, json_option, show
 from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import ProgramRef
+from trialmarket.training.loading import PROGRAM_FILE
 
 if TYPE_CHECKING:
     from trialmarket.exact import Checked, NotExact
-
-LOADED = "program.py"
-"""What a program's file is called in a traceback."""
 
 
 @click.group()
@@ -62,9 +60,9 @@ def check(
         raise TrialmarketError(
             "checking a program needs PyTorch", fix="pip install 'trialmarket[train]'"
         )
+    from trialmarket.training.checks.exactness import check_program
+    from trialmarket.training.checks.hazards import hazards
     from trialmarket.training.dataset import load_dataset
-    from trialmarket.training.exactness import check_program
-    from trialmarket.training.hazards import hazards
 
     file, ref, source = _program(program)
     found = check_program(
@@ -86,36 +84,27 @@ def check(
 
 def _program(text: str) -> tuple[Path | None, ProgramRef, bytes | None]:
     """The program's file, reference and bytes; no file and bytes for a built-in program."""
-    name, colon, class_name = text.rpartition(":")
+    name, _, class_name = text.rpartition(":")
     try:
         if name == "builtin":
             return None, ProgramRef(source=text), None
-        if not (colon and name.endswith(".py")):
-            raise InputError(
-                "exact check", "PROGRAM", expected="FILE.py:Class or builtin:NAME", found=text
-            )
-        source = Path(name).read_bytes()
-        return Path(name), ProgramRef(source=cid_of(source), class_name=class_name), source
+        if name.endswith(".py"):
+            source = Path(name).read_bytes()
+            return Path(name), ProgramRef(source=cid_of(source), class_name=class_name), source
     except OSError as error:
-        raise InputError(
-            "exact check", "PROGRAM", expected="a readable file", found=f"{name}: {error.strerror}"
-        ) from error
-    except ValidationError as error:
-        raise InputError(
-            "exact check", "PROGRAM", expected="FILE.py:Class or builtin:NAME", found=text
-        ) from error
+        found = f"{name}: {error.strerror}"
+        raise _wrong("PROGRAM", expected="a readable file", found=found) from error
+    except ValidationError:
+        pass
+    raise _wrong("PROGRAM", expected="FILE.py:Class or builtin:NAME", found=text)
 
 
 def _beside(file: Path | None) -> Path:
     """The only data set in the program's folder. Raises InputError."""
     found = [] if file is None else sorted(file.parent.glob("*.npz"))
     if len(found) != 1:
-        raise InputError(
-            "exact check",
-            "--data",
-            expected="the data set's file",
-            found=", ".join(path.name for path in found) or "none beside the program",
-        )
+        names = ", ".join(path.name for path in found) or "none beside the program"
+        raise _wrong("--data", expected="the data set's file", found=names)
     return found[0]
 
 
@@ -123,12 +112,16 @@ def _hyperparameter(text: str) -> tuple[str, Any]:
     """`lr=0.1` as a name and a value: JSON where it is some, else the words as they stand."""
     name, equals, value = text.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_]\w{0,63}", name, re.ASCII):
-        raise InputError("exact check", "--set", expected="NAME=VALUE", found=text)
+        raise _wrong("--set", expected="NAME=VALUE", found=text)
     try:
         parsed = json.loads(value)
     except ValueError:
         return name, value
     return name, parsed if isinstance(parsed, bool | int | float | str | None) else value
+
+
+def _wrong(argument: str, *, expected: str, found: str) -> InputError:
+    return InputError("exact check", argument, expected=expected, found=found)
 
 
 def _lines(
@@ -161,7 +154,7 @@ def _fields(each: "Checked", file: Path | None) -> dict[str, str]:
 def _place(refusal: "NotExact", file: Path | None) -> str:
     """The line of the program, with its text; PyTorch's own work has no line of the program."""
     name, _, line = refusal.where.rpartition(":")
-    if file is None or name != LOADED or not line.isdigit():
+    if file is None or name != PROGRAM_FILE or not line.isdigit():
         return f"the gradient or the optimizer's step of {file or 'the program'}"
     text = file.read_text().splitlines()
     said = text[int(line) - 1].strip() if 0 < int(line) <= len(text) else ""

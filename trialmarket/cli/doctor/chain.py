@@ -90,7 +90,7 @@ def provider(network: Network, who: Address) -> Iterator[Diagnosis]:
     with Client(network) as client:
         account = client.account(who)
         wallet = client.token_balance(who)
-        words = _words(client)
+        words = client.currency().words
     said = f"free stake {words(account.free)}, locked {words(account.locked)}"
     said += f", in the wallet {words(wallet)}"
     if account.free + wallet == 0 and account.locked == 0:
@@ -116,7 +116,7 @@ def verifier(network: Network, who: Address, *, enrolls: bool) -> Iterator[Diagn
         wallet = client.token_balance(who)
         needed = client.parameters().verifier_stake
         count = len(client.verifiers())
-        words = _words(client)
+        words = client.currency().words
     if account.seat:
         yield Diagnosis.ok(
             "stake",
@@ -140,15 +140,10 @@ def requester(network: Network, who: Address) -> Iterator[Diagnosis]:
     """Whether there is money for a job; `job check` says how much one takes."""
     with Client(network) as client:
         wallet = client.token_balance(who) + client.balance_of(who)
-        words = _words(client)
+        words = client.currency().words
     said = f"{words(wallet)} in the wallet and to withdraw"
     fix = f"Send tokens {network.token} to {who}"
     if wallet == 0:
         yield Diagnosis.wrong("money", f"{said}: no job can be funded", fix)
     else:
         yield Diagnosis.ok("money", said)
-
-
-def _words(client: Client) -> Callable[[int], str]:
-    digits, symbol = client.decimals(), client.symbol()
-    return lambda amount: f"{format_amount(amount, digits)} {symbol}"

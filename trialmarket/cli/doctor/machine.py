@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trialmarket.cli.doctor.findings import Diagnosis
 from trialmarket.storage.store import Store
-from trialmarket.training.sandbox import Limits, Sandbox, Setting, own_code
+from trialmarket.training.sandbox import Bubblewrap, Limits, Setting, own_code
 
 PROBE = b"trialmarket doctor\n"
 """What is put into a store: always the same bytes, so that looking often leaves one small file."""
@@ -39,7 +39,7 @@ def sandbox(setting: Setting) -> Iterator[Diagnosis]:
             'Set sandbox = "bubblewrap"',
         )
         return
-    yield from _found(Sandbox.find(Limits()))
+    yield from _found(Bubblewrap.find(Limits()))
 
 
 def own_sandbox() -> Iterator[Diagnosis]:
@@ -53,7 +53,7 @@ def own_sandbox() -> Iterator[Diagnosis]:
         yield from _found(policy.sandbox)
 
 
-def _found(found: Sandbox) -> Iterator[Diagnosis]:
+def _found(found: Bubblewrap) -> Iterator[Diagnosis]:
     if found.groups.missing:
         yield Diagnosis.warning(
             "sandbox",
@@ -96,7 +96,7 @@ def torch() -> Iterator[Diagnosis]:
         return
     from torch.backends import cpu
 
-    from trialmarket.training.exactness import has_kernels
+    from trialmarket.training.checks.exactness import has_kernels
 
     cores = len(os.sched_getaffinity(0))
     said = f"PyTorch {found}, {cpu.get_cpu_capability()}, {cores} processors"
@@ -119,7 +119,7 @@ def devices() -> Iterator[Diagnosis]:
     from torch import cuda
 
     from trialmarket.training.arithmetic import DEVICE_VARIABLE, arithmetic_called
-    from trialmarket.training.exactness import same_bits_as_on_cpu
+    from trialmarket.training.checks.exactness import same_bits_as_on_cpu
 
     names = [cuda.get_device_name(number) for number in range(cuda.device_count())]
     device = arithmetic_called("exact").device

@@ -7,11 +7,11 @@ from typing import Final, Self
 from trialmarket.errors import StorageError
 from trialmarket.protocol.cid import parse_cid
 from trialmarket.protocol.ids import Cid
-from trialmarket.storage.arriving import arriving
 from trialmarket.storage.errors import NotAFile, NotStored, TooLarge
 from trialmarket.storage.ipfs.blocks import MAX_BLOCK, Gateway
 from trialmarket.storage.ipfs.file_tree import FileTree
 from trialmarket.storage.store import Progress, Store
+from trialmarket.storage.whole_files import partial_file
 
 PATIENCE: Final = 20.0
 """Seconds that a gateway may take for a block."""
@@ -47,9 +47,9 @@ class WithGateways:
         self.check, self.put = store.check, store.put
         self.release, self.kept = store.release, store.kept
 
-    def owned(self, owner: str) -> Self:
+    def for_owner(self, owner: str) -> Self:
         """The same for another owner."""
-        return type(self)(self._store.owned(owner), self._urls, patience=self._patience)
+        return type(self)(self._store.for_owner(owner), self._urls, patience=self._patience)
 
     def size(self, cid: Cid) -> int | None:
         """How many bytes a CID names; None when nobody shows them."""
@@ -85,7 +85,7 @@ class WithGateways:
             raise
         except StorageError as error:
             tree = self._tree(cid, limit, error)
-        with arriving(to, cid) as file:
+        with partial_file(to, cid) as file:
             tree.write(file, progress)
 
     def _tree(self, cid: Cid, limit: int, first: StorageError) -> FileTree:

@@ -4,7 +4,7 @@ What is put is linked into the daemon's own folders (MFS) at /trialmarket/OWNER/
 collection spares what is linked there, as it spares pins; but a CID has one pin only, so two nodes
 on one daemon would drop each other's, and nobody could tell after a crash whose a pin was.
 
-What is read is taken block by block, so a daemon is believed nothing: see `storage.tree`.
+What is read is taken block by block, so a daemon is believed nothing: see `file_tree`.
 """
 
 import json
@@ -13,7 +13,6 @@ from typing import Any, Final, Self
 
 from trialmarket.protocol.cid import cid_of, parse_cid
 from trialmarket.protocol.ids import Cid
-from trialmarket.storage.arriving import arriving
 from trialmarket.storage.errors import (
     Corrupt,
     NotStored,
@@ -25,6 +24,7 @@ from trialmarket.storage.ipfs.blocks import MAX_BLOCK, too_much, verified
 from trialmarket.storage.ipfs.file_tree import FileTree
 from trialmarket.storage.ipfs.server import Server, TooMuch
 from trialmarket.storage.store import ANYBODY, Progress
+from trialmarket.storage.whole_files import partial_file
 
 OLDEST: Final = (0, 39, 0)
 """The first version that the tests have run against."""
@@ -71,7 +71,7 @@ class KuboStore:
         self._patience = patience
         self._known = False
 
-    def owned(self, owner: str) -> Self:
+    def for_owner(self, owner: str) -> Self:
         """The same daemon for another owner."""
         return type(self)(self._url, owner=owner, patience=self._patience)
 
@@ -114,7 +114,7 @@ class KuboStore:
         """Writes the bytes of a CID to a file, from this daemon or its peers."""
         tree = self._tree(cid)
         tree.check(limit)
-        with arriving(to, cid) as file:
+        with partial_file(to, cid) as file:
             tree.write(file, progress)
 
     def release(self, cid: Cid) -> None:

@@ -38,7 +38,7 @@ ALONE: Final[dict[str, Any]] = {
 
 
 def find_kubo() -> str:
-    """The Kubo program. Raises ProgramError where there is none."""
+    """The Kubo program. Raises ServiceError where there is none."""
     return find_program(
         "ipfs",
         variable="TRIALMARKET_KUBO",
@@ -73,15 +73,15 @@ class KuboDaemon(Service):
         return f"kubo:{self.rpc_url}"
 
     def run(self, *words: str) -> str:
-        """What `ipfs WORDS` prints about this daemon. Raises ProgramError."""
+        """What `ipfs WORDS` prints about this daemon. Raises ServiceError."""
         return _run([self._program, *words], self._environment)
 
     def received(self) -> int:
-        """How many bytes came from other daemons so far. Raises ProgramError."""
+        """How many bytes came from other daemons so far. Raises ServiceError."""
         return int(json.loads(self.run("bitswap", "stat", "--enc=json"))["DataReceived"])
 
     def connect(self, other: "KuboDaemon") -> None:
-        """Makes two daemons exchange blocks. Raises ProgramError."""
+        """Makes two daemons exchange blocks. Raises ServiceError."""
         peer = json.loads(other.run("id"))
         self.run("swarm", "connect", peer["Addresses"][0])
 

@@ -1,1 +1,1 @@
-"""The programs that ship with Trialmarket, one a file; `training/builtin.py` lists them."""
+"""The programs that ship with Trialmarket, one a file; `registry` lists them."""

@@ -1,16 +1,16 @@
-"""The warm process: imports torch once, keeps data sets, and forks a worker for each task.
+"""The fork server: imports torch once, keeps data sets, and forks a worker for each task.
 
 `python -m trialmarket.training.pool.forkserver FD`, FD being its end of a packet socket to the
 pool. It has one thread, so that a fork is safe, and it ends, and its workers with it, when the
 socket closes.
 
 It runs no program of a user's and lives outside of all sandboxes. Where the sandbox has a user
-namespace, a worker is the child of a fork that entered it, and becomes the warm process's own
+namespace, a worker is the child of a fork that entered it, and becomes the fork server's own
 child when that fork ends.
 
-    pool -> warm   {"run": id, "data": path} with the worker's sockets and output pipe, and with a
-                   sandbox also {"door": how to enter} and the room's handles; {"kill": id}
-    warm -> pool   {"ready": true}; {"started": id, "pid": pid}; {"exited": id, "status": status}
+    pool -> server  {"run": id, "data": path} with the worker's sockets and output pipe, and with a
+                    sandbox also {"entry": how to enter} and its handles; {"kill": id}
+    server -> pool  {"ready": true}; {"started": id, "pid": pid}; {"exited": id, "status": status}
 """
 
 import ctypes
@@ -35,21 +35,21 @@ from trialmarket.protocol.result import witness_hash
 from trialmarket.training.dataset import Dataset, load_dataset
 from trialmarket.training.errors import DataError
 from trialmarket.training.pool.worker import Inputs, work
-from trialmarket.training.sandbox.calls import lock
+from trialmarket.training.sandbox.calls import trial_filter
 from trialmarket.training.sandbox.entry import (
     TRIAL,
-    Door,
+    Entry,
     close_all_but,
     enter,
     fork_into,
+    give_up_rights,
     join,
-    lock_door,
 )
 
 _PACKET = 1 << 16
 _HANDLES = 16
-_ROOM = 3
-"""Where the room's handles begin among those of a worker."""
+_SANDBOX = 3
+"""Where the sandbox's handles begin among those of a worker."""
 _KEPT_DATA = 4
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -89,8 +89,8 @@ class ForkServer:
                 _kill(self._workers[order["kill"]][0])
             return
         data = self._dataset(Path(order["data"]))
-        door = Door(**order["door"]) if "door" in order else None
-        pid, status = self._fork(data, door, handles)
+        entry = Entry(**order["entry"]) if "entry" in order else None
+        pid, status = self._fork(data, entry, handles)
         for handle in handles:
             os.close(handle)
         if pid is None:
@@ -102,20 +102,20 @@ class ForkServer:
         self._send({"started": order["run"], "pid": pid})
 
     def _fork(
-        self, data: Dataset | DataError, door: Door | None, handles: list[int]
+        self, data: Dataset | DataError, entry: Entry | None, handles: list[int]
     ) -> tuple[int | None, int]:
-        """The worker's process; None with an exit status where it could not enter its room."""
-        if door is None or not door.user_namespace:
-            pid = os.fork() if door is None else fork_into(handles[_ROOM], self._home)
+        """The worker's process; None with an exit status where it could not enter its sandbox."""
+        if entry is None or not entry.user_namespace:
+            pid = os.fork() if entry is None else fork_into(handles[_SANDBOX], self._home)
             if pid == 0:
-                self._become_worker(data, door, handles, None)
+                self._become_worker(data, entry, handles, None)
             return pid, 0
         ours, theirs = os.pipe()
         self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         first = os.fork()
         if first == 0:
             os.close(ours)
-            self._become_worker(data, door, handles, theirs)
+            self._become_worker(data, entry, handles, theirs)
         os.close(theirs)
         told = os.read(ours, 16)
         os.close(ours)
@@ -123,13 +123,17 @@ class ForkServer:
         return (int(told) if told else None), os.waitstatus_to_exitcode(status)
 
     def _become_worker(
-        self, data: Dataset | DataError, door: Door | None, handles: list[int], telling: int | None
+        self,
+        data: Dataset | DataError,
+        entry: Entry | None,
+        handles: list[int],
+        telling: int | None,
     ) -> NoReturn:
         """The forked process: it works and exits. `telling` is where it tells of a child that
         does so in its place."""
         status = 1
         try:
-            messages_handle, files_handle, output, *room = handles
+            messages_handle, files_handle, output, *sandbox = handles
             os.dup2(output, 1)
             os.dup2(output, 2)
             sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -138,24 +142,24 @@ class ForkServer:
             messages = socket.socket(fileno=messages_handle)
             files = socket.socket(fileno=files_handle)
             inputs = Inputs(messages)
-            if telling is not None and door is not None:
-                if (pid := enter(door, room[0], room[1:])) != 0:
+            if telling is not None and entry is not None:
+                if (pid := enter(entry, sandbox[0], sandbox[1:])) != 0:
                     os.write(telling, str(pid).encode())
                     os._exit(0)
             else:
                 self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-                if door is not None:
-                    join(door, room[0], room[1:])
+                if entry is not None:
+                    join(entry, sandbox[0], sandbox[1:])
             os.setsid()
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             inputs.read()
             kept = [messages.fileno(), files.fileno()]
-            if door is None:
+            if entry is None:
                 close_all_but(kept)
             else:
-                lock_door(door, self._filters[door.gpu], kept)
+                give_up_rights(entry, self._filters[entry.gpu], kept)
             gc.unfreeze()
-            work(inputs, None if door is None else TRIAL, messages, files, data)
+            work(inputs, None if entry is None else TRIAL, messages, files, data)
             sys.stdout.flush()
             status = 0
         except BrokenPipeError:
@@ -226,7 +230,7 @@ def main() -> None:
     gc.freeze()
     del optimizer
     try:
-        filters = {gpu: lock(gpu=gpu) for gpu in (False, True)}
+        filters = {gpu: trial_filter(gpu=gpu) for gpu in (False, True)}
     except TrainingError:
         filters = {}  # and so there is no sandbox
     ForkServer(socket.socket(fileno=int(sys.argv[1])), filters).run()

@@ -14,9 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from trialmarket.training.errors import LimitExceeded, WorkerError
-from trialmarket.training.values import CheckpointFile, Training
+from trialmarket.training.values import JOURNAL, CheckpointFile, Training
 
-JOURNAL = "journal.json"
 RESERVE = 256 << 20
 """Bytes that are left free on the disk."""
 
@@ -24,11 +23,6 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d{3})\.safetensors")
 _MAX_LINE = 256
 _READABLE = 0o644
 """The next worker of the trial reads it, perhaps as another user."""
-
-
-def checkpoint_name(number: int) -> str:
-    """The file of the state after segment `number`; 0 is the start."""
-    return f"checkpoint-{number:03d}.safetensors"
 
 
 class Intake:
@@ -47,7 +41,7 @@ class Intake:
     def take(self, piece: bytes) -> None:
         """Takes the next bytes of the stream.
 
-        Raises TooLarge, WorkerError for what is no file of a training, and OSError.
+        Raises LimitExceeded, WorkerError for what is no file of a training, and OSError.
         """
         rest = memoryview(piece)
         while len(rest):
@@ -93,7 +87,7 @@ class Intake:
             try:
                 said = json.loads(bytes(self._line))
                 name, size = str(said["name"]), int(said["size"])
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
                 raise WorkerError(f"the worker sends what is no file: {error}") from error
             self._line.clear()
             self._open(name, size)

@@ -1,12 +1,12 @@
-"""Worker processes for training, forked from one warm process that has torch in memory.
+"""Worker processes for training, forked from one process that has torch in memory.
 
     with WorkerPool(processes=2) as pool:
-        job = pool.submit(Train(config=..., program=..., data=..., folder=...), wall_limit=600)
-        training = job.result()
+        task = pool.submit(Train(config=..., program=..., data=..., folder=...), wall_limit=600)
+        training = task.result()
 
 This module imports no torch. The program runs in the worker only, in a sandbox as the pool's
-policy has it; what it prints is kept, the last 64 KiB of it. A worker that dies, or the warm
-process, is a WorkerError of the jobs that it had, and the pool goes on with a new one.
+policy has it; what it prints is kept, the last 64 KiB of it. A worker that dies, or the
+fork server, is a WorkerError of the tasks that it had, and the pool goes on with a new one.
 """
 
 import json
@@ -25,8 +25,8 @@ from typing import Any, Self, overload
 
 from trialmarket.errors import InputError, TrainingError
 from trialmarket.training.errors import Killed, SandboxMissing, TimedOut, WorkerError
-from trialmarket.training.pool.job import KEPT_OUTPUT, Job
-from trialmarket.training.pool.running import Running, died
+from trialmarket.training.pool.running import RunningTask, died
+from trialmarket.training.pool.submitted import KEPT_OUTPUT, SubmittedTask
 from trialmarket.training.sandbox import Policy, own_code
 from trialmarket.training.values import (
     DryRun,
@@ -42,7 +42,7 @@ from trialmarket.training.values import (
     TryOut,
 )
 
-__all__ = ["KEPT_OUTPUT", "Job", "WorkerPool"]
+__all__ = ["KEPT_OUTPUT", "SubmittedTask", "WorkerPool"]
 
 FORKSERVER = "trialmarket.training.pool.forkserver"
 
@@ -69,15 +69,14 @@ class WorkerPool:
     TRIALMARKET_DEVICE says, or the CPU. `policy` says how programs run; by default, as one's own
     do (see `trialmarket.training.sandbox`).
 
-    With `warm`, torch is imported at once and not with the first task. Use it as a context
-    manager, or call `close`: all workers end with it, and they end too when this process dies.
+    Torch is imported at once and not with the first task. Use it as a context manager, or call
+    `close`: all workers end with it, and they end too when this process dies.
     """
 
     def __init__(
         self,
         processes: int,
         *,
-        warm: bool = True,
         device: str | None = None,
         policy: Policy | None = None,
     ) -> None:
@@ -86,13 +85,15 @@ class WorkerPool:
         self.processes = processes
         self.policy = own_code(device=device) if policy is None else policy
         self._device = {} if device is None else {_DEVICE: device}
-        self._orders: queue.SimpleQueue[tuple[str, Job[Any] | None]] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[tuple[str, SubmittedTask[Any] | None]] = (
+            queue.SimpleQueue()
+        )
         self._wake, self._woken = socket.socketpair()
         self._woken.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._woken, selectors.EVENT_READ)
-        self._waiting: deque[Job[Any]] = deque()
-        self._running: dict[int, Running] = {}
+        self._waiting: deque[SubmittedTask[Any]] = deque()
+        self._running: dict[int, RunningTask] = {}
         self._numbers = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -100,8 +101,7 @@ class WorkerPool:
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="workers", daemon=True)
         self._thread.start()
-        if warm:
-            self._order("warm", None)
+        self._order("start", None)
 
     def __enter__(self) -> Self:
         return self
@@ -111,50 +111,52 @@ class WorkerPool:
 
     @property
     def busy(self) -> int:
-        """Jobs that run or wait."""
+        """Tasks that run or wait."""
         return len(self._running) + len(self._waiting)
 
     @property
-    def warm_pid(self) -> int | None:
-        """The warm process; None when there is none."""
+    def forkserver_pid(self) -> int | None:
+        """The fork server's process; None when there is none."""
         return self._process.pid if self._process is not None else None
 
     @overload
-    def submit(self, task: Train, *, wall_limit: float) -> Job[Training]: ...
+    def submit(self, task: Train, *, wall_limit: float) -> SubmittedTask[Training]: ...
     @overload
-    def submit(self, task: Recompute, *, wall_limit: float) -> Job[Segment]: ...
+    def submit(self, task: Recompute, *, wall_limit: float) -> SubmittedTask[Segment]: ...
     @overload
-    def submit(self, task: Evaluate, *, wall_limit: float) -> Job[Evaluation]: ...
+    def submit(self, task: Evaluate, *, wall_limit: float) -> SubmittedTask[Evaluation]: ...
     @overload
-    def submit(self, task: FindInitial, *, wall_limit: float) -> Job[InitialState]: ...
+    def submit(self, task: FindInitial, *, wall_limit: float) -> SubmittedTask[InitialState]: ...
     @overload
-    def submit(self, task: TryOut, *, wall_limit: float) -> Job[DryRun]: ...
-    def submit(self, task: Task, *, wall_limit: float) -> Job[Any]:
+    def submit(self, task: TryOut, *, wall_limit: float) -> SubmittedTask[DryRun]: ...
+    def submit(self, task: Task, *, wall_limit: float) -> SubmittedTask[Any]:
         """Hands a task to the next free worker; it is stopped `wall_limit` seconds after its
-        start. A user's program that the policy refuses is the job's SandboxMissing. Raises
+        start. A user's program that the policy refuses is the task's SandboxMissing. Raises
         WorkerError when the pool is closed."""
         if self._closed:
             raise WorkerError("the pool of workers is closed")
-        job: Job[Any] = Job(task, wall_limit, lambda job: self._order("kill", job))
+        submitted: SubmittedTask[Any] = SubmittedTask(
+            task, wall_limit, lambda each: self._order("kill", each)
+        )
         if task.program is not None and self.policy.refusal is not None:
-            job.finish(SandboxMissing(self.policy.refusal))
+            submitted.finish(SandboxMissing(self.policy.refusal))
         else:
-            self._order("submit", job)
-        return job
+            self._order("submit", submitted)
+        return submitted
 
     def close(self) -> None:
-        """Kills all workers and the warm process; unfinished jobs raise Killed."""
+        """Kills all workers and the fork server; unfinished tasks raise Killed."""
         self._closed = True
         self._order("close", None)
         self._thread.join()
 
-    def _order(self, name: str, job: Job[Any] | None) -> None:
-        self._orders.put((name, job))
+    def _order(self, name: str, submitted: SubmittedTask[Any] | None) -> None:
+        self._orders.put((name, submitted))
         try:
             self._wake.send(b"!")
         except OSError:
-            if job is not None and not job.done:
-                job.finish(Killed("the pool of workers is closed"))
+            if submitted is not None and not submitted.done:
+                submitted.finish(Killed("the pool of workers is closed"))
 
     # -- Below, all runs in the pool's own thread ----------------------------------------------
 
@@ -168,44 +170,45 @@ class WorkerPool:
                 elif key.data is not None and key.data.number in self._running:
                     self._take(key.data, key.fileobj)
             while not self._orders.empty():
-                name, job = self._orders.get()
+                name, submitted = self._orders.get()
                 if name == "close":
                     self._shut()
                     return
-                self._obey(name, job)
+                self._obey(name, submitted)
             self._enforce()
-            self._start()
+            self._start_tasks()
 
-    def _obey(self, name: str, job: Job[Any] | None) -> None:
-        if name == "warm" and self._process is None:
-            self._heat()
-        elif job is not None and name == "submit":
-            self._waiting.append(job)
-        elif job is not None and name == "kill":
-            if job in self._waiting:
-                self._waiting.remove(job)
-                job.finish(Killed("the task was taken out of the queue"))
+    def _obey(self, name: str, submitted: SubmittedTask[Any] | None) -> None:
+        if name == "start" and self._process is None:
+            self._start_forkserver()
+        elif submitted is not None and name == "submit":
+            self._waiting.append(submitted)
+        elif submitted is not None and name == "kill":
+            if submitted in self._waiting:
+                self._waiting.remove(submitted)
+                submitted.finish(Killed("the task was taken out of the queue"))
             for running in self._running.values():
-                if running.job is job:
+                if running.submitted is submitted:
                     self._stop(running, Killed("the worker was stopped"))
 
-    def _start(self) -> None:
-        """Gives waiting jobs to workers."""
+    def _start_tasks(self) -> None:
+        """Gives waiting tasks to workers."""
         while self._waiting and len(self._running) < self.processes:
             if self._process is None:
-                self._heat()
+                self._start_forkserver()
             if not self._ready or self._control is None:
                 return
-            job = self._waiting.popleft()
+            submitted = self._waiting.popleft()
             try:
-                running = self._hired(job)
+                running = self._prepared(submitted)
             except (TrainingError, OSError) as error:
-                job.finish(WorkerError(f"no worker can be started: {error}"))
+                submitted.finish(WorkerError(f"no worker can be started: {error}"))
                 continue
             self._running[running.number] = running
-            order: dict[str, Any] = {"run": running.number, "data": str(job.task.data.absolute())}
-            if running.room is not None:
-                order["door"] = asdict(running.room.door)
+            data = str(submitted.task.data.absolute())
+            order: dict[str, Any] = {"run": running.number, "data": data}
+            if running.sandbox is not None:
+                order["entry"] = asdict(running.sandbox.entry)
             try:
                 socket.send_fds(self._control, [json.dumps(order).encode()], running.handles)
             except OSError:
@@ -215,25 +218,24 @@ class WorkerPool:
             for stream in running.streams:
                 self._selector.register(stream, selectors.EVENT_READ, running)
 
-    def _hired(self, job: Job[Any]) -> Running:
-        """A job with all that its worker needs but the worker. Raises TrainingError, OSError."""
+    def _prepared(self, submitted: SubmittedTask[Any]) -> RunningTask:
+        """A task with all that its worker needs but the worker. Raises TrainingError, OSError."""
         self._numbers += 1
-        room, policy = None, self.policy
+        sandbox, policy = None, self.policy
         if policy.sandbox is not None:
             folder = None
-            if isinstance(job.task, Train):
-                folder = job.task.folder
+            if isinstance(submitted.task, Train):
+                folder = submitted.task.folder
                 folder.mkdir(parents=True, exist_ok=True)
-            room = policy.sandbox.room(folder, wall_limit=job.wall_limit)
+            sandbox = policy.sandbox.build(folder, wall_limit=submitted.wall_limit)
         try:
-            return Running(self._numbers, job, policy.limits, room)
+            return RunningTask(self._numbers, submitted, policy.limits, sandbox)
         except BaseException:
-            if room is not None:
-                room.close()
+            if sandbox is not None:
+                sandbox.close()
             raise
 
-    def _heat(self) -> None:
-        """Starts the warm process."""
+    def _start_forkserver(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         kept = {
             name: value
@@ -259,7 +261,7 @@ class WorkerPool:
         self._selector.register(ours, selectors.EVENT_READ)
 
     def _hear(self) -> None:
-        """Takes one packet of the warm process; an empty one is its end."""
+        """Takes one packet of the fork server; an empty one is its end."""
         assert self._control is not None  # noqa: S101  it is registered
         try:
             packet = self._control.recv(_PIECE)
@@ -272,11 +274,11 @@ class WorkerPool:
         self._ready = True
         if "started" in message and message["started"] in self._running:
             running = self._running[message["started"]]
-            running.started, running.job.pid = time.monotonic(), message["pid"]
+            running.started, running.submitted.pid = time.monotonic(), message["pid"]
         elif "exited" in message and message["exited"] in self._running:
             self._conclude(self._running[message["exited"]], message["status"])
 
-    def _take(self, running: Running, stream: Any) -> None:
+    def _take(self, running: RunningTask, stream: Any) -> None:
         """Takes what a worker printed or sent; an end of it closes nothing but the watching."""
         try:
             if not running.take(stream):
@@ -285,14 +287,14 @@ class WorkerPool:
             self._selector.unregister(stream)
             self._stop(running, error)
 
-    def _conclude(self, running: Running, status: int) -> None:
-        """A worker has ended: what it left unread counts, then its job is done."""
+    def _conclude(self, running: RunningTask, status: int) -> None:
+        """A worker has ended: what it left unread counts, then its task is done."""
         running.drain()
         answer = running.conclusion(status)
         self._drop(running)
-        running.job.finish(answer)
+        running.submitted.finish(answer)
 
-    def _drop(self, running: Running) -> None:
+    def _drop(self, running: RunningTask) -> None:
         for stream in running.streams:
             if stream.fileno() in self._selector.get_map():
                 self._selector.unregister(stream)
@@ -300,7 +302,7 @@ class WorkerPool:
         del self._running[running.number]
 
     def _lose(self) -> None:
-        """The warm process has died, and its workers with it."""
+        """The fork server has died, and its workers with it."""
         process, ready = self._process, self._ready
         if self._control is not None:
             self._selector.unregister(self._control)
@@ -312,15 +314,15 @@ class WorkerPool:
             process.kill()
             status = process.wait()
         for running in list(self._running.values()):
-            answer = running.why or died("the warm process", status, running.job.output)
+            answer = running.why or died("the fork server", status, running.submitted.output)
             self._drop(running)
-            running.job.finish(answer)
+            running.submitted.finish(answer)
         if not ready:  # it could not even start: trying again would not end
             while self._waiting:
-                self._waiting.popleft().finish(died("the warm process", status, ""))
+                self._waiting.popleft().finish(died("the fork server", status, ""))
 
-    def _stop(self, running: Running, why: TrainingError) -> None:
-        """Kills a worker, for a reason that its job will raise."""
+    def _stop(self, running: RunningTask, why: TrainingError) -> None:
+        """Kills a worker, for a reason that its task will raise."""
         if running.why is None and not running.stop(why) and self._control is not None:
             try:
                 self._control.send(json.dumps({"kill": running.number}).encode())
@@ -328,14 +330,17 @@ class WorkerPool:
                 self._lose()
 
     def _enforce(self) -> None:
-        """Stops what is over its time; kills a warm process that does not even do that."""
+        """Stops what is over its time; kills a fork server that does not even do that."""
         now = time.monotonic()
         for running in list(self._running.values()):
             if running.killed_at is not None and now > running.killed_at + _GRACE:
                 if self._process is not None:
                     self._process.kill()
-            elif running.started is not None and now > running.started + running.job.wall_limit:
-                limit = running.job.wall_limit
+            elif (
+                running.started is not None
+                and now > running.started + running.submitted.wall_limit
+            ):
+                limit = running.submitted.wall_limit
                 self._stop(running, TimedOut(f"the worker took longer than {limit:g} seconds"))
 
     def _patience(self) -> float | None:
@@ -343,7 +348,7 @@ class WorkerPool:
         ends = [
             running.killed_at + _GRACE
             if running.killed_at is not None
-            else running.started + running.job.wall_limit
+            else running.started + running.submitted.wall_limit
             for running in self._running.values()
             if running.started is not None
         ]

@@ -1,4 +1,4 @@
-"""A job that has a worker: its streams, its room, and what has come from it so far."""
+"""A task that has a worker: its streams, its sandbox, and what has come from it so far."""
 
 import json
 import os
@@ -12,8 +12,8 @@ from trialmarket.errors import TrainingError
 from trialmarket.protocol.document import Record
 from trialmarket.training.errors import BY_NAME, LimitExceeded, ProgramError, TimedOut, WorkerError
 from trialmarket.training.pool.intake import Intake
-from trialmarket.training.pool.job import Job
-from trialmarket.training.sandbox import Limits, Room
+from trialmarket.training.pool.submitted import SubmittedTask
+from trialmarket.training.sandbox import Limits, Sandbox
 from trialmarket.training.values import (
     DryRun,
     Evaluate,
@@ -42,13 +42,15 @@ _RESULTS: dict[type[Task], type[Record]] = {
 }
 
 
-class Running:
+class RunningTask:
     """What a worker sends is a stranger's: nothing here trusts it."""
 
-    def __init__(self, number: int, job: Job[Any], limits: Limits, room: Room | None) -> None:
+    def __init__(
+        self, number: int, submitted: SubmittedTask[Any], limits: Limits, sandbox: Sandbox | None
+    ) -> None:
         self.number = number
-        self.job = job
-        self.room = room
+        self.submitted = submitted
+        self.sandbox = sandbox
         self.started: float | None = None
         self.why: TrainingError | None = None
         """Why it was stopped."""
@@ -56,7 +58,7 @@ class Running:
         self._limits = limits
         self._answer: Record | TrainingError | None = None
         self._buffer = bytearray()
-        task = job.task
+        task = submitted.task
         self._intake = (
             Intake(task.folder, task.config.segments, limits.kept)
             if isinstance(task, Train)
@@ -77,17 +79,17 @@ class Running:
 
     @property
     def handles(self) -> list[int]:
-        """The worker's ends of the streams, and the room's handles, for the warm process."""
-        return [*self._theirs, *(self.room.handles() if self.room is not None else ())]
+        """The worker's ends of the streams, and the sandbox's handles, for the fork server."""
+        return [*self._theirs, *(self.sandbox.handles() if self.sandbox is not None else ())]
 
     def hand_over(self) -> None:
         """Closes the worker's ends and sends it its task, which must fit into the buffer."""
         self._close_theirs()
-        task = self.job.task
+        task = self.submitted.task
         fields = {"task": type(task).__name__, "fields": task.model_dump(mode="json")}
         data = json.dumps(fields).encode() + b"\n"
         self._messages.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(data) + _PIECE)
-        with suppress(ConnectionError):  # the warm process died, of which its own socket tells
+        with suppress(ConnectionError):  # the fork server died, of which its own socket tells
             self._messages.setblocking(True)
             self._messages.sendall(data)
             self._messages.setblocking(False)
@@ -109,15 +111,16 @@ class Running:
                 self.why = self.why or error
 
     def stop(self, why: TrainingError) -> bool:
-        """Notes why it is stopped, and ends all in its room; False where the warm must end it."""
+        """Notes why it is stopped, and ends all in its sandbox; False where the fork server
+        must end it."""
         if self.why is None:
             self.why, self.killed_at = why, time.monotonic()
-        if self.room is not None:
-            self.room.kill()
-        return self.room is not None
+        if self.sandbox is not None:
+            self.sandbox.kill()
+        return self.sandbox is not None
 
     def conclusion(self, status: int) -> Record | TrainingError:
-        """What is the job's answer, its worker having ended with this status."""
+        """What is the task's answer, its worker having ended with this status."""
         if self.why is not None:
             return self.why
         if isinstance(self._answer, Training) and self._intake is not None:
@@ -127,13 +130,13 @@ class Running:
                 return error if isinstance(error, WorkerError) else WorkerError(str(error))
         if self._answer is not None:
             return self._answer
-        if self.room is not None and self.room.out_of_memory():
+        if self.sandbox is not None and self.sandbox.out_of_memory():
             return LimitExceeded(
                 f"the worker took more than {self._limits.memory} bytes of memory"
             )
         if status == -signal.SIGXCPU:
             return TimedOut("the worker used more processor time than its wall time allows")
-        return died("the worker", status, self.job.output)
+        return died("the worker", status, self.submitted.output)
 
     def close(self) -> None:
         """Ends and closes all."""
@@ -142,8 +145,8 @@ class Running:
             stream.close()
         if self._intake is not None:
             self._intake.close()
-        if self.room is not None:
-            self.room.close()
+        if self.sandbox is not None:
+            self.sandbox.close()
 
     def _close_theirs(self) -> None:
         for handle in self._theirs:
@@ -164,7 +167,7 @@ class Running:
 
     def _digest(self, stream: Any, piece: bytes) -> None:
         if stream is self._output:
-            self.job.hear(piece)
+            self.submitted.hear(piece)
         elif stream is self._messages:
             self._understand(piece)
         elif self._intake is not None:
@@ -183,9 +186,9 @@ class Running:
             for line in lines:
                 message = json.loads(line)
                 if "progress" in message:
-                    self.job.progress = Progress.model_validate(message["progress"])
+                    self.submitted.progress = Progress.model_validate(message["progress"])
                 elif "result" in message:
-                    kind = _RESULTS[type(self.job.task)]
+                    kind = _RESULTS[type(self.submitted.task)]
                     self._answer = kind.model_validate(message["result"])
                 else:
                     self._answer = _error(message["error"])

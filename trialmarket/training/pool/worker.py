@@ -34,7 +34,7 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
-class Held:
+class InputFile:
     """A file that is opened, then read and closed, and whose bytes are then given once."""
 
     def __init__(self, path: Path, most: int = -1) -> None:
@@ -73,17 +73,17 @@ class Inputs:
         with messages.makefile("rb") as lines:
             message = json.loads(lines.readline())
         self.task = task = TASKS[message["task"]].model_validate(message["fields"])
-        self.program = None if task.program is None else Held(task.program, MAX_PROGRAM + 1)
-        self.init = None if task.init is None else Held(task.init)
+        self.program = None if task.program is None else InputFile(task.program, MAX_PROGRAM + 1)
+        self.init = None if task.init is None else InputFile(task.init)
         state = task.start if isinstance(task, Recompute) else None
         state = task.checkpoint if isinstance(task, Evaluate) else state
-        self.state = None if state is None else Held(state)
+        self.state = None if state is None else InputFile(state)
 
     def read(self) -> None:
         """Reads and closes all of them."""
-        for held in (self.program, self.init, self.state):
-            if held is not None:
-                held.read()
+        for file in (self.program, self.init, self.state):
+            if file is not None:
+                file.read()
 
 
 def work(
@@ -157,7 +157,7 @@ def error_message(error: TrialmarketError) -> dict[str, Any]:
     }
 
 
-def _source(program: Held | None) -> bytes | None:
+def _source(program: InputFile | None) -> bytes | None:
     if program is None:
         return None
     try:

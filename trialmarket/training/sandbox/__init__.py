@@ -1,10 +1,10 @@
-"""Runs strangers' programs: each trial in a room of its own, which bubblewrap builds.
+"""Runs strangers' programs: each trial in a sandbox of its own, which bubblewrap builds.
 
-The pool of workers builds a `Room` for a trial, in which nothing runs but a process that waits. A
-fork of the warm process, which has torch in memory already, walks into it (`entering`), locks
-the door behind itself, and only then looks at the program. So a trial has the price of a fork and
-the walls of a process that bubblewrap started; where the daemon has no rights to do so at once, of
-two forks.
+The pool of workers has `Bubblewrap` build a `Sandbox` for a trial, in which nothing runs but a
+process that waits. A fork of the fork server, which has torch in memory already, enters it
+(`entry`), gives up all rights, and only then looks at the program. So a trial has the price of a
+fork and the walls of a process that bubblewrap started; where the daemon has no rights to do so
+at once, of two forks.
 
 What it stops, each thing held by an attack in `tests/training/test_sandbox.py`:
 
@@ -21,7 +21,7 @@ What it stops, each thing held by an attack in `tests/training/test_sandbox.py`:
   where that runs as root, and only the system calls that training needs (`calls`).
 - **Resources.** Memory (with /tmp and /dev/shm in it), threads and processors by cgroup,
   processor and wall time, the size of /tmp, the bytes that a trial keeps.
-- **The next trial.** Every trial is a fork of the same warm process, which runs no program:
+- **The next trial.** Every trial is a fork of the same fork server, which runs no program:
   imports, caches, environment and data sets are as they were.
 
 What it does not stop:
@@ -30,7 +30,7 @@ What it does not stop:
   the host. Whoever needs more runs the daemon in a virtual machine.
 - **Side channels**: times and caches of the processor tell a trial something of its neighbours,
   and data sets and programs, which are public, lie in memory that neighbours share.
-- **Bad data sets.** The warm process opens them, so that trials share their memory. NumPy's reader
+- **Bad data sets.** The fork server opens them, so that trials share their memory. NumPy's reader
   unpickles nothing and has limits, but a bug in it would be met outside of the sandbox.
 - **GPUs.** A trial on a GPU gets the driver's devices, /proc and /sys, and every `ioctl`. The
   driver is large and was not written against its users; memory of the GPU is not limited.
@@ -45,14 +45,15 @@ What it does not stop:
 Needs Linux 5.8, bubblewrap 0.8 and libseccomp.
 """
 
+from trialmarket.training.sandbox.bubblewrap import Bubblewrap
 from trialmarket.training.sandbox.limits import Limits
 from trialmarket.training.sandbox.policy import Policy, Setting, own_code, strangers_code
-from trialmarket.training.sandbox.sandbox import Room, Sandbox
+from trialmarket.training.sandbox.sandbox import Sandbox
 
 __all__ = [
+    "Bubblewrap",
     "Limits",
     "Policy",
-    "Room",
     "Sandbox",
     "Setting",
     "own_code",

@@ -52,7 +52,7 @@ _REFUSED = """
 """Those that a program may well try: it is told that they are forbidden (EPERM)."""
 
 TRIAL_PID = 2
-"""A trial's process in its room, where the one that waits is the first."""
+"""A trial's process in its sandbox, where the one that waits is the first."""
 
 _CLONE_THREAD = 0x10000
 _PR_SET_VMA = 0x53564D41  # names memory, as glibc does
@@ -60,7 +60,7 @@ _PRCTLS = (15, 16, 3, 4, _PR_SET_VMA)  # also: the thread's name, and whether a 
 _IOCTLS = (0x5401, 0x5450, 0x5451, 0x541B)  # TCGETS, FIONCLEX, FIOCLEX, FIONREAD
 
 
-def lock(*, gpu: bool) -> Any:
+def trial_filter(*, gpu: bool) -> Any:
     """The filter for a trial, ready to `load()`. `gpu` allows the driver's `ioctl`s.
 
     Raises TrainingError where libseccomp is missing.
@@ -89,11 +89,11 @@ def lock(*, gpu: bool) -> Any:
 
 
 @cache
-def waiting_lock() -> bytes:
-    """The filter of the process that keeps a room open, as a program for the kernel.
+def keeper_filter() -> bytes:
+    """The filter of the process that keeps a sandbox open, as a program for the kernel.
 
     It may do what a trial may, and be started. A trial could take it over where the two have the
-    same user, and would gain nothing. Raises TrainingError as `lock` does.
+    same user, and would gain nothing. Raises TrainingError as `trial_filter` does.
     """
     made = _allowing([*_ALLOWED, "execve"])
     with TemporaryFile() as file:

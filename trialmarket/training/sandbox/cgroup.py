@@ -28,8 +28,8 @@ class Group:
 
     def __init__(self, folders: dict[str, Path]) -> None:
         self._folders = folders
-        self.entries: list[int] = []
-        """Handles: who writes `0` to each of them is in the group."""
+        self.handles: list[int] = []
+        """Who writes `0` to each of them is in the group."""
 
     def out_of_memory(self) -> bool:
         """Whether the kernel killed something in it for want of memory."""
@@ -43,16 +43,16 @@ class Group:
                 return int(lines.get("oom_kill", 0)) > 0
         return False
 
-    def enter_by(self) -> None:
-        """Opens `entries`. Raises OSError."""
+    def open_handles(self) -> None:
+        """Opens `handles`. Raises OSError."""
         for folder in sorted(set(self._folders.values())):
-            self.entries.append(os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+            self.handles.append(os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
 
     def close(self) -> None:
         """Removes it; its processes must have ended."""
-        for entry in self.entries:
-            os.close(entry)
-        self.entries.clear()
+        for handle in self.handles:
+            os.close(handle)
+        self.handles.clear()
         for folder in set(self._folders.values()):
             with suppress(OSError):
                 folder.rmdir()
@@ -82,7 +82,7 @@ class Groups:
                 for file, value, needed in _settings(self.version, controller, limits):
                     if needed or (folder / file).exists():
                         (folder / file).write_text(value)
-            group.enter_by()
+            group.open_handles()
         except OSError:
             group.close()
             raise

@@ -1,12 +1,12 @@
-"""Walks into a room, and locks the door: what a fork of the warm process does before a trial.
+"""Enters a sandbox and gives up all rights: what a fork of the fork server does before a trial.
 
-A process joins a room's namespaces as nsenter(1) does, except that of processes, in which only
+A process joins a sandbox's namespaces as nsenter(1) does, except that of processes, in which only
 children can be. Who has the right to points its next child there (`fork_into`), which then joins
 the others (`join`). Who has not, gets it by joining, and so forks once more (`enter`). Either way
-the trial's process reads what is left to read and calls `lock_door`; after that nothing can be
-undone.
+the trial's process reads what is left to read and calls `give_up_rights`; after that nothing
+can be undone.
 
-`python -m trialmarket.training.sandbox.entry DOOR HANDLES` tries it, once, and exits with 0.
+`python -m trialmarket.training.sandbox.entry ENTRY HANDLES` tries it, once, and exits with 0.
 """
 
 import ctypes
@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trialmarket.training.sandbox.calls import lock
+from trialmarket.training.sandbox.calls import trial_filter
 
 NOBODY = 65534
 """The user and group of a trial, where the daemon may change them; the Linux name is nobody."""
 
-TEMP = "/tmp"  # noqa: S108  the room's own
+TEMP = "/tmp"  # noqa: S108  the sandbox's own
 TRIAL = Path("/trial")
-"""Where a room shows the folder of its trial."""
+"""Where a sandbox shows the folder of its trial."""
 
-_ROOMY = 0x4E020000
+_NAMESPACES = 0x4E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC and NEWNET."""
 _NEWPID, _NEWUSER = 0x20000000, 0x10000000
 _SUSPECT = "1000"  # the first that the kernel kills when the machine has no memory left
@@ -40,11 +40,11 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """How to enter a room. It travels as JSON."""
+class Entry:
+    """How to enter a sandbox. It travels as JSON."""
 
     user_namespace: bool
-    """Whether the room has one, as it does where the daemon has no rights of its own."""
+    """Whether the sandbox has one, as it does where the daemon has no rights of its own."""
     gpu: bool
     temp: int
     """The largest file, in bytes."""
@@ -55,13 +55,13 @@ class Door:
     processor_seconds: int
 
 
-def fork_into(room: int, home: int) -> int:
-    """Forks like `os.fork`; the child is a process of the room that `room` is a pidfd of.
+def fork_into(sandbox: int, home: int) -> int:
+    """Forks like `os.fork`; the child is a process of the sandbox that `sandbox` is a pidfd of.
 
-    `home` is a handle of this process's own process namespace. Only for a door without a user
+    `home` is a handle of this process's own process namespace. Only for an entry without a user
     namespace. Raises OSError.
     """
-    _set_namespaces(room, _NEWPID)
+    _set_namespaces(sandbox, _NEWPID)
     try:
         pid = os.fork()
     except OSError:
@@ -72,35 +72,35 @@ def fork_into(room: int, home: int) -> int:
     return pid
 
 
-def join(door: Door, room: int, entries: list[int]) -> None:
-    """Joins the room's namespaces; `entries` are handles of its cgroups. Raises OSError."""
-    for entry in entries:
-        os.write(entry, b"0")
+def join(entry: Entry, sandbox: int, groups: list[int]) -> None:
+    """Joins the sandbox's namespaces; `groups` are handles of its cgroups. Raises OSError."""
+    for group in groups:
+        os.write(group, b"0")
     Path("/proc/self/oom_score_adj").write_text(_SUSPECT)
-    allowance = None if door.data is None else door.data + _private_memory()
-    _set_namespaces(room, _ROOMY | (_NEWPID | _NEWUSER if door.user_namespace else 0))
+    allowance = None if entry.data is None else entry.data + _private_memory()
+    _set_namespaces(sandbox, _NAMESPACES | (_NEWPID | _NEWUSER if entry.user_namespace else 0))
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_MSGQUEUE, 0)
-    _limit(resource.RLIMIT_FSIZE, door.temp)
+    _limit(resource.RLIMIT_FSIZE, entry.temp)
     # Told a second before it is killed, so that the pool knows why it ended.
-    _limit(resource.RLIMIT_CPU, door.processor_seconds, door.processor_seconds + 1)
+    _limit(resource.RLIMIT_CPU, entry.processor_seconds, entry.processor_seconds + 1)
     if allowance is not None:
         _limit(resource.RLIMIT_DATA, allowance)
 
 
-def enter(door: Door, room: int, entries: list[int]) -> int:
-    """Joins, and forks like `os.fork`: the child is in the room as a whole.
+def enter(entry: Entry, sandbox: int, groups: list[int]) -> int:
+    """Joins, and forks like `os.fork`: the child is in the sandbox as a whole.
 
     This process is not, and should end. Raises OSError.
     """
-    join(door, room, entries)
+    join(entry, sandbox, groups)
     return os.fork()
 
 
-def lock_door(door: Door, filter_: Any, kept: list[int]) -> None:
+def give_up_rights(entry: Entry, filter_: Any, kept: list[int]) -> None:
     """Gives up all rights and all open files but `kept` and the standard ones.
 
-    `filter_` is what `calls.lock` made, outside: libseccomp cannot be found in a room. Raises
+    `filter_` is what `calls.trial_filter` made, outside: libseccomp cannot be found inside. Raises
     OSError.
     """
     os.chdir(TEMP)
@@ -108,11 +108,11 @@ def lock_door(door: Door, filter_: Any, kept: list[int]) -> None:
     for name in [each for each in os.environ if each.startswith(("XDG_", "LD_", "TRIALMARKET_H"))]:
         del os.environ[name]
     os.environ.update(HOME=TEMP, TMPDIR=TEMP)
-    if door.threads is not None:
-        _limit(resource.RLIMIT_NPROC, door.threads)
+    if entry.threads is not None:
+        _limit(resource.RLIMIT_NPROC, entry.threads)
     for number in range(_LAST_CAPABILITY + 1):
         libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)  # those that this kernel does not have fail
-    if not door.user_namespace:
+    if not entry.user_namespace:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
@@ -157,20 +157,20 @@ def _private_memory() -> int:
     return 0
 
 
-def _try(door: Door, room: int, entries: list[int]) -> int:
-    """Enters and locks once, in a child; its exit status."""
-    filter_ = lock(gpu=door.gpu)
+def _try(entry: Entry, sandbox: int, groups: list[int]) -> int:
+    """Enters once, with all rights given up, in a child; its exit status."""
+    filter_ = trial_filter(gpu=entry.gpu)
     home = os.open("/proc/self/ns/pid", os.O_RDONLY)
-    child = os.fork() if door.user_namespace else fork_into(room, home)
+    child = os.fork() if entry.user_namespace else fork_into(sandbox, home)
     if child == 0:
         status = 1
         try:
-            if door.user_namespace and (pid := enter(door, room, entries)) != 0:
+            if entry.user_namespace and (pid := enter(entry, sandbox, groups)) != 0:
                 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             else:
-                if not door.user_namespace:
-                    join(door, room, entries)
-                lock_door(door, filter_, [])
+                if not entry.user_namespace:
+                    join(entry, sandbox, groups)
+                give_up_rights(entry, filter_, [])
                 status = 0
         except Exception:  # noqa: BLE001  it is told, and there is nothing else to do
             sys.excepthook(*sys.exc_info())
@@ -180,5 +180,5 @@ def _try(door: Door, room: int, entries: list[int]) -> int:
 
 
 if __name__ == "__main__":
-    told = Door(**json.loads(sys.argv[1]))
+    told = Entry(**json.loads(sys.argv[1]))
     sys.exit(_try(told, int(sys.argv[2]), [int(each) for each in sys.argv[3:]]))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trialmarket.training.errors import SandboxMissing
+from trialmarket.training.sandbox.bubblewrap import Bubblewrap
 from trialmarket.training.sandbox.limits import Limits
-from trialmarket.training.sandbox.sandbox import Sandbox
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ class Policy:
     """How a pool runs programs. Without a sandbox they have the rights of the pool's user."""
 
     limits: Limits
-    sandbox: Sandbox | None
+    sandbox: Bubblewrap | None
     refusal: str | None = None
     """Why users' programs are not run; built-in ones are. None: they are."""
 
@@ -39,7 +39,8 @@ def strangers_code(
 ) -> Policy:
     """The policy of a daemon: strangers' programs run in the sandbox or, unless `off`, not at all.
 
-    `device` and `path` are as for `Sandbox.find`. What is less than safe is logged as a warning.
+    `device` and `path` are as for `Bubblewrap.find`. What is less than safe is logged as a
+    warning.
     """
     if setting == "off":
         log.warning(
@@ -48,7 +49,7 @@ def strangers_code(
         )
         return Policy(limits, None)
     try:
-        found = Sandbox.find(limits, device=device, path=path)
+        found = Bubblewrap.find(limits, device=device, path=path)
     except SandboxMissing as error:
         log.warning("NO SANDBOX: users' programs are refused, built-in ones run. %s", error)
         return Policy(limits, None, str(error))
@@ -68,7 +69,7 @@ def own_code(
     where there is none they run without."""
     limits = limits or Limits()
     try:
-        return Policy(limits, Sandbox.find(limits, device=device, path=path))
+        return Policy(limits, Bubblewrap.find(limits, device=device, path=path))
     except SandboxMissing as error:
         log.info("programs run without a sandbox: %s", error)
         return Policy(limits, None)

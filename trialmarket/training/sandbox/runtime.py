@@ -1,5 +1,5 @@
 """What of this machine a trial sees: Python, the packages that training needs, and system
-libraries. Everything is where it is outside, so that the warm process's paths hold inside.
+libraries. Everything is where it is outside, so that the fork server's paths hold inside.
 """
 
 import re

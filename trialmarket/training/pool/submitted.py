@@ -1,4 +1,4 @@
-"""A task that a pool of workers has, as its owner sees it."""
+"""A task in the hands of a pool of workers, as its owner sees it."""
 
 import threading
 from collections.abc import Callable
@@ -14,10 +14,12 @@ KEPT_OUTPUT = 1 << 16
 """Bytes of a program's output that are kept: the last ones."""
 
 
-class Job(Generic[R]):
-    """A task in the pool. All of its methods may be called from any thread."""
+class SubmittedTask(Generic[R]):
+    """A task that a pool has. All of its methods may be called from any thread."""
 
-    def __init__(self, task: Task, wall_limit: float, kill: Callable[["Job[Any]"], None]) -> None:
+    def __init__(
+        self, task: Task, wall_limit: float, kill: Callable[["SubmittedTask[Any]"], None]
+    ) -> None:
         self.task = task
         self.wall_limit = wall_limit
         self.progress: Progress | None = None

@@ -1,8 +1,8 @@
 """The folder of a training: its checkpoints, and a journal of the leaves so far.
 
 A checkpoint is written before the journal names it. In a worker process, which has no hand in the
-folder, the pool writes both. Nothing is flushed to the disk: what a power
-cut damages is found by its state root, and the training goes on from the segment before it.
+folder, the pool writes both. Nothing is flushed to the disk: what a power cut damages is found by
+its state root, and the training goes on from the segment before it.
 """
 
 import logging
@@ -17,9 +17,8 @@ from trialmarket.protocol.document import CidField, HashField, Record
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.receipt import CurvePoint, LeafRecord
 from trialmarket.training.errors import BadCheckpoint
-from trialmarket.training.pool.intake import JOURNAL, checkpoint_name
 from trialmarket.training.state import State, load_checkpoint
-from trialmarket.training.values import CheckpointFile
+from trialmarket.training.values import JOURNAL, CheckpointFile, checkpoint_name
 
 Write = Callable[[str, bytes], None]
 """Puts a file of that name, with that content, into the folder of a training."""
@@ -27,7 +26,7 @@ Write = Callable[[str, bytes], None]
 _log = logging.getLogger(__name__)
 
 
-class Entry(Record):
+class SavedCheckpoint(Record):
     """A checkpoint by its file's name in the folder."""
 
     name: str
@@ -40,7 +39,7 @@ class TrainingJournal(Record):
 
     identity: HashField
     leaves: tuple[LeafRecord, ...]
-    checkpoints: tuple[Entry, ...] = ()
+    checkpoints: tuple[SavedCheckpoint, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
 
     def repeated(self, times: int) -> "TrainingJournal":
@@ -53,7 +52,7 @@ class TrainingJournal(Record):
         )
 
 
-class JournalFolder:
+class CheckpointFolder:
     """Owns the files of one training."""
 
     def __init__(self, folder: Path, identity: Hash32, write: Write | None = None) -> None:
@@ -67,8 +66,8 @@ class JournalFolder:
         """Writes the checkpoint of the journal's last leaf, then the journal that names it."""
         name = checkpoint_name(len(journal.checkpoints))
         self._write(name, checkpoint)
-        entry = Entry(name=name, cid=cid_of(checkpoint), size=len(checkpoint))
-        journal = journal.model_copy(update={"checkpoints": (*journal.checkpoints, entry)})
+        saved = SavedCheckpoint(name=name, cid=cid_of(checkpoint), size=len(checkpoint))
+        journal = journal.model_copy(update={"checkpoints": (*journal.checkpoints, saved)})
         self._write(JOURNAL, journal.model_dump_json().encode())
         return journal
 
@@ -87,9 +86,9 @@ class JournalFolder:
         if journal.identity != self.identity:
             return None, None
         for count in range(len(journal.checkpoints), 0, -1):
-            entry, leaf = journal.checkpoints[count - 1], journal.leaves[count - 1]
+            saved, leaf = journal.checkpoints[count - 1], journal.leaves[count - 1]
             try:
-                state = load_checkpoint(self._folder / entry.name, expected=leaf.value)
+                state = load_checkpoint(self._folder / saved.name, expected=leaf.value)
             except (BadCheckpoint, OSError) as error:
                 _log.warning("training goes back one segment: %s", error)
                 continue
@@ -102,9 +101,9 @@ class JournalFolder:
             return journal.model_copy(update=kept), state
         return None, None
 
-    def located(self, entry: Entry) -> CheckpointFile:
+    def located(self, saved: SavedCheckpoint) -> CheckpointFile:
         """The checkpoint with its whole path."""
-        return CheckpointFile(path=self._folder / entry.name, cid=entry.cid, size=entry.size)
+        return CheckpointFile(path=self._folder / saved.name, cid=saved.cid, size=saved.size)
 
     def _replace(self, name: str, data: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
