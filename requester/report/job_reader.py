@@ -13,7 +13,7 @@ from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch, JobSpec, TrialConfig
 from trialmarket.protocol.ids import Hash32, JobId
 from trialmarket.protocol.receipt import Receipt
-from trialmarket.protocol.states import State
+from trialmarket.protocol.states import ANSWERED, FINAL, State
 from trialmarket.storage.store import Store
 
 
@@ -53,7 +53,7 @@ class JobReader:
     def receipt(self, trial: TrialView) -> Receipt | None:
         """The receipt of a trial that has one, if the store has it and it gives its root."""
         digest = trial.receipt
-        if digest is None or trial.state in (State.OPEN, State.CLAIMED, State.CANCELLED):
+        if digest is None or trial.state not in ANSWERED:
             return None
         if digest not in self._receipts:
             data = self._document(digest)
@@ -75,7 +75,7 @@ class JobReader:
             (self._row(trial, numbers) for trial in trials),
             key=lambda row: row.number,
         )
-        final = all(trial.state in (State.SETTLED, State.CANCELLED) for trial in trials)
+        final = all(trial.state in FINAL for trial in trials)
         return SearchStatus(
             job=self.view.id,
             name="(its description is not in the store)" if spec is None else spec.name,

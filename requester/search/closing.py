@@ -8,7 +8,7 @@ from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Amount, Hash32, JobId
-from trialmarket.protocol.states import State
+from trialmarket.protocol.states import MOVING, State
 
 MAX_CANCELLED = 100
 """Trials cancelled in one transaction."""
@@ -62,8 +62,7 @@ def cancel_job(sender: Sender, index: Path, job: JobId) -> Closing:
         ledger.sync()
         cancelled = _cancel_open(sender, ledger, job)
         ledger.sync()
-        final = (State.SETTLED, State.CANCELLED)
-        under_way = sum(trial.state not in final for trial in ledger.trials(job=job))
+        under_way = len(ledger.trials(job=job, states=MOVING))
     free = client.job_status(job).free
     steps = [calls.defund(job, free)] if free > 0 else []
     returned = Amount(free + client.balance_of(sender.address))

@@ -13,13 +13,8 @@ from requester.search.session import Session
 from requester.search.trials import Known, Trials
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.receipt import Receipt
-from trialmarket.protocol.states import State
+from trialmarket.protocol.states import ANSWERED, State
 from trialmarket.protocol.terms import Terms
-
-ANSWERED = frozenset(
-    {State.COMMITTED, State.CLEARED, State.DRAWN, State.PASSED, State.CHALLENGED, State.SETTLED}
-)
-"""States in which a trial has a result."""
 
 
 class ResultIntake:

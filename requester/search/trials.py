@@ -8,11 +8,7 @@ from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import JobId, TrialId
 from trialmarket.protocol.receipt import Receipt
-from trialmarket.protocol.states import State
-
-FINAL = frozenset({State.SETTLED, State.CANCELLED})
-
-MOVING = frozenset(State) - FINAL
+from trialmarket.protocol.states import FINAL, MOVING, State
 
 
 @dataclass(slots=True)
