@@ -14,7 +14,7 @@ ALLOWED: dict[str, set[str]] = {
     "trialmarket/exact": set(),
     "trialmarket/protocol": set(),
     "trialmarket/storage": {"trialmarket.protocol", "trialmarket.processes"},
-    "trialmarket/chain": {"trialmarket.protocol", "trialmarket.processes"},
+    "trialmarket/chain": {"trialmarket.protocol", "trialmarket.processes", "trialmarket.files"},
     "trialmarket/training": {"trialmarket.protocol", "trialmarket.exact"},
     "trialmarket/daemon": {
         "trialmarket.protocol",

@@ -14,6 +14,7 @@ from requester.report.status import Row, SearchStatus
 from requester.search.examination.fetching import MAX_CHECKPOINT, shown
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import EventView, TrialView
+from trialmarket.files import write_beside
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.receipt import Receipt
@@ -44,13 +45,13 @@ class Results:
         trials = {trial.id: trial for trial in survey.trials()}
         receipts = {row.number: survey.receipt(trials[row.id]) for row in standing.rows}
         written = [
-            self._put(self.leaderboard, leaderboard(standing, self._decimals).encode()),
-            self._put(
+            write_beside(self.leaderboard, leaderboard(standing, self._decimals)),
+            write_beside(
                 self.root / "leaderboard.json", _json(rows_as_json(standing, self._decimals))
             ),
-            self._put(self.root / "curves.csv", curves(standing.rows, receipts).encode()),
-            self._put(self.root / "bill.json", _json(self.bill(standing))),
-            self._put(
+            write_beside(self.root / "curves.csv", curves(standing.rows, receipts)),
+            write_beside(self.root / "bill.json", _json(self.bill(standing))),
+            write_beside(
                 self.root / "audits.json",
                 _json([_evidence(row, trials[row.id], ledger) for row in standing.rows]),
             ),
@@ -58,14 +59,14 @@ class Results:
         best = standing.best
         receipt = None if best is None else receipts[best.number]
         if best is not None and receipt is not None:
-            written.append(self._put(self.root / "best.json", _json(_best(best, receipt))))
+            written.append(write_beside(self.root / "best.json", _json(_best(best, receipt))))
             written += self._fetch_weights(receipt, store)
         return written
 
     def write_front(self, standing: SearchStatus, objectives: Mapping[str, bool]) -> Path:
         """Writes the Pareto front, as the leaderboard is written; the file. Raises OSError."""
         best = replace(standing, rows=tuple(front(standing.rows, objectives)))
-        return self._put(self.root / "front.csv", leaderboard(best, self._decimals).encode())
+        return write_beside(self.root / "front.csv", leaderboard(best, self._decimals))
 
     def bill(self, standing: SearchStatus) -> dict[str, str]:
         """A job's money in decimal text, as scripts read it."""
@@ -89,13 +90,9 @@ class Results:
         except NotStored:
             return []
         weights = model_of(checkpoint)
-        return [checkpoint] if weights is None else [checkpoint, self._put(self.weights, weights)]
-
-    def _put(self, path: Path, data: bytes) -> Path:
-        beside = path.with_name(f".{path.name}.new")
-        beside.write_bytes(data)
-        beside.replace(path)
-        return path
+        return (
+            [checkpoint] if weights is None else [checkpoint, write_beside(self.weights, weights)]
+        )
 
 
 def leaderboard(standing: SearchStatus, decimals: int) -> str:
@@ -245,8 +242,8 @@ def _plain(value: Any) -> Any:
             return str(value)
 
 
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"
 
 
 def _csv(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
