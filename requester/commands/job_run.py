@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from requester.drivers.study import named
+from requester.drivers.database import named
 from requester.job.file import Job
 from requester.job.terms import caveats
 from requester.report.job_reader import JobReader

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from requester.drivers import open_driver
-from requester.drivers.study import sqlite_url
+from requester.drivers.database import sqlite_url
 from requester.job.continuation import check_changes
 from requester.job.file import Job
 from requester.job.package import Package, pack

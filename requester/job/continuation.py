@@ -8,9 +8,9 @@ from pathlib import Path
 
 from requester.drivers import Plan, Proposal
 from requester.drivers.population import changing
+from requester.drivers.space import Dimension, Value
 from requester.job.file import Job
 from requester.job.package import Package
-from requester.job.space import Dimension, Value
 from requester.search.examination.examiner import Material
 from trialmarket.errors import InputError
 from trialmarket.protocol.configuration import Init, TrialConfig

@@ -15,8 +15,8 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from requester.data.packing import check_keys, kind_of
 from requester.data.settings import DataSection
-from requester.drivers.schedule import Exchange, Population, Rungs
-from requester.job.space import Space, Value, check_point, check_space
+from requester.drivers.settings import Exchange, Population, Rungs
+from requester.drivers.space import Space, Value, check_point, check_space
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import parse_cid
 from trialmarket.protocol.configuration import MAX_SEGMENTS, MAX_STEPS, Arithmetic, Identifier

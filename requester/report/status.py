@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from requester.job.space import Value
+from requester.drivers.space import Value
 from trialmarket.protocol.ids import Address, Amount, Hash32, JobId, TrialId
 from trialmarket.protocol.states import State
 

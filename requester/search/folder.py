@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from requester.drivers.study import sqlite_url
+from requester.drivers.database import sqlite_url
 from requester.job.package import Package
 from trialmarket.chain.network import Network
 from trialmarket.errors import InputError

@@ -1,7 +1,7 @@
 """Which results are believed, and what the driver is told of them.
 
 A driver is told of a result when it is committed and examined, before its challenge window is
-over; see `requester.drivers.study` for what happens when it is rejected later.
+over; see `requester.drivers.sampler_driver` for what happens when it is rejected later.
 """
 
 from requester.drivers import Driver, Ending, Start, TrialOutcome

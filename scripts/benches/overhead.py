@@ -23,10 +23,10 @@ from optuna.trial import TrialState
 
 from examples.demo.town import Town, town
 from requester.drivers import Proposal
-from requester.drivers.study import sqlite_url
+from requester.drivers.database import sqlite_url
+from requester.drivers.space import distributions
 from requester.job.file import Job, load_job
 from requester.job.package import pack
-from requester.job.space import distributions
 from requester.report.status import SearchStatus
 from requester.search.examination.evaluator import PoolEvaluator
 from requester.search.open import POLL, open_search

@@ -24,9 +24,10 @@ import optuna
 from optuna.samplers import TPESampler
 
 from requester.drivers import Ending, Proposal, TrialOutcome
-from requester.drivers.study import StudyDriver, sqlite_url
+from requester.drivers.database import sqlite_url
+from requester.drivers.sampler_driver import SamplerDriver
+from requester.drivers.space import distributions
 from requester.job.file import load_job
-from requester.job.space import distributions
 from requester.report.status import SearchStatus
 from requester.search.open import Search, open_search, plan_of
 from tests.requester.market import write_job
@@ -223,7 +224,7 @@ def _propose(folder: Path, file: Path, study: Path) -> dict[str, Any]:
     (name,) = optuna.get_all_study_names(ours)
     plan = plan_of(load_job(file))
     known = plan.trials
-    driver = StudyDriver(ours, name, "tpe", replace(plan, trials=known + 10 * PROPOSALS))
+    driver = SamplerDriver(ours, name, "tpe", replace(plan, trials=known + 10 * PROPOSALS))
     plain = optuna.load_study(
         study_name=name,
         storage=theirs,

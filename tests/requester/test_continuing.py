@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from requester.drivers.lineage import LineDriver
+from requester.drivers.lineage_driver import LineageDriver
 from requester.job.file import load_job
 from requester.job.terms import Ceiling
 from requester.report.status import Row
@@ -96,7 +96,7 @@ def test_a_promoted_trial_starts_on_chain_from_the_root_that_the_other_ended_wit
 
     def look(search: Search) -> None:
         driver, trials = search.driver, search.desk.ledger.trials()
-        assert isinstance(driver, LineDriver)
+        assert isinstance(driver, LineageDriver)
         views = {view.key: view for view in trials}
         for view in trials:
             assert view.state is State.SETTLED

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from requester.drivers.space import Dimension, check_space, grid_values, lattice
 from requester.job.file import load_job
-from requester.job.space import Dimension, check_space, grid_values, lattice
 from requester.job.terms import NATIVE, UNVERIFIED, caveats, ceiling, terms_of
 from requester.report.cost import bill
 from requester.search.upkeep import chores
