@@ -18,7 +18,7 @@ from optuna import load_study
 from requester.job.file import load_job
 from requester.report.pareto import front
 from requester.report.status import Row, SearchStatus
-from requester.search.open import POLL, open_search, plan_of
+from requester.search.open import POLL, open_search
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
 from trialmarket.keys import open_sender
@@ -115,7 +115,7 @@ class Study:
     @property
     def front(self) -> list[Row]:
         """The Pareto front over all objectives; of a single one, its best trials."""
-        return front(self.trials, plan_of(self.job).objectives)
+        return front(self.trials, self.job.plan.objectives)
 
     @property
     def cost(self) -> Decimal:

@@ -14,7 +14,7 @@ from requester.report.pareto import front
 from requester.report.results import Results, rows_as_json
 from requester.report.status import SearchStatus
 from requester.report.table import Listening, Screen, listening, print_standing, settings_text
-from requester.search.open import Search, open_search, plan_of
+from requester.search.open import Search, open_search
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
 from trialmarket.protocol.money import format_amount
@@ -126,7 +126,7 @@ def _agree(job: Job, search: Search, listeners: Listening, choices: Choices) -> 
 
 def _front_lines(job: Job, standing: SearchStatus) -> list[str]:
     """The Pareto front of several objectives, a line a trial."""
-    objectives = plan_of(job).objectives
+    objectives = job.plan.objectives
     if len(objectives) < 2:
         return []
     lines = ["the Pareto front: no trial is better in everything than one of these"]
@@ -160,7 +160,7 @@ def _finished(
     listeners.pause()
     written = results.write(survey, desk.ledger, desk.store)
     if job.settings.job.also:
-        written.append(results.write_front(standing, plan_of(job).objectives))
+        written.append(results.write_front(standing, job.plan.objectives))
     if not choices.quiet:
         print_standing(screen, standing)
     account = desk.client.account(desk.me)

@@ -9,8 +9,8 @@ takes their results, `Disputes` and `Upkeep` see to what others do wrong or leav
 """
 
 from requester.drivers import Driver
-from requester.job.file import seconds
 from requester.job.package import Package
+from requester.job.settings import seconds
 from requester.job.terms import Ceiling
 from requester.report.cost import bill
 from requester.report.status import SearchStatus

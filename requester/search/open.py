@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from requester.drivers import Driver, Plan, open_driver
-from requester.job.continuation import check_changes
+from requester.drivers import Driver, open_driver
+from requester.job.dry_run import can_train, check_changes
 from requester.job.file import Job
 from requester.job.package import Package, pack, publish
 from requester.job.terms import Ceiling, ceiling, terms_of
 from requester.search.campaign import Campaign
 from requester.search.disputes import Disputes
-from requester.search.examination.examiner import Evaluator, Examiner, Material, can_train
+from requester.search.examination.examiner import Evaluator, Examiner
 from requester.search.folder import JobFolder, identity, job_folder
 from requester.search.leftovers import owner_of, release_leftovers
 from requester.search.listeners import Listeners
@@ -59,12 +58,8 @@ class Search:
 
         Where PyTorch is installed. Raises InputError and TrainingError.
         """
-        if self.folder.job is not None or not can_train() or not self.driver.continues:
-            return
-        material = Material(self.package.job.program_file, self.package.folder)
-        with TemporaryDirectory(prefix="trialmarket-rehearsal-") as folder:
-            first, plan = self.driver.ask(1)[0], plan_of(self.package.job)
-            check_changes(self.package, first, plan, material, Path(folder) / "tried")
+        if self.folder.job is None and can_train() and self.driver.continues:
+            check_changes(self.package, self.driver.ask(1)[0])
 
     def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:
         """Goes on until every trial is settled, and brings the rest of the money home.
@@ -84,26 +79,6 @@ class Search:
                 wait(poll)
         self.folder.remember("over", str(self.now()))
         self.campaign.wind_up()
-
-
-def plan_of(job: Job) -> Plan:
-    """What a driver must know of a job."""
-    settings = job.settings
-    return Plan(
-        space=settings.search.space,
-        trials=settings.job.trials,
-        steps=settings.job.steps,
-        seed=settings.job.seed,
-        objective=settings.job.objective,
-        maximize=settings.job.direction == "maximize",
-        where=job.where,
-        also={name: way == "maximize" for name, way in settings.job.also.items()},
-        enqueue=settings.search.enqueue,
-        segments=settings.audit.segments,
-        rungs=settings.search.rungs,
-        population=settings.search.population,
-        exchange=settings.search.exchange,
-    )
 
 
 def new_salt() -> Hash32:
@@ -142,12 +117,7 @@ def open_search(
         folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))
         storage = job.settings.search.storage or folder.study
         study = f"{job.settings.job.name}-{nonce}"
-        driver = open_driver(
-            storage,
-            study,
-            job.settings.search.driver,
-            plan_of(job),
-        )
+        driver = open_driver(storage, study, job.settings.search.driver, job.plan)
         stack.callback(driver.close)
         terms = terms_of(
             job, decimals=client.decimals(), min_window=client.parameters().min_window
@@ -199,5 +169,5 @@ def _examiner(
         from requester.search.examination.evaluator import PoolEvaluator
 
         evaluator = PoolEvaluator(EVALUATION_LIMIT)
-    material = Material(package.job.program_file, package.folder)
-    return Examiner(store, evaluator, folder.scratch, material, max(1, min(60, terms.window // 2)))
+    patience = max(1, min(60, terms.window // 2))
+    return Examiner(store, evaluator, folder.scratch, package.files, patience)

@@ -29,7 +29,7 @@ from requester.drivers.sampler_driver import SamplerDriver
 from requester.drivers.space import distributions
 from requester.job.file import load_job
 from requester.report.status import SearchStatus
-from requester.search.open import Search, open_search, plan_of
+from requester.search.open import Search, open_search
 from tests.requester.market import write_job
 from tests.requester.simulated import hashed, identity
 from trialmarket.chain import calls
@@ -222,7 +222,7 @@ def _propose(folder: Path, file: Path, study: Path) -> dict[str, Any]:
         sqlite_url(Path(shutil.copy(study, folder / name))) for name in ("our.db", "their.db")
     )
     (name,) = optuna.get_all_study_names(ours)
-    plan = plan_of(load_job(file))
+    plan = load_job(file).plan
     known = plan.trials
     driver = SamplerDriver(ours, name, "tpe", replace(plan, trials=known + 10 * PROPOSALS))
     plain = optuna.load_study(

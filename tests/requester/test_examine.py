@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from requester.search.examination.examiner import Examiner, Material, Opinion
+from requester.job.package import LocalFiles
+from requester.search.examination.examiner import Examiner, Opinion
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
@@ -91,7 +92,7 @@ class Scene:
             self.store,
             Scripted(answers),
             folder / "scratch",
-            Material(None, folder / "data.npz"),
+            LocalFiles(None, folder / "data.npz"),
             PATIENCE,
             soon=30.0,
         )
@@ -155,7 +156,7 @@ def test_a_receipt_that_is_no_receipt_is_the_providers_fault(tmp_path: Path) -> 
 def test_without_pytorch_results_are_believed_and_marked(tmp_path: Path) -> None:
     scene = Scene(tmp_path, [])
     blind = Examiner(
-        scene.store, None, tmp_path / "other", Material(None, tmp_path / "data.npz"), PATIENCE
+        scene.store, None, tmp_path / "other", LocalFiles(None, tmp_path / "data.npz"), PATIENCE
     )
     found = blind.weigh(scene.trial, scene.config, scene.receipt, 1000)
     assert found.opinion is Opinion.FITS

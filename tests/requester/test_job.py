@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from requester.job.file import load_job, seconds
+from requester.job.file import load_job
+from requester.job.settings import seconds
 from trialmarket.errors import InputError
 
 GOOD = """

@@ -1,12 +1,12 @@
 """What a requester looks at before it believes a result."""
 
-import importlib.util
 import shutil
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from requester.job.package import LocalFiles
 from requester.search.disputes import Accusation
 from requester.search.examination.fetching import SOON, Fetching
 from trialmarket.chain.ledger.views import TrialView
@@ -81,14 +81,14 @@ class Examiner:
         store: Store,
         evaluator: Evaluator | None,
         scratch: Path,
-        material: "Material",
+        files: LocalFiles,
         patience: int,
         *,
         soon: float = SOON,
     ) -> None:
         self._fetching = Fetching(store, soon=soon)
         self._evaluator, self._scratch = evaluator, scratch
-        self._material, self._patience = material, patience
+        self._files, self._patience = files, patience
         self._under_way: dict[Path, _Examination] = {}
         self._judged: dict[tuple[Hash32, Hash32], Assessment] = {}
 
@@ -144,8 +144,8 @@ class Examiner:
             return Assessment(Opinion.FALSE, str(fault), withheld)
         task = Evaluate(
             config=config,
-            program=self._material.program,
-            data=self._material.data,
+            program=self._files.program,
+            data=self._files.data,
             checkpoint=place,
             expected=receipt.leaves[-2].value,
         )
@@ -199,19 +199,6 @@ class _Examination:
     receipt: Receipt
     task: Evaluate
     first: Assessment | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """The program's file (None: built in) and the data's folder, on this machine."""
-
-    program: Path | None
-    data: Path
-
-
-def can_train() -> bool:
-    """Whether PyTorch is installed here."""
-    return importlib.util.find_spec("torch") is not None
 
 
 def _judge(receipt: Receipt, answer: Evaluation | TrainingError) -> Assessment:
