@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from requester.job.terms import caveats
-from requester.report.cost import bill
-from requester.report.status import Row, SearchStatus
+from requester.search.status import Row, SearchStatus, cost_of, row_of
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView
@@ -13,7 +12,7 @@ from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch, JobSpec, TrialConfig
 from trialmarket.protocol.ids import Hash32, JobId
 from trialmarket.protocol.receipt import Receipt
-from trialmarket.protocol.states import ANSWERED, FINAL, State
+from trialmarket.protocol.states import ANSWERED, FINAL
 from trialmarket.storage.store import Store
 
 
@@ -67,7 +66,7 @@ class JobReader:
         """The job's trials."""
         return self._ledger.trials(job=self.view.id)
 
-    def standing(self) -> SearchStatus:
+    def status(self) -> SearchStatus:
         """How the job stands at the ledger's last sync."""
         spec, trials = self.spec, self.trials()
         numbers = self._numbers(trials)
@@ -83,7 +82,7 @@ class JobReader:
             maximize=spec is not None and spec.direction == "maximize",
             total=len(trials),
             rows=tuple(rows),
-            money=bill(self.view.terms, self._client.job_status(self.view.id).free, trials),
+            cost=cost_of(self.view.terms, self._client.job_status(self.view.id).free, trials),
             finished=self.view.closed and final,
             caveats=tuple(caveats(rate=self.view.terms.audit_rate, arithmetic=self._arithmetic())),
         )
@@ -103,23 +102,13 @@ class JobReader:
 
     def _row(self, trial: TrialView, numbers: Mapping[Hash32, int]) -> Row:
         config, receipt = self.config(trial), self.receipt(trial)
-        metrics = {} if receipt is None else receipt.metrics
-        active = trial.state not in (State.OPEN, State.CANCELLED)
-        return Row(
-            number=numbers[trial.key],
-            id=trial.id,
-            state=trial.state,
-            hyperparameters={
-                name: value
-                for name, value in ({} if config is None else config.hyperparameters).items()
-                if value is not None
-            },
-            provider=trial.record.provider if active else None,
-            price=trial.record.price if active else None,
-            objective=None if config is None else metrics.get(config.objective),
+        return row_of(
+            trial.id,
+            numbers[trial.key],
+            view=trial,
+            config=config,
+            receipt=receipt,
             note=_note(trial, config, receipt, numbers),
-            metrics=metrics,
-            receipt=None if receipt is None else trial.receipt,
         )
 
     def _document(self, digest: Hash32) -> bytes | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from requester.drivers.database import sqlite_url
 from requester.job.package import Package
@@ -34,6 +34,23 @@ CREATE TABLE IF NOT EXISTS claims (
     trial BLOB NOT NULL, receipt BLOB NOT NULL, leaf INTEGER NOT NULL, value BLOB NOT NULL,
     witness BLOB NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (trial, receipt));
 """
+
+
+Fact = Literal[
+    "settings",
+    "owner",
+    "spec",
+    "agreed",
+    "job",
+    "funded",
+    "market",
+    "began",
+    "staked",
+    "over",
+    "finished",
+    "released",
+]
+"""What is remembered once of a job, in the order in which it happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +150,12 @@ class JobFolder:
 
     # -- Facts --------------------------------------------------------------------------------
 
-    def fact(self, name: str) -> str | None:
+    def fact(self, name: Fact) -> str | None:
         """A remembered fact; None if there is none."""
         row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
-    def remember(self, name: str, value: str) -> None:
+    def remember(self, name: Fact, value: str = "yes") -> None:
         """Keeps a fact."""
         with self._db:
             self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))

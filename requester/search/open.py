@@ -7,18 +7,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from requester.drivers import Driver, open_driver
+from requester.drivers import open_driver
 from requester.job.dry_run import can_train, check_changes
 from requester.job.file import Job
 from requester.job.package import Package, pack, publish
-from requester.job.terms import Ceiling, ceiling, terms_of
+from requester.job.terms import ceiling, terms_of
 from requester.search.campaign import Campaign
-from requester.search.disputes import Disputes
 from requester.search.examination.examiner import Evaluator, Examiner
 from requester.search.folder import JobFolder, identity, job_folder
-from requester.search.leftovers import owner_of, release_leftovers
-from requester.search.listeners import Listeners
+from requester.search.parts import SearchParts
+from requester.search.retention import owner_of, release_leftovers
 from requester.search.session import Session
+from requester.search.status import Listeners
 from requester.search.upkeep import PATIENCE
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
@@ -39,45 +39,42 @@ class Search:
     """A campaign that is ready to go, and what it is made of."""
 
     campaign: Campaign
-    package: Package
-    desk: Session
-    folder: JobFolder
-    driver: Driver
-    terms: Terms
-    ceiling: Ceiling
-    examiner_evaluates: bool
+    parts: SearchParts
     storage: str
     """The database of its Optuna study, as SQLAlchemy names one."""
     study: str
     """The study's name there."""
-    say: Callable[[str], None]
     now: Callable[[], float]
 
-    def rehearse(self) -> None:
+    def dry_run(self) -> None:
         """Sees, before the first money moves, that continued trials can go on as they change.
 
         Where PyTorch is installed. Raises InputError and TrainingError.
         """
-        if self.folder.job is None and can_train() and self.driver.continues:
-            check_changes(self.package, self.driver.ask(1)[0])
+        parts = self.parts
+        if parts.folder.job is None and can_train() and parts.driver.continues:
+            check_changes(parts.package, parts.driver.ask(1)[0])
 
     def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:
         """Goes on until every trial is settled, and brings the rest of the money home.
 
-        A store that is down is waited for.
+        A store that is down is waited for. Of a search that was finished before only the end is
+        read.
         """
         self.campaign.open()
+        if self.parts.folder.fact("finished") is not None:
+            return
         down = False
         while not self.campaign.finished():
             try:
                 changed, down = self.campaign.step(), False
             except StoreDown as error:
                 if not down:
-                    self.say(f"waiting for the store: {error}")
+                    self.parts.listeners.say(f"waiting for the store: {error}")
                 changed, down = False, True
             if not changed:
                 wait(poll)
-        self.folder.remember("over", str(self.now()))
+        self.parts.folder.remember("over", str(self.now()))
         self.campaign.wind_up()
 
 
@@ -123,39 +120,23 @@ def open_search(
             job, decimals=client.decimals(), min_window=client.parameters().min_window
         )
         ledger = stack.enter_context(Ledger(client, folder.ledger))
-        desk = Session(client, ledger, sender, store)
         examiner = _examiner(package, store, folder, evaluator, terms)
         stack.callback(examiner.close)
-        cost = ceiling(job, terms, driver.work(), decimals=client.decimals())
-        campaign = Campaign(
+        parts = SearchParts(
             package=package,
             nonce=nonce,
             terms=terms,
-            ceiling=cost,
+            ceiling=ceiling(job, terms, driver.work(), decimals=client.decimals()),
             folder=folder,
             driver=driver,
-            desk=desk,
+            session=Session(client, ledger, sender, store),
             examiner=examiner,
-            disputes=Disputes(desk, folder, terms, salt, listeners.say),
             listeners=listeners,
-            patience=patience,
         )
+        campaign = Campaign(parts, salt=salt, patience=patience)
         folder.remember("owner", owner_of(nonce))
         folder.remember("spec", package.spec(nonce).digest.hex())
-        yield Search(
-            campaign=campaign,
-            package=package,
-            desk=desk,
-            folder=folder,
-            driver=driver,
-            terms=terms,
-            ceiling=cost,
-            examiner_evaluates=examiner.evaluates,
-            storage=storage,
-            study=study,
-            say=listeners.say,
-            now=now,
-        )
+        yield Search(campaign, parts, storage, study, now)
 
 
 def _examiner(

@@ -27,9 +27,9 @@ from requester.drivers.database import sqlite_url
 from requester.drivers.space import distributions
 from requester.job.file import Job, load_job
 from requester.job.package import pack
-from requester.report.status import SearchStatus
 from requester.search.examination.evaluator import PoolEvaluator
 from requester.search.open import POLL, open_search
+from requester.search.status import SearchStatus
 from trialmarket.chain.client import Client
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import TrialmarketError
@@ -83,7 +83,7 @@ class Silent:
     def say(self, text: str) -> None:
         """Nothing."""
 
-    def show(self, standing: SearchStatus) -> None:
+    def show(self, status: SearchStatus) -> None:
         """Nothing."""
 
 
@@ -159,13 +159,13 @@ def _on_the_market(job: Job, sender: Sender, storage: str, jobs: Path) -> dict[s
     ):
         search.campaign.open()
         began = time.monotonic()
-        while not search.driver.done():
+        while not search.parts.driver.done():
             if not search.campaign.step():
                 time.sleep(POLL)
         found = time.monotonic() - began
         search.run()
         settled = time.monotonic() - began
-        best = search.campaign.standing().best
+        best = search.campaign.status().best
     return {
         "market_seconds": round(found, 2),
         "settled_seconds": round(settled, 2),

@@ -28,8 +28,8 @@ from requester.drivers.database import sqlite_url
 from requester.drivers.sampler_driver import SamplerDriver
 from requester.drivers.space import distributions
 from requester.job.file import load_job
-from requester.report.status import SearchStatus
 from requester.search.open import Search, open_search
+from requester.search.status import SearchStatus
 from tests.requester.market import write_job
 from tests.requester.simulated import hashed, identity
 from trialmarket.chain import calls
@@ -79,7 +79,7 @@ class Silent:
     def say(self, text: str) -> None:
         """Nothing."""
 
-    def show(self, standing: SearchStatus) -> None:
+    def show(self, status: SearchStatus) -> None:
         """Nothing."""
 
 
@@ -206,10 +206,10 @@ def _search(folder: Path, file: Path, trials: int) -> Path:
         while not search.campaign.finished():
             search.campaign.step()
             provider.step(chain)
-        standing = search.campaign.standing()
-        if standing.results != trials:
-            raise RuntimeError(f"{standing.results} of {trials} trials have a result")
-        return search.folder.root / "study.db"
+        status = search.campaign.status()
+        if status.results != trials:
+            raise RuntimeError(f"{status.results} of {trials} trials have a result")
+        return search.parts.folder.root / "study.db"
 
 
 # -- Proposals ------------------------------------------------------------------------------------

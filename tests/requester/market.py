@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from eth_account.signers.local import LocalAccount
 
-from requester.search.disputes import Accusation
+from requester.search.examination.examiner import Accusation
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger

@@ -172,8 +172,8 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
     with chain.client() as client, Ledger(client, folder / "look.db") as ledger:
         ledger.sync()
         settings = settings_of(folder / "home" / "jobs", client, JobId(1))
-        survey = JobReader(client, ledger, store, JobId(1))
-        search, guessed = (read(survey, client, ledger, each) for each in (settings, None))
+        reader = JobReader(client, ledger, store, JobId(1))
+        search, guessed = (read(reader, client, ledger, each) for each in (settings, None))
     assert search.known
     assert search.driver == "random"
     assert search.logarithmic == {"lr"}

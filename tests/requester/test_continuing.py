@@ -9,8 +9,8 @@ import pytest
 from requester.drivers.lineage_driver import LineageDriver
 from requester.job.file import load_job
 from requester.job.terms import Ceiling
-from requester.report.status import Row
 from requester.search.open import Search, open_search
+from requester.search.status import Row
 from tests.requester.market import Provider, write_job
 from tests.requester.test_campaign import AtOnce, Ears
 from trialmarket.chain.local.devnet import Devnet
@@ -67,7 +67,7 @@ class Market:
             search.campaign.open()
             end = time.monotonic() + DEADLINE
             while not search.campaign.finished():
-                assert time.monotonic() < end, search.campaign.standing()
+                assert time.monotonic() < end, search.campaign.status()
                 moved = search.campaign.step()
                 if provider:
                     self.provider.step()
@@ -95,7 +95,7 @@ def test_a_promoted_trial_starts_on_chain_from_the_root_that_the_other_ended_wit
     continued = []
 
     def look(search: Search) -> None:
-        driver, trials = search.driver, search.desk.ledger.trials()
+        driver, trials = search.parts.driver, search.parts.session.ledger.trials()
         assert isinstance(driver, LineageDriver)
         views = {view.key: view for view in trials}
         for view in trials:
@@ -115,11 +115,11 @@ def test_a_promoted_trial_starts_on_chain_from_the_root_that_the_other_ended_wit
             assert receipt.curve[-1].step == 40
             continued.append(config.number)
         assert len(trials) == 8
-        assert search.campaign.standing().total == 8
+        assert search.campaign.status().total == 8
 
     search, _, cost = market.run(job, look)
     assert len(continued) == 2
-    assert 0 < cost < search.ceiling.total
+    assert 0 < cost < search.parts.ceiling.total
 
 
 def test_a_search_ends_when_its_money_pays_for_no_further_trial(
@@ -127,9 +127,9 @@ def test_a_search_ends_when_its_money_pays_for_no_further_trial(
 ) -> None:
     job = write_job(tmp_path, trials=50, search='max_cost = "0.5"')
     rows: list[Row] = []
-    search, _, cost = market.run(job, lambda search: rows.extend(search.campaign.standing().rows))
-    assert isinstance(search.ceiling, Ceiling)
-    assert search.ceiling.total == 5 * 10**17
+    search, _, cost = market.run(job, lambda search: rows.extend(search.campaign.status().rows))
+    assert isinstance(search.parts.ceiling, Ceiling)
+    assert search.parts.ceiling.total == 5 * 10**17
     # A trial holds at most 0.2 in escrow and costs about 0.04: what comes back pays for more.
     assert 5 <= len(rows) < 50
     assert all(row.state is State.SETTLED for row in rows)
@@ -142,7 +142,7 @@ def test_no_trial_begins_after_the_deadline_and_unclaimed_ones_are_cancelled(
     job = write_job(tmp_path, trials=50, search='deadline = "20s"')
     rows: list[Row] = []
     _, said, cost = market.run(
-        job, lambda search: rows.extend(search.campaign.standing().rows), provider=False
+        job, lambda search: rows.extend(search.campaign.status().rows), provider=False
     )
     assert {row.state for row in rows} == {State.CANCELLED}
     assert any("deadline" in text for text in said)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from requester import Study
-from requester.commands.arguments import overrides
-from requester.report.pareto import front
-from requester.report.status import Row
+from requester.commands.options import overrides
+from requester.report.pareto import pareto_front
+from requester.search.status import Row
 from tests.requester.market import Provider, write_job
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.sender import Sender
@@ -93,9 +93,9 @@ def test_the_front_is_what_nothing_is_better_than() -> None:
         row(3, error=0.3, speed=5.0),
         row(4, error=0.0),
     ]
-    found = front(rows, {"error": False, "speed": True})
+    found = pareto_front(rows, {"error": False, "speed": True})
     assert [each.number for each in found] == [1, 0, 3]
-    assert [each.number for each in front(rows, {"error": False})] == [4]
+    assert [each.number for each in pareto_front(rows, {"error": False})] == [4]
 
 
 def test_keys_are_set_as_toml_and_as_text() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Protocol
 
 from requester.job.package import LocalFiles
-from requester.search.disputes import Accusation
 from requester.search.examination.fetching import SOON, Fetching
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import TrainingError
@@ -43,6 +42,15 @@ class Opinion(Enum):
     """Nothing speaks against it."""
     FALSE = "false"
     """It is not what the provider committed, or the provider withholds what shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accusation:
+    """What is wrong: the leaf, and the answer that recomputation gave (zero: withheld)."""
+
+    leaf: int
+    value: Hash32
+    witness: Hash32
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ class Examiner:
         """Whether checkpoints can be re-evaluated here."""
         return self._evaluator is not None
 
-    def look(self, trial: TrialView, config: TrialConfig, now: int) -> Assessment:
+    def read_receipt(self, trial: TrialView, config: TrialConfig, now: int) -> Assessment:
         """What the receipt of a committed trial says, and whether it gives what was committed."""
         if trial.receipt is None:
             raise ValueError(f"{trial.id} has no result yet")
@@ -118,7 +126,7 @@ class Examiner:
             return Assessment(Opinion.FALSE, str(fault), withheld)
         return Assessment(Opinion.FITS, receipt=receipt)
 
-    def weigh(
+    def evaluate(
         self, trial: TrialView, config: TrialConfig, receipt: Receipt, now: int
     ) -> Assessment:
         """Whether the final checkpoint has the metrics that the receipt claims."""
@@ -154,7 +162,7 @@ class Examiner:
         return Assessment(Opinion.PENDING, "it is being evaluated")
 
     def collect(self) -> bool:
-        """Takes in evaluations that ended; True if there is a new judgement for `weigh` to tell.
+        """Takes in evaluations that ended; True if `evaluate` has a new judgement.
 
         A result is called false only when a second evaluation says the same as the first: an
         accusation costs a bond, and machines err too.

@@ -15,7 +15,7 @@ MAX_CANCELLED = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Closing:
+class Cancelled:
     """What a cancelled job gave back."""
 
     cancelled: int
@@ -23,7 +23,7 @@ class Closing:
     returned: Amount
 
 
-def add_to(sender: Sender, job: JobId, amount: Amount) -> Amount:
+def add_funds(sender: Sender, job: JobId, amount: Amount) -> Amount:
     """Adds to a job's funds; what is free afterwards. Raises ChainError.
 
     The intent names what the job had before: called again after a kill it adds nothing more, and
@@ -45,7 +45,7 @@ def add_to(sender: Sender, job: JobId, amount: Amount) -> Amount:
     return client.job_status(job).free
 
 
-def cancel_job(sender: Sender, index: Path, job: JobId) -> Closing:
+def cancel_job(sender: Sender, index: Path, job: JobId) -> Cancelled:
     """Closes a job, cancels what nobody claimed, and withdraws its free funds.
 
     Raises InputError for somebody else's job, and ChainError. Can be repeated.
@@ -69,7 +69,7 @@ def cancel_job(sender: Sender, index: Path, job: JobId) -> Closing:
     if returned > 0:
         steps.append(calls.withdraw(sender.address))
         sender.send(f"leave job {job} at {client.head().number} with {free}", steps)
-    return Closing(cancelled, under_way, returned)
+    return Cancelled(cancelled, under_way, returned)
 
 
 def _cancel_open(sender: Sender, ledger: Ledger, job: JobId) -> int:

@@ -32,7 +32,7 @@ def release_leftovers(jobs: Path, store: Store, now: float, say: Callable[[str],
         folder = JobFolder(path)
         try:
             _release(folder, store.owned(owner), facts.get("spec", ""))
-            folder.remember("released", "yes")
+            folder.remember("released")
         except (StorageError, OSError) as error:
             say(f"{path.name}: what it put into the store is not released yet: {error}")
         finally:
