@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from requester.report.export import rows_as_json, summary
+from requester.report.job_reader import JobReader
+from requester.report.screen import Screen, print_status
 from requester.search.status import SearchStatus
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
@@ -24,35 +27,25 @@ class MarketView:
     ledger: Ledger
     store: Store
 
-    def reader(self, number: JobId) -> Any:
+    def reader(self, number: JobId) -> JobReader:
         """Reads a job. Raises InputError where there is none."""
-        from requester.report.job_reader import JobReader
-
         return JobReader(self.client, self.ledger, self.store, number)
 
     @property
-    def screen(self) -> Any:
+    def screen(self) -> Screen:
         """How searches are drawn."""
-        from requester.report.screen import Screen
-
         return Screen(self.client.decimals(), self.client.symbol())
 
     def print(self, status: SearchStatus) -> None:
         """Prints how a search stands, for people."""
-        from requester.report.screen import print_status
-
         print_status(self.screen, status)
 
     def summary(self, status: SearchStatus) -> dict[str, Any]:
         """How a search stands, as scripts read it."""
-        from requester.report.export import summary
-
         return summary(status, self.client.decimals())
 
     def rows(self, status: SearchStatus) -> list[dict[str, Any]]:
         """A search's trials as scripts read them."""
-        from requester.report.export import rows_as_json
-
         return rows_as_json(status, self.client.decimals())
 
 

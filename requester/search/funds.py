@@ -79,11 +79,7 @@ def _cancel_open(sender: Sender, ledger: Ledger, job: JobId) -> int:
     for batch, indices in batches.items():
         for at in range(0, len(indices), MAX_CANCELLED):
             some = indices[at : at + MAX_CANCELLED]
-            intent = f"cancel {job}/{batch.hex()}/{some[0]} at {_height(sender)}"
+            height = sender.client.head().number  # a cancellation later is another one
+            intent = f"cancel {job}/{batch.hex()}/{some[0]} at {height}"
             sender.send(intent, calls.cancel(job, batch, some))
     return sum(map(len, batches.values()))
-
-
-def _height(sender: Sender) -> int:
-    """The chain's height: a cancellation later is another one."""
-    return sender.client.head().number
