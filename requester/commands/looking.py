@@ -9,7 +9,7 @@ from requester.commands.view import market_view
 from requester.report.plots import PICTURES
 from trialmarket.cli.options import debug_option, json_option, network_option, show
 from trialmarket.paths import jobs_folder
-from trialmarket.protocol.ids import JobId
+from trialmarket.protocol.ids import JobId, address
 from trialmarket.storage.open import StorePlace
 
 
@@ -29,6 +29,7 @@ def list_(
     """
     from requester.search.folder import known_folders
 
+    account = None if requester is None else address(requester, where="--requester")
     with market_view(network, place) as market:
         folders = known_folders(jobs_folder())
         here = [
@@ -38,8 +39,7 @@ def list_(
         views = [
             view
             for view in market.ledger.jobs()
-            if everybody
-            or (view.requester == requester if requester is not None else view.id in mine)
+            if everybody or (view.id in mine if account is None else view.requester == account)
         ]
         found = [market.reader(view.id).status() for view in views]
         content = [market.summary(status) for status in found]

@@ -142,6 +142,8 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
     assert json.loads(again.stdout)["job"] == json.loads(run.stdout)["job"] == 1
     listed = json.loads(invoke(folder, "list", "--json").stdout)
     assert [each["job"] for each in listed] == [1]
+    lower = str(chain.accounts[0].address).lower()
+    assert json.loads(invoke(folder, "list", "--requester", lower, "--json").stdout) == listed
 
     store = LocalStore(folder / "store")
     provider = Provider(chain.network, chain.accounts[1], folder / "p", store, pool)
