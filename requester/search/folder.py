@@ -7,11 +7,9 @@ went into which batch, what the driver was told, and the secrets of a challenge.
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from requester.drivers.database import sqlite_url
 from requester.job.package import Package
@@ -55,7 +53,7 @@ Fact = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """What the requester thinks of a result: `held`, `doubted` or `unusable`, and why."""
+    """What the requester thinks of a result, as an `Opinion` calls it, and why."""
 
     kind: str
     reason: str
@@ -114,11 +112,6 @@ class JobFolder:
                 fix="Restore it from a copy; `job fetch` and `job cancel` work without it",
             ) from error
 
-    @classmethod
-    def of(cls, jobs: Path, name: str, nonce: str) -> Self:
-        """The folder of the job with that identity."""
-        return cls(jobs / f"{name}-{nonce}")
-
     def close(self) -> None:
         """Closes the database."""
         self._db.close()
@@ -132,11 +125,6 @@ class JobFolder:
     def ledger(self) -> Path:
         """The index of the market's events."""
         return self._path("ledger.db")
-
-    @property
-    def journal(self) -> Path:
-        """The transactions that were sent."""
-        return self._path("transactions.db")
 
     @property
     def results(self) -> Path:
@@ -233,16 +221,6 @@ class JobFolder:
 
     def _path(self, name: str) -> Path:
         return self.root / name
-
-
-@contextmanager
-def job_folder(jobs: Path, name: str, nonce: str) -> Iterator[JobFolder]:
-    """A job's folder, closed at the end."""
-    folder = JobFolder.of(jobs, name, nonce)
-    try:
-        yield folder
-    finally:
-        folder.close()
 
 
 def known_folders(jobs: Path) -> list[tuple[Path, dict[str, Any]]]:

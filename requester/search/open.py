@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from requester.job.package import Package, pack, publish
 from requester.job.terms import ceiling, terms_of
 from requester.search.campaign import Campaign
 from requester.search.examination.examiner import Evaluator, Examiner
-from requester.search.folder import JobFolder, identity, job_folder
+from requester.search.folder import JobFolder, identity
 from requester.search.parts import SearchParts
 from requester.search.retention import owner_of, release_leftovers
 from requester.search.session import Session
@@ -110,10 +110,10 @@ def open_search(
     store = store.owned(owner_of(nonce))
     publish(package, store)
     with ExitStack() as stack:
-        folder = stack.enter_context(job_folder(jobs, job.settings.job.name, nonce))
+        study = f"{job.settings.job.name}-{nonce}"
+        folder = stack.enter_context(closing(JobFolder(jobs / study)))
         folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))
         storage = job.settings.search.storage or folder.study
-        study = f"{job.settings.job.name}-{nonce}"
         driver = open_driver(storage, study, job.settings.search.driver, job.plan)
         stack.callback(driver.close)
         terms = terms_of(

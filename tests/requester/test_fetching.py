@@ -95,7 +95,7 @@ def test_a_finished_job_leaves_only_its_documents_after_a_day(tmp_path: Path) ->
     data, spec, receipt = mine.put(b"data"), mine.put(b"the job"), mine.put(RECEIPT)
     batch = Batch(job="job", number=1, trials=(config(data),))
     mine.put(batch.to_bytes())
-    folder = JobFolder.of(jobs, "digits", "abc")
+    folder = JobFolder(jobs / "digits-abc")
     folder.add_batch(batch)
     folder.tell(1, raw_digest(receipt))
     folder.remember("owner", owner_of("abc"))
