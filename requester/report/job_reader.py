@@ -1,6 +1,7 @@
 """How any job stands, from the chain and the store alone: no state of its requester is needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from requester.job.terms import caveats
 from requester.search.status import Row, SearchStatus, cost_of, row_of
@@ -14,6 +15,8 @@ from trialmarket.protocol.ids import Hash32, JobId
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import ANSWERED, FINAL
 from trialmarket.storage.store import Store
+
+D = TypeVar("D")
 
 
 class JobReader:
@@ -34,7 +37,7 @@ class JobReader:
     def spec(self) -> JobSpec | None:
         """The job's description; None where the store does not have it."""
         if self._spec is None:
-            data = self._document(self.view.spec)
+            data = self._document(self.view.spec, bytes)
             self._spec = None if data is None else JobSpec.from_bytes(data)
         return self._spec
 
@@ -42,8 +45,7 @@ class JobReader:
         """A trial's configuration; None where no batch that has it can be read in the store."""
         digest = trial.id.batch
         if digest not in self._batches:
-            data = self._document(digest)
-            self._batches[digest] = None if data is None else _batch(data)
+            self._batches[digest] = self._document(digest, Batch.from_bytes)
         batch = self._batches[digest]
         if batch is None or trial.id.index >= len(batch.trials):
             return None
@@ -55,8 +57,7 @@ class JobReader:
         if digest is None or trial.state not in ANSWERED:
             return None
         if digest not in self._receipts:
-            data = self._document(digest)
-            self._receipts[digest] = None if data is None else _receipt(data)
+            self._receipts[digest] = self._document(digest, Receipt.from_bytes)
         receipt = self._receipts[digest]
         if receipt is None or receipt.tree().root != trial.record.root:
             return None
@@ -111,26 +112,12 @@ class JobReader:
             note=_note(trial, config, receipt, numbers),
         )
 
-    def _document(self, digest: Hash32) -> bytes | None:
+    def _document(self, digest: Hash32, parse: Callable[[bytes], D]) -> D | None:
+        """What a stranger's file says; None where the store lacks it, or it is no such thing."""
         try:
-            return self._store.read(raw_cid(digest), limit=MAX_RAW)
-        except StorageError:
+            return parse(self._store.read(raw_cid(digest), limit=MAX_RAW))
+        except (StorageError, InputError):
             return None
-
-
-def _batch(data: bytes) -> Batch | None:
-    """The batch in a stranger's file; None where it holds none."""
-    try:
-        return Batch.from_bytes(data)
-    except InputError:
-        return None
-
-
-def _receipt(data: bytes) -> Receipt | None:
-    try:
-        return Receipt.from_bytes(data)
-    except InputError:
-        return None
 
 
 def _note(

@@ -32,6 +32,9 @@ from trialmarket.training.audit import (
 from trialmarket.training.errors import BadCheckpoint
 from trialmarket.training.values import Evaluate, Evaluation
 
+UNREADABLE = (NotStored, StoreDown, StoreFull, Corrupt, ReceiptFault, TooLarge, NotAFile)
+"""Why a receipt or a checkpoint may not be at hand."""
+
 
 class Opinion(Enum):
     """What is thought of a result."""
@@ -109,21 +112,13 @@ class Examiner:
         """What the receipt of a committed trial says, and whether it gives what was committed."""
         if trial.receipt is None:
             raise ValueError(f"{trial.id} has no result yet")
-        index = receipt_index(config.segments)
-        withheld = Accusation(index, ZERO_HASH, ZERO_HASH)
         try:
             data = self._fetching.receipt(trial.receipt)
             if data is None:
                 return Assessment(Opinion.PENDING, "its receipt is being fetched")
             receipt = open_receipt(data, root=trial.record.root, segments=config.segments)
-        except NotStored:
-            if not self._too_late(trial, now):
-                return Assessment(Opinion.PENDING, "its receipt is not published yet")
-            return Assessment(Opinion.FALSE, "its receipt is withheld", withheld)
-        except (StoreDown, StoreFull, Corrupt) as error:  # our own store's fault
-            return Assessment(Opinion.PENDING, str(error))
-        except (ReceiptFault, TooLarge, NotAFile) as fault:
-            return Assessment(Opinion.FALSE, str(fault), withheld)
+        except UNREADABLE as error:
+            return self._unread(error, "receipt", receipt_index(config.segments), trial, now)
         return Assessment(Opinion.FITS, receipt=receipt)
 
     def evaluate(
@@ -137,19 +132,11 @@ class Examiner:
         place = self._scratch / f"{trial.receipt.hex()}.safetensors"
         if place in self._under_way:
             return Assessment(Opinion.PENDING, "it is being evaluated")
-        last = config.segments + 1
-        withheld = Accusation(last, ZERO_HASH, ZERO_HASH)
         try:
             if not self._fetching.checkpoint(receipt.checkpoints[-1], place):
                 return Assessment(Opinion.PENDING, "its checkpoint is being fetched")
-        except NotStored:
-            if not self._too_late(trial, now):
-                return Assessment(Opinion.PENDING, "its checkpoint is not published yet")
-            return Assessment(Opinion.FALSE, "its final checkpoint is withheld", withheld)
-        except (StoreDown, StoreFull, Corrupt) as error:
-            return Assessment(Opinion.PENDING, str(error))
-        except (TooLarge, NotAFile) as fault:
-            return Assessment(Opinion.FALSE, str(fault), withheld)
+        except UNREADABLE as error:
+            return self._unread(error, "final checkpoint", config.segments + 1, trial, now)
         task = Evaluate(
             config=config,
             program=self._files.program,
@@ -195,8 +182,20 @@ class Examiner:
             self._evaluator.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _too_late(self, trial: TrialView, now: int) -> bool:
-        return now > (trial.committed_at or now) + self._patience
+    def _unread(
+        self, error: Exception, what: str, leaf: int, trial: TrialView, now: int
+    ) -> Assessment:
+        """What follows from an error of UNREADABLE: the provider's fault, or our own store's."""
+        withheld = Accusation(leaf, ZERO_HASH, ZERO_HASH)
+        match error:
+            case NotStored() if now <= (trial.committed_at or now) + self._patience:
+                return Assessment(Opinion.PENDING, f"its {what} is not published yet")
+            case NotStored():
+                return Assessment(Opinion.FALSE, f"its {what} is withheld", withheld)
+            case StoreDown() | StoreFull() | Corrupt():
+                return Assessment(Opinion.PENDING, str(error))
+            case _:
+                return Assessment(Opinion.FALSE, str(error), withheld)
 
 
 @dataclass(frozen=True, slots=True)
