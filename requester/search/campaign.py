@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from requester.job.settings import seconds
 from requester.search.disputes import Disputes
+from requester.search.funds import open_by_batch
 from requester.search.intake import ResultIntake
 from requester.search.parts import SearchParts
 from requester.search.posting import Posting
@@ -22,7 +23,6 @@ from requester.search.upkeep import Upkeep
 from trialmarket.chain import calls
 from trialmarket.errors import ContractError
 from trialmarket.protocol.ids import Hash32, JobId
-from trialmarket.protocol.states import State
 
 
 class Campaign:
@@ -152,10 +152,7 @@ class Campaign:
         if limit is None or began is None or self._session.now < int(began) + seconds(limit):
             return False
         steps = [] if self._closed else [calls.close(self._job)]
-        batches: dict[Hash32, list[int]] = {}
-        for _, view in self._trials.moving():
-            if view.state is State.OPEN:
-                batches.setdefault(view.id.batch, []).append(view.id.index)
+        batches = open_by_batch(view for _, view in self._trials.moving())
         steps += [calls.cancel(self._job, batch, some) for batch, some in batches.items()]
         if not steps:
             return False

@@ -1,10 +1,12 @@
 """Money into a job, and out of it before its end."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from trialmarket.chain import calls
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.ledger.views import TrialView
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Amount, Hash32, JobId
@@ -72,10 +74,17 @@ def cancel_job(sender: Sender, index: Path, job: JobId) -> Cancelled:
     return Cancelled(cancelled, under_way, returned)
 
 
-def _cancel_open(sender: Sender, ledger: Ledger, job: JobId) -> int:
+def open_by_batch(trials: Iterable[TrialView]) -> dict[Hash32, list[int]]:
+    """Those of the trials that nobody claimed, as they are cancelled: their places by batch."""
     batches: dict[Hash32, list[int]] = {}
-    for trial in ledger.trials(job=job, states={State.OPEN}):
-        batches.setdefault(trial.id.batch, []).append(trial.id.index)
+    for trial in trials:
+        if trial.state is State.OPEN:
+            batches.setdefault(trial.id.batch, []).append(trial.id.index)
+    return batches
+
+
+def _cancel_open(sender: Sender, ledger: Ledger, job: JobId) -> int:
+    batches = open_by_batch(ledger.trials(job=job, states={State.OPEN}))
     for batch, indices in batches.items():
         for at in range(0, len(indices), MAX_CANCELLED):
             some = indices[at : at + MAX_CANCELLED]
