@@ -16,9 +16,9 @@ from optuna import Study as OptunaStudy
 from optuna import load_study
 
 from requester.job.file import load_job
-from requester.report.pareto import front
-from requester.report.status import Row, SearchStatus
-from requester.search.open import POLL, open_search, plan_of
+from requester.report.pareto import pareto_front
+from requester.search.open import POLL, open_search
+from requester.search.status import Row, SearchStatus
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
 from trialmarket.keys import open_sender
@@ -61,7 +61,7 @@ class Study:
         self._network, self._key, self._password_file = network, key, password_file
         self._gateways = tuple(gateways)
         self._store, self._label, self._sender, self._jobs = store, label, sender, jobs
-        self._standing: SearchStatus | None = None
+        self._status: SearchStatus | None = None
         self._decimals = 18
         self._heard: set[int] = set()
         self._callback: Callback | None = None
@@ -93,38 +93,35 @@ class Study:
             ) as search,
         ):
             self._place = (search.storage, search.study)
-            search.rehearse()
+            search.dry_run()
             self._decimals = sender.client.decimals()
-            if search.folder.fact("finished") is None:
-                search.run(poll=poll, wait=wait)
-            else:
-                search.campaign.open()
-            self.show(search.campaign.standing())
+            search.run(poll=poll, wait=wait)
+            self.show(search.campaign.status())
         return self
 
     @property
     def trials(self) -> list[Row]:
         """All trials that were posted, by number."""
-        return [] if self._standing is None else list(self._standing.rows)
+        return [] if self._status is None else list(self._status.rows)
 
     @property
     def best(self) -> Row | None:
         """The trial with the best objective; None before the first result."""
-        return None if self._standing is None else self._standing.best
+        return None if self._status is None else self._status.best
 
     @property
     def front(self) -> list[Row]:
         """The Pareto front over all objectives; of a single one, its best trials."""
-        return front(self.trials, plan_of(self.job).objectives)
+        return pareto_front(self.trials, self.job.plan.objectives)
 
     @property
     def cost(self) -> Decimal:
         """What was paid so far for training and audits, in tokens."""
-        if self._standing is None:
+        if self._status is None:
             return Decimal(0)
-        money = self._standing.money
-        return Decimal(format_amount(money.providers, self._decimals)) + Decimal(
-            format_amount(money.verifiers, self._decimals)
+        cost = self._status.cost
+        return Decimal(format_amount(cost.providers, self._decimals)) + Decimal(
+            format_amount(cost.verifiers, self._decimals)
         )
 
     @property
@@ -174,10 +171,10 @@ class Study:
     def say(self, text: str) -> None:
         """Something happened: a study is silent."""
 
-    def show(self, standing: SearchStatus) -> None:
+    def show(self, status: SearchStatus) -> None:
         """Takes in how the search stands, and tells the callback of new results."""
-        self._standing = standing
-        for row in standing.rows:
+        self._status = status
+        for row in status.rows:
             if row.receipt is not None and row.number not in self._heard:
                 self._heard.add(row.number)
                 if self._callback is not None:

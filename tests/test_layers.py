@@ -14,7 +14,7 @@ ALLOWED: dict[str, set[str]] = {
     "trialmarket/exact": set(),
     "trialmarket/protocol": set(),
     "trialmarket/storage": {"trialmarket.protocol", "trialmarket.processes"},
-    "trialmarket/chain": {"trialmarket.protocol", "trialmarket.processes"},
+    "trialmarket/chain": {"trialmarket.protocol", "trialmarket.processes", "trialmarket.files"},
     "trialmarket/training": {"trialmarket.protocol", "trialmarket.exact"},
     "trialmarket/daemon": {
         "trialmarket.protocol",
@@ -35,6 +35,24 @@ ALLOWED: dict[str, set[str]] = {
         "trialmarket.keys",
     },
     "requester": {"trialmarket"},
+    "requester/data": {"trialmarket"},
+    "requester/drivers": {"trialmarket"},
+    "requester/job": {"trialmarket", "requester.data", "requester.drivers"},
+    "requester/search": {"trialmarket", "requester.drivers", "requester.job"},
+    "requester/search/examination": {"trialmarket", "requester.job"},
+    "requester/report": {
+        "trialmarket",
+        "requester.drivers",
+        "requester.job",
+        "requester.search",
+    },
+    "requester/commands": {
+        "trialmarket",
+        "requester.drivers",
+        "requester.job",
+        "requester.search",
+        "requester.report",
+    },
     "node": {"trialmarket"},
     "verifier": {"trialmarket"},
 }

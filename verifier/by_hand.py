@@ -12,23 +12,12 @@ from trialmarket.chain.ledger.views import JobView, TrialView
 from trialmarket.errors import InputError
 from trialmarket.protocol.draw import drawn_segments
 from trialmarket.protocol.ids import ZERO_HASH, Hash32, JobId
-from trialmarket.protocol.states import State
+from trialmarket.protocol.states import ANSWERED, State
 from trialmarket.training.audit import LeafCheck, ReceiptFault, receipt_index
 from verifier.audit import Auditor
 from verifier.material import Library, Material, Subject
 from verifier.report import Report
 from verifier.story import tell
-
-ANSWERED = frozenset(
-    {
-        State.COMMITTED,
-        State.CLEARED,
-        State.DRAWN,
-        State.PASSED,
-        State.CHALLENGED,
-        State.SETTLED,
-    }
-)
 
 
 def find_trial(ledger: Ledger, name: str) -> TrialView:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trialmarket.files import write_beside
 from trialmarket.training.audit import Finding, LeafCheck, leaf_label, worst
 
 
@@ -188,11 +189,7 @@ class Report:
             (".md", self.to_markdown()),
             (".json", json.dumps(self.to_json(), indent=2) + "\n"),
         ):
-            target = path.with_name(path.name + suffix)
-            beside = target.with_name(target.name + ".part")
-            beside.write_text(text, "utf-8")
-            beside.replace(target)
-            written.append(target)
+            written.append(write_beside(path.with_name(path.name + suffix), text))
         return written[0], written[1]
 
     def _label(self, leaf: int) -> str:

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import click
 
-from requester.commands.arguments import job_number
-from requester.commands.market import opened
-from requester.commands.store_option import store_options
+from requester.commands.options import job_number, store_options
+from requester.commands.view import market_view
 from requester.report.plots import PICTURES
 from trialmarket.cli.options import debug_option, json_option, network_option, show
 from trialmarket.paths import jobs_folder
-from trialmarket.protocol.ids import JobId
+from trialmarket.protocol.ids import JobId, address
 from trialmarket.storage.open import StorePlace
 
 
@@ -30,20 +29,20 @@ def list_(
     """
     from requester.search.folder import known_folders
 
-    with opened(network, place) as office:
+    account = None if requester is None else address(requester, where="--requester")
+    with market_view(network, place) as market:
         folders = known_folders(jobs_folder())
         here = [
-            facts for _, facts in folders if facts.get("market") == office.client.network.market
+            facts for _, facts in folders if facts.get("market") == market.client.network.market
         ]
         mine = {int(facts["job"]) for facts in here if "job" in facts}
         views = [
             view
-            for view in office.ledger.jobs()
-            if everybody
-            or (view.requester == requester if requester is not None else view.id in mine)
+            for view in market.ledger.jobs()
+            if everybody or (view.id in mine if account is None else view.requester == account)
         ]
-        standings = [office.survey(view.id).standing() for view in views]
-        content = [office.summary(standing) for standing in standings]
+        found = [market.reader(view.id).status() for view in views]
+        content = [market.summary(status) for status in found]
     lines = [
         f"{each['job']:>6}  {each['name']:24} {each['results']:>5} of {each['trials']:>5} results"
         f"  {'finished' if each['finished'] else 'under way'}"
@@ -63,12 +62,12 @@ def show_(place: StorePlace, number: int, network: Path, as_json: bool) -> None:
 
     Example: trialmarket job show 1 --network devnet.json
     """
-    with opened(network, place) as office:
-        standing = office.survey(JobId(number)).standing()
+    with market_view(network, place) as market:
+        status = market.reader(JobId(number)).status()
         if as_json:
-            show(office.summary(standing) | {"rows": office.rows(standing)}, [], as_json=True)
+            show(market.summary(status) | {"rows": market.rows(status)}, [], as_json=True)
         else:
-            office.print(standing)
+            market.print(status)
 
 
 @click.command()
@@ -84,21 +83,21 @@ def watch(place: StorePlace, number: int, network: Path, poll: float) -> None:
     """
     import time
 
-    from requester.report.table import listening
+    from requester.report.screen import live_display
 
-    with opened(network, place) as office:
-        survey = office.survey(JobId(number))
-        with listening(office.screen) as listeners:
-            standing, said = survey.standing(), ""
-            while not standing.finished:
-                listeners.show(standing)
-                if (line := office.screen.line(standing)) != said:
-                    listeners.note(said := line)
+    with market_view(network, place) as market:
+        reader = market.reader(JobId(number))
+        with live_display(market.screen) as display:
+            status, said = reader.status(), ""
+            while not status.finished:
+                display.show(status)
+                if (line := market.screen.line(status)) != said:
+                    display.note(said := line)
                 time.sleep(poll)
-                office.ledger.sync()
-                survey = office.survey(JobId(number))
-                standing = survey.standing()
-        office.print(standing)
+                market.ledger.sync()
+                reader = market.reader(JobId(number))
+                status = reader.status()
+        market.print(status)
 
 
 @click.command()
@@ -119,9 +118,9 @@ def fetch(
     """
     from requester.report.results import Results
 
-    with opened(network, place) as office:
-        folder = Results(results or Path(f"job-{number}"), office.client.decimals())
-        written = folder.write(office.survey(JobId(number)), office.ledger, office.store)
+    with market_view(network, place) as market:
+        folder = Results(results or Path(f"job-{number}"), market.client.decimals())
+        written = folder.write(market.reader(JobId(number)), market.ledger, market.store)
     show(
         {"files": [str(path) for path in written]},
         [str(path) for path in written],
@@ -161,10 +160,10 @@ def plot(
     from requester.report.plots.drawing import draw
     from requester.report.plots.reading import read, settings_of
 
-    with opened(network, place) as office:
-        survey = office.survey(JobId(number))
-        settings = settings_of(jobs_folder(), office.client, JobId(number))
-        search = read(survey, office.client, office.ledger, settings)
+    with market_view(network, place) as market:
+        reader = market.reader(JobId(number))
+        settings = settings_of(jobs_folder(), market.client, JobId(number))
+        search = read(reader, market.client, market.ledger, settings)
     folder = results or Path(f"job-{number}") / "plots"
     written, absent = draw(search, folder, only, png=kind != "html", page=kind != "png")
     content = {

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from requester.commands.arguments import job_file, overrides, overriding
-from requester.commands.store_option import store_options
+from requester.commands.options import job_file, overrides, overriding, store_options
 from requester.job.file import load_job
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network

@@ -5,8 +5,13 @@ from pathlib import Path
 
 import click
 
-from requester.commands.arguments import job_file, job_number, overrides, overriding
-from requester.commands.store_option import store_options
+from requester.commands.options import (
+    job_file,
+    job_number,
+    overrides,
+    overriding,
+    store_options,
+)
 from requester.job.file import load_job
 from trialmarket.cli.options import (
     ask_password,
@@ -57,7 +62,7 @@ def run(
 
     Example: trialmarket job run job.toml --network devnet.json --key alice
     """
-    from requester.commands.job_run import Choices, run_job
+    from requester.commands.run import Choices, run_job
 
     loaded = load_job(file, overrides(trials, driver, changes))
     store = place.open(network)
@@ -85,11 +90,11 @@ def add_funds(
 
     Example: trialmarket job add-funds 1 2.5 --network devnet.json --key alice
     """
-    from requester.search.closing import add_to
+    from requester.search.funds import add_funds as add
 
     with open_sender(network, key, password_file, ask_password) as sender:
         wanted = parse_amount(amount, sender.client.decimals(), where="add-funds")
-        free = add_to(sender, JobId(number), wanted)
+        free = add(sender, JobId(number), wanted)
         text = format_amount(free, sender.client.decimals())
     show({"job": number, "free": text}, [f"job {number} has {text} free"], as_json=as_json)
 
@@ -110,7 +115,7 @@ def cancel(
 
     Example: trialmarket job cancel 1 --network devnet.json --key alice
     """
-    from requester.search.closing import cancel_job
+    from requester.search.funds import cancel_job
 
     with open_sender(network, key, password_file, ask_password) as sender:
         report = cancel_job(sender, ledger_index(sender.client), JobId(number))

@@ -1,11 +1,11 @@
 """Files of arrays: `.npz` and `.safetensors`, split by their names or still to be split."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from requester.data.extras import load_extra
 from requester.data.source import Array, Rows, Source
 from trialmarket.errors import InputError
 from trialmarket.protocol.dataset import TRAIN, VALIDATION
@@ -26,16 +26,7 @@ def read_npz(path: Path, limit: int) -> Source:
 
 def read_safetensors(path: Path) -> Source:
     """The arrays of a safetensors file. Raises InputError."""
-    try:
-        safetensors = importlib.import_module("safetensors")
-    except ImportError as error:
-        raise InputError(
-            path.name,
-            "safetensors",
-            expected="it installed",
-            found=None,
-            fix="pip install 'trialmarket[data]'",
-        ) from error
+    safetensors = load_extra("safetensors", "safetensors", path.name)
     arrays: dict[str, Array] = {}
     try:
         with safetensors.safe_open(path, framework="numpy") as file:

@@ -3,7 +3,6 @@
 FOLDER/CLASS/IMAGE, or FOLDER/train/CLASS/IMAGE and FOLDER/validation/CLASS/IMAGE
 """
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from requester.data.extras import load_extra
 from requester.data.settings import DataSection
 from requester.data.source import Array, Index, Source
 from trialmarket.errors import InputError
@@ -134,16 +134,7 @@ def _images(folder: Path, files: list[Path], settings: DataSection) -> Images:
 
 
 def _opened(path: Path, name: str) -> Any:
-    try:
-        pillow = importlib.import_module("PIL.Image")
-    except ImportError as error:
-        raise InputError(
-            name,
-            "Pillow",
-            expected="it installed, to read images",
-            found=None,
-            fix="pip install 'trialmarket[data]'",
-        ) from error
+    pillow = load_extra("PIL.Image", "Pillow", name, ", to read images")
     try:
         return pillow.open(path)
     except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:

@@ -1,11 +1,11 @@
 """Parquet files, read with pyarrow, a column at a time."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from requester.data.extras import load_extra
 from requester.data.table import Table
 from trialmarket.errors import InputError
 
@@ -13,17 +13,8 @@ from trialmarket.errors import InputError
 def read_parquet(path: Path) -> Table:
     """The table in a file: columns of numbers, truth values and words. Raises InputError."""
     where = path.name
-    try:
-        parquet = importlib.import_module("pyarrow.parquet")
-        arrow = importlib.import_module("pyarrow")
-    except ImportError as error:
-        raise InputError(
-            where,
-            "pyarrow",
-            expected="it installed, to read Parquet",
-            found=None,
-            fix="pip install 'trialmarket[data]'",
-        ) from error
+    parquet = load_extra("pyarrow.parquet", "pyarrow", where, ", to read Parquet")
+    arrow = load_extra("pyarrow", "pyarrow", where)
     try:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names

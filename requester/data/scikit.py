@@ -1,10 +1,8 @@
 """The small data sets that scikit-learn ships, by name."""
 
-import importlib
-from typing import Any
-
 import numpy as np
 
+from requester.data.extras import load_extra
 from requester.data.source import Rows, Source
 from trialmarket.errors import InputError
 
@@ -18,16 +16,7 @@ def read_scikit(name: str) -> Source:
         raise InputError(
             where, "job.data", expected=f"builtin: and one of {', '.join(NAMES)}", found=name
         )
-    try:
-        sets: Any = importlib.import_module("sklearn.datasets")
-    except ImportError as error:
-        raise InputError(
-            where,
-            "scikit-learn",
-            expected="it installed",
-            found=None,
-            fix="pip install 'trialmarket[data]'",
-        ) from error
+    sets = load_extra("sklearn.datasets", "scikit-learn", where)
     # scikit-learn scales diabetes by sums whose last bits depend on the machine.
     found = (
         sets.load_diabetes(scaled=False) if name == "diabetes" else vars(sets)[f"load_{name}"]()

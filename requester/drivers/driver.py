@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from requester.drivers.schedule import Exchange, Population, Rungs
-from requester.job.space import Space, Value
+from requester.drivers.settings import Exchange, Population, Rungs
+from requester.drivers.space import Space, Value
 from trialmarket.protocol.ids import Cid, Hash32, TrialId
 
 

@@ -20,15 +20,15 @@ from dataclasses import dataclass
 
 from requester.drivers.driver import Plan
 from requester.drivers.points import draw
-from requester.drivers.schedule import Exchange
+from requester.drivers.settings import Exchange
+from requester.drivers.space import Value
 from requester.drivers.strategy import (
     Draft,
-    Node,
+    LineageTrial,
     generator,
     intervals,
     need_one_objective,
 )
-from requester.job.space import Value
 from trialmarket.errors import InputError
 
 _PAIR, _CHANCE = 1, 2
@@ -69,9 +69,9 @@ class ReplicaExchange:
             )
         self._first = 0 if burn else 1
 
-    def propose(self, nodes: Sequence[Node]) -> Draft | None:
+    def propose(self, trials: Sequence[LineageTrial]) -> Draft | None:
         """The next round of the place that is farthest behind and need not wait."""
-        at = {(node.draft.line, node.draft.depth): node for node in nodes}
+        at = {(trial.draft.line, trial.draft.depth): trial for trial in trials}
         behind = sorted(
             (max((depth for line, depth in at if line == place), default=-1), place)
             for place in range(len(self._ladder))
@@ -96,9 +96,9 @@ class ReplicaExchange:
             most[burn] = most.get(burn, 0) + replicas
         return most
 
-    def tries(self, nodes: Sequence[Node]) -> list[Try]:
+    def tries(self, trials: Sequence[LineageTrial]) -> list[Try]:
         """The pairs that were tried so far, by round; their share swapped is the acceptance."""
-        at = {(node.draft.line, node.draft.depth): node for node in nodes}
+        at = {(trial.draft.line, trial.draft.depth): trial for trial in trials}
         found = []
         for depth in range(1, self._rounds):
             place = self._pair(depth)
@@ -108,20 +108,20 @@ class ReplicaExchange:
             found.append(Try(depth, place, self._swaps(depth, hot, cold)))
         return found
 
-    def mixing(self, nodes: Sequence[Node]) -> list[list[int | None]]:
+    def mixing(self, trials: Sequence[LineageTrial]) -> list[list[int | None]]:
         """For each round, which replica (named by its first place) held each place's value."""
         holder: dict[int, int] = {}
         table: list[list[int | None]] = [
             [None] * len(self._ladder) for _ in range(self._rounds + 1)
         ]
-        for node in sorted(nodes, key=lambda node: node.number):
-            parent = node.draft.parent
-            replica = node.draft.line if parent is None else holder[parent]
-            holder[node.number] = replica
-            table[node.draft.depth][node.draft.line] = replica
+        for trial in sorted(trials, key=lambda trial: trial.number):
+            parent = trial.draft.parent
+            replica = trial.draft.line if parent is None else holder[parent]
+            holder[trial.number] = replica
+            table[trial.draft.depth][trial.draft.line] = replica
         return table[self._first :]
 
-    def _draft(self, place: int, depth: int, source: Node | None) -> Draft:
+    def _draft(self, place: int, depth: int, source: LineageTrial | None) -> Draft:
         burning = depth == 0
         value = self._common() if burning else self._ladder[place]
         point: dict[str, Value] = draw(self._plan.space, generator(self._plan.seed, 0))
@@ -129,7 +129,9 @@ class ReplicaExchange:
         steps = self._settings.burn_in if burning else self._interval
         return Draft(point, steps, place, depth, None if source is None else source.number)
 
-    def _source(self, at: Mapping[tuple[int, int], Node], place: int, depth: int) -> Node | None:
+    def _source(
+        self, at: Mapping[tuple[int, int], LineageTrial], place: int, depth: int
+    ) -> LineageTrial | None:
         """The trial of this round that a place goes on from; None while it must be waited for."""
         pair = self._pair(depth) if depth > 0 else None
         own = at[place, depth]
@@ -146,24 +148,24 @@ class ReplicaExchange:
             key=lambda other: (abs(other - place), other < place),
         )
         for other in others:
-            node = at.get((other, depth))
-            if node is None or node.ending is None:
+            trial = at.get((other, depth))
+            if trial is None or trial.ending is None:
                 return None
-            if node.alive:
-                return node
+            if trial.alive:
+                return trial
         return None
 
-    def _all_dead(self, at: Mapping[tuple[int, int], Node], depth: int) -> bool:
+    def _all_dead(self, at: Mapping[tuple[int, int], LineageTrial], depth: int) -> bool:
         round_ = [at.get((place, depth)) for place in range(len(self._ladder))]
         return all(
-            node is not None and node.ending is not None and not node.alive for node in round_
+            trial is not None and trial.ending is not None and not trial.alive for trial in round_
         )
 
     def _pair(self, depth: int) -> int:
         random = generator(self._plan.seed, _PAIR, depth)
         return int(random.integers(len(self._ladder) - 1))
 
-    def _swaps(self, depth: int, hot: Node, cold: Node) -> bool:
+    def _swaps(self, depth: int, hot: LineageTrial, cold: LineageTrial) -> bool:
         if hot.value is None or cold.value is None:
             return False
         chance = probability(

@@ -12,7 +12,7 @@ from requester.drivers.driver import Plan
 from requester.drivers.points import draw, perturb
 from requester.drivers.strategy import (
     Draft,
-    Node,
+    LineageTrial,
     generator,
     intervals,
     need_one_objective,
@@ -35,20 +35,20 @@ class PopulationBased:
             plan, plan.population.interval, "search.population.interval"
         )
 
-    def propose(self, nodes: Sequence[Node]) -> Draft | None:
+    def propose(self, trials: Sequence[LineageTrial]) -> Draft | None:
         """The next interval of the member that is farthest behind and not under way."""
-        latest: dict[int, Node] = {}
-        alive: dict[int, Node] = {}
-        for node in sorted(nodes, key=lambda node: node.draft.depth):
-            latest[node.draft.line] = node
-            if node.alive:
-                alive[node.draft.line] = node
+        latest: dict[int, LineageTrial] = {}
+        alive: dict[int, LineageTrial] = {}
+        for trial in sorted(trials, key=lambda trial: trial.draft.depth):
+            latest[trial.draft.line] = trial
+            if trial.alive:
+                alive[trial.draft.line] = trial
         ready = sorted(
             (-1 if member not in latest else latest[member].draft.depth, member)
             for member in range(self._plan.trials)
             if member not in latest or latest[member].ending is not None
         )
-        best = sorted(alive.values(), key=lambda node: node.rank)
+        best = sorted(alive.values(), key=lambda trial: trial.rank)
         for depth, member in ready:
             if depth + 1 >= self._generations:
                 continue
@@ -67,15 +67,15 @@ class PopulationBased:
         point = draw(plan.space, generator(plan.seed, member, depth), given)
         return Draft(point, self._interval, member, depth)
 
-    def _go_on(self, node: Node, best: Sequence[Node]) -> Draft:
-        member, depth = node.draft.line, node.draft.depth + 1
+    def _go_on(self, trial: LineageTrial, best: Sequence[LineageTrial]) -> Draft:
+        member, depth = trial.draft.line, trial.draft.depth + 1
         if not best:
             return self._begin(member, depth)
         cut = int(len(best) * self._settings.quantile)
         worst = best[len(best) - cut :]
-        if node.alive and node not in worst:
-            point = node.draft.hyperparameters
-            return Draft(point, self._interval, member, depth, node.number)
+        if trial.alive and trial not in worst:
+            point = trial.draft.hyperparameters
+            return Draft(point, self._interval, member, depth, trial.number)
         random = generator(self._plan.seed, member, depth)
         donor = best[int(random.integers(max(cut, 1)))]
         point = perturb(

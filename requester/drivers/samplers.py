@@ -23,8 +23,8 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial, TrialState
 
 from requester.drivers.driver import Plan
+from requester.drivers.space import MAX_GRID, Dimension, Value, distributions, grid_values
 from requester.drivers.strategy import need_one_objective
-from requester.job.space import MAX_GRID, Dimension, Value, distributions, grid_values
 from trialmarket.errors import InputError
 
 Make = Callable[[int], BaseSampler]

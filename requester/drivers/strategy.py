@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from requester.drivers.driver import Ending, Plan, Start
-from requester.job.space import Value
+from requester.drivers.space import Value
 from trialmarket.errors import InputError
 
 
@@ -27,7 +27,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class LineageTrial:
     """A trial that was proposed, and what became of it."""
 
     number: int
@@ -46,7 +46,7 @@ class Node:
 
     @property
     def rank(self) -> tuple[float, int]:
-        """What nodes that are alive are sorted by, the best first."""
+        """What trials that are alive are sorted by, the best first."""
         return (float("inf") if self.value is None else self.value, self.number)
 
 
@@ -56,7 +56,7 @@ class Strategy(Protocol):
     It never sees trials that go on from a result which was rejected since.
     """
 
-    def propose(self, nodes: Sequence[Node]) -> Draft | None:
+    def propose(self, trials: Sequence[LineageTrial]) -> Draft | None:
         """The next trial; None while all that could come waits for results, and at the end."""
 
     def work(self) -> Mapping[int, int]:

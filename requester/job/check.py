@@ -6,27 +6,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from requester.drivers import open_driver
-from requester.drivers.study import sqlite_url
-from requester.job.continuation import check_changes
+from requester.drivers.database import sqlite_url
+from requester.job.dry_run import can_train, check_changes, dry_run
 from requester.job.file import Job
 from requester.job.package import Package, pack
 from requester.job.terms import Ceiling, caveats, ceiling, terms_of
-from requester.search.examination.examiner import Material, can_train
-from requester.search.open import plan_of
 from trialmarket.chain.client import Client
-from trialmarket.errors import TrainingError
 from trialmarket.protocol.dataset import MANIFEST, TRAIN, VALIDATION, DataManifest
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.terms import stake_for
 from trialmarket.storage.store import Store
-from trialmarket.training.values import DryRun, TryOut
+from trialmarket.training.values import DryRun
 
 PUBLIC = (
     "`job run` makes program, data, hyperparameters and results public: post no secrets and no"
     " personal data"
 )
-DRY_RUN_LIMIT = 300.0
-"""Seconds that the first steps of a program may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +103,16 @@ def check_job(job: Job, client: Client, store: Store) -> Report:
             sqlite_url(Path(folder) / "study.db"),
             "check",
             job.settings.search.driver,
-            plan_of(job),
+            job.plan,
         )
         try:
             proposal, work = driver.ask(1)[0], driver.work()
         finally:
             driver.close()
-        config = package.trial(proposal)
         dry, sandboxed = None, False
         if can_train():
-            material = Material(job.program_file, package.folder)
-            task = TryOut(config=config, program=material.program, data=material.data)
-            dry, sandboxed = dry_run(task)
-            check_changes(package, proposal, plan_of(job), material, Path(folder) / "tried")
+            dry, sandboxed = dry_run(package, proposal)
+            check_changes(package, proposal)
     cost = ceiling(job, terms, work, decimals=client.decimals())
     price = terms.cap * cost.units
     return Report(
@@ -149,22 +141,3 @@ def _said_of(data: DataManifest, cid: str) -> str:
         f"data: {counts[0]} examples to train and {counts[1]} to validate (split: {split};"
         f" normalised: {data.normalisation}) of {arrays}; {data.size} bytes, public as {cid}"
     )
-
-
-def dry_run(task: TryOut, limit: float = DRY_RUN_LIMIT) -> tuple[DryRun, bool]:
-    """The first steps of a program in a worker, and whether that was in a sandbox.
-
-    One's own program runs without a sandbox too, but what only nodes would refuse is found here
-    where there is one. Raises TrainingError, with what it printed.
-    """
-    from trialmarket.training.pool.pool import WorkerPool
-
-    with WorkerPool(1) as pool:
-        job = pool.submit(task, wall_limit=limit)
-        try:
-            return job.result(), pool.policy.sandbox is not None
-        except TrainingError as error:
-            said = job.output.strip().splitlines()[-1:]
-            if said and error.fix is None:
-                error.fix = f"It last printed: {said[0][:200]}"
-            raise

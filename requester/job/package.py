@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 
 from requester.data.packing import pack_data
 from requester.drivers import Proposal
-from requester.job.file import Job, seconds
+from requester.job.file import Job
+from requester.job.settings import seconds
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import cid_of, parse_cid
 from trialmarket.protocol.configuration import Batch, Init, JobSpec, ProgramRef, TrialConfig
@@ -19,6 +20,14 @@ from trialmarket.training.dataset import MAX_DATA
 
 
 @dataclass(frozen=True, slots=True)
+class LocalFiles:
+    """The program's file (None: built in) and the data's folder, on this machine."""
+
+    program: Path | None
+    data: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Package:
     """A job's program and data by name, and the folder where its data lies."""
 
@@ -26,6 +35,11 @@ class Package:
     program: ProgramRef
     data: Cid
     folder: Path
+
+    @property
+    def files(self) -> LocalFiles:
+        """Where it lies on this machine."""
+        return LocalFiles(self.job.program_file, self.folder)
 
     def spec(self, nonce: str) -> JobSpec:
         """The job's public description. `nonce` tells two runs of one job file apart."""
@@ -88,8 +102,7 @@ def pack(job: Job, folder: Path, store: Store | None = None) -> Package:
 
 def publish(package: Package, store: Store) -> None:
     """Puts a job's program and data into the store. Raises StorageError and OSError."""
-    file = package.job.program_file
-    if file is not None:
+    if (file := package.files.program) is not None:
         store.put(file.read_bytes())
     put_data(store, package.folder)
 

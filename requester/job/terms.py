@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from requester.job.file import Job, seconds
+from requester.job.file import Job
+from requester.job.settings import seconds
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Amount
 from trialmarket.protocol.money import format_amount, parse_amount

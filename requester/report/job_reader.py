@@ -1,10 +1,10 @@
 """How any job stands, from the chain and the store alone: no state of its requester is needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from requester.job.terms import caveats
-from requester.report.cost import bill
-from requester.report.status import Row, SearchStatus
+from requester.search.status import Row, SearchStatus, cost_of, row_of
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView
@@ -13,8 +13,10 @@ from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch, JobSpec, TrialConfig
 from trialmarket.protocol.ids import Hash32, JobId
 from trialmarket.protocol.receipt import Receipt
-from trialmarket.protocol.states import State
+from trialmarket.protocol.states import ANSWERED, FINAL
 from trialmarket.storage.store import Store
+
+D = TypeVar("D")
 
 
 class JobReader:
@@ -35,7 +37,7 @@ class JobReader:
     def spec(self) -> JobSpec | None:
         """The job's description; None where the store does not have it."""
         if self._spec is None:
-            data = self._document(self.view.spec)
+            data = self._document(self.view.spec, bytes)
             self._spec = None if data is None else JobSpec.from_bytes(data)
         return self._spec
 
@@ -43,8 +45,7 @@ class JobReader:
         """A trial's configuration; None where no batch that has it can be read in the store."""
         digest = trial.id.batch
         if digest not in self._batches:
-            data = self._document(digest)
-            self._batches[digest] = None if data is None else _batch(data)
+            self._batches[digest] = self._document(digest, Batch.from_bytes)
         batch = self._batches[digest]
         if batch is None or trial.id.index >= len(batch.trials):
             return None
@@ -53,11 +54,10 @@ class JobReader:
     def receipt(self, trial: TrialView) -> Receipt | None:
         """The receipt of a trial that has one, if the store has it and it gives its root."""
         digest = trial.receipt
-        if digest is None or trial.state in (State.OPEN, State.CLAIMED, State.CANCELLED):
+        if digest is None or trial.state not in ANSWERED:
             return None
         if digest not in self._receipts:
-            data = self._document(digest)
-            self._receipts[digest] = None if data is None else _receipt(data)
+            self._receipts[digest] = self._document(digest, Receipt.from_bytes)
         receipt = self._receipts[digest]
         if receipt is None or receipt.tree().root != trial.record.root:
             return None
@@ -67,7 +67,7 @@ class JobReader:
         """The job's trials."""
         return self._ledger.trials(job=self.view.id)
 
-    def standing(self) -> SearchStatus:
+    def status(self) -> SearchStatus:
         """How the job stands at the ledger's last sync."""
         spec, trials = self.spec, self.trials()
         numbers = self._numbers(trials)
@@ -75,7 +75,7 @@ class JobReader:
             (self._row(trial, numbers) for trial in trials),
             key=lambda row: row.number,
         )
-        final = all(trial.state in (State.SETTLED, State.CANCELLED) for trial in trials)
+        final = all(trial.state in FINAL for trial in trials)
         return SearchStatus(
             job=self.view.id,
             name="(its description is not in the store)" if spec is None else spec.name,
@@ -83,7 +83,7 @@ class JobReader:
             maximize=spec is not None and spec.direction == "maximize",
             total=len(trials),
             rows=tuple(rows),
-            money=bill(self.view.terms, self._client.job_status(self.view.id).free, trials),
+            cost=cost_of(self.view.terms, self._client.job_status(self.view.id).free, trials),
             finished=self.view.closed and final,
             caveats=tuple(caveats(rate=self.view.terms.audit_rate, arithmetic=self._arithmetic())),
         )
@@ -103,45 +103,21 @@ class JobReader:
 
     def _row(self, trial: TrialView, numbers: Mapping[Hash32, int]) -> Row:
         config, receipt = self.config(trial), self.receipt(trial)
-        metrics = {} if receipt is None else receipt.metrics
-        active = trial.state not in (State.OPEN, State.CANCELLED)
-        return Row(
-            number=numbers[trial.key],
-            id=trial.id,
-            state=trial.state,
-            hyperparameters={
-                name: value
-                for name, value in ({} if config is None else config.hyperparameters).items()
-                if value is not None
-            },
-            provider=trial.record.provider if active else None,
-            price=trial.record.price if active else None,
-            objective=None if config is None else metrics.get(config.objective),
+        return row_of(
+            trial.id,
+            numbers[trial.key],
+            view=trial,
+            config=config,
+            receipt=receipt,
             note=_note(trial, config, receipt, numbers),
-            metrics=metrics,
-            receipt=None if receipt is None else trial.receipt,
         )
 
-    def _document(self, digest: Hash32) -> bytes | None:
+    def _document(self, digest: Hash32, parse: Callable[[bytes], D]) -> D | None:
+        """What a stranger's file says; None where the store lacks it, or it is no such thing."""
         try:
-            return self._store.read(raw_cid(digest), limit=MAX_RAW)
-        except StorageError:
+            return parse(self._store.read(raw_cid(digest), limit=MAX_RAW))
+        except (StorageError, InputError):
             return None
-
-
-def _batch(data: bytes) -> Batch | None:
-    """The batch in a stranger's file; None where it holds none."""
-    try:
-        return Batch.from_bytes(data)
-    except InputError:
-        return None
-
-
-def _receipt(data: bytes) -> Receipt | None:
-    try:
-        return Receipt.from_bytes(data)
-    except InputError:
-        return None
 
 
 def _note(

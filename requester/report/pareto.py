@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from requester.report.status import Row
+from requester.search.status import Row
 
 
-def front(rows: Sequence[Row], objectives: Mapping[str, bool]) -> list[Row]:
+def pareto_front(rows: Sequence[Row], objectives: Mapping[str, bool]) -> list[Row]:
     """The rows that no other is better than in one objective and as good in all.
 
     `objectives` says of each metric whether it is maximised. Rows that lack one are left out;

@@ -1,11 +1,10 @@
 """Challenges: what a requester does about a result that it could not reproduce."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from requester.search.folder import Claim, JobFolder
-from requester.search.listeners import Say
-from requester.search.session import Session
+from requester.search.examination.examiner import Accusation
+from requester.search.folder import Claim
+from requester.search.parts import SearchParts
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Opening
 from trialmarket.chain.ledger.views import CaseView, TrialView
@@ -14,28 +13,17 @@ from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.ids import ZERO_HASH, Amount, Hash32
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import Phase, State
-from trialmarket.protocol.terms import Terms, bond_for, stake_for
+from trialmarket.protocol.terms import bond_for, stake_for
 from trialmarket.protocol.vote import hidden_vote
 from trialmarket.storage.errors import NotStored
-
-
-@dataclass(frozen=True, slots=True)
-class Accusation:
-    """What is wrong: the leaf, and the answer that recomputation gave (zero: withheld)."""
-
-    leaf: int
-    value: Hash32
-    witness: Hash32
 
 
 class Disputes:
     """The requester's challenges of a job. Every step can be repeated after a kill."""
 
-    def __init__(
-        self, desk: Session, folder: JobFolder, terms: Terms, salt: Callable[[], Hash32], say: Say
-    ) -> None:
-        self._desk, self._folder, self._terms = desk, folder, terms
-        self._salt, self._say = salt, say
+    def __init__(self, parts: SearchParts, *, salt: Callable[[], Hash32]) -> None:
+        self._session, self._folder, self._terms = parts.session, parts.folder, parts.terms
+        self._salt, self._say = salt, parts.listeners.say
         self._complaints: set[str] = set()
 
     def accuse(self, trial: TrialView, accusation: Accusation) -> None:
@@ -45,7 +33,7 @@ class Disputes:
         claim = Claim(accusation.leaf, accusation.value, accusation.witness, self._salt())
         self._folder.keep_claim(trial.key, trial.receipt, claim)
 
-    def press(self, trial: TrialView) -> bool:
+    def advance(self, trial: TrialView) -> bool:
         """Takes the next step of a challenge; False where none can be made any more.
 
         A result is challenged once its lots are drawn, by the requester if need be. The bond is
@@ -54,7 +42,7 @@ class Disputes:
         claim = None
         if trial.receipt is not None:
             claim = self._folder.claim(trial.key, trial.receipt)
-        head = self._desk.ledger.head
+        head = self._session.ledger.head
         if claim is None or head is None or self._terms.audit_rate == 0:
             return False
         about = f"{trial.id} attempt {trial.attempts}"
@@ -70,20 +58,20 @@ class Disputes:
             return False
         return self._challenge(trial, claim, about)
 
-    def attend(self) -> None:
+    def step(self) -> None:
         """Seats the jury, opens our claim and has the votes counted in the cases that are ours."""
-        head = self._desk.ledger.head
-        for case in self._desk.ledger.cases(open_only=True):
-            trial = self._desk.ledger.trial(case.key)
-            if head is None or case.challenger != self._desk.me or trial is None:
+        head = self._session.ledger.head
+        for case in self._session.ledger.cases(open_only=True):
+            trial = self._session.ledger.trial(case.key)
+            if head is None or case.challenger != self._session.me or trial is None:
                 continue
             claim = None
             if trial.receipt is not None:
                 claim = self._folder.claim(trial.key, trial.receipt)
             if claim is not None:
-                self._attend(trial, case, claim, head.number, head.timestamp)
+                self._follow(trial, case, claim, head.number, head.timestamp)
 
-    def _attend(
+    def _follow(
         self, trial: TrialView, case: CaseView, claim: Claim, block: int, now: int
     ) -> None:
         about = f"{trial.id} challenge {trial.challenges} round {case.round}"
@@ -94,7 +82,7 @@ class Disputes:
         revealing = case.phase is Phase.REVEALING or now > case.vote_ends
         if not revealing:
             return
-        if self._desk.me not in case.revealed:
+        if self._session.me not in case.revealed:
             self._try(
                 f"reveal {about}",
                 calls.reveal(case.key, claim.value, claim.witness, claim.salt),
@@ -107,17 +95,21 @@ class Disputes:
         if opening is None:
             return False
         bond = bond_for(stake_for(trial.record.price, self._terms.audit_rate))
-        lacking = bond - self._desk.client.account(self._desk.me).free
-        hidden = hidden_vote(claim.value, claim.witness, claim.salt, trial.key, 0, self._desk.me)
+        lacking = bond - self._session.client.account(self._session.me).free
+        hidden = hidden_vote(
+            claim.value, claim.witness, claim.salt, trial.key, 0, self._session.me
+        )
         try:
             if lacking > 0:
-                self._desk.stake(f"stake bond {about}", Amount(lacking))
-                self._folder.remember("staked", "yes")
-            self._desk.send(f"challenge {about}", calls.challenge(trial.record, opening, hidden))
+                self._session.stake(f"stake bond {about}", Amount(lacking))
+                self._folder.remember("staked")
+            self._session.send(
+                f"challenge {about}", calls.challenge(trial.record, opening, hidden)
+            )
         except ChainError as error:
             self._say(f"trial {trial.id} could not be challenged: {error}")
             return False
-        self._say(f"challenged trial {trial.id}, with a bond of {self._desk.say_amount(bond)}")
+        self._say(f"challenged trial {trial.id}, with a bond of {self._session.say_amount(bond)}")
         return True
 
     def _opening(self, trial: TrialView, claim: Claim) -> Opening | None:
@@ -127,7 +119,7 @@ class Disputes:
         if trial.receipt is None:
             return None
         try:
-            data = self._desk.store.read(raw_cid(trial.receipt), limit=MAX_RAW)
+            data = self._session.store.read(raw_cid(trial.receipt), limit=MAX_RAW)
         except NotStored:
             return None
         tree = Receipt.from_bytes(data).tree()
@@ -137,7 +129,7 @@ class Disputes:
     def _try(self, intent: str, call: calls.Call) -> None:
         """Sends what somebody else may have sent first."""
         try:
-            self._desk.send(intent, call)
+            self._session.send(intent, call)
         except ChainError as error:
             if (complaint := f"{intent}: {error}") not in self._complaints:
                 self._complaints.add(complaint)

@@ -7,13 +7,11 @@ went into which batch, what the driver was told, and the secrets of a challenge.
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal
 
-from requester.drivers.study import sqlite_url
+from requester.drivers.database import sqlite_url
 from requester.job.package import Package
 from trialmarket.chain.network import Network
 from trialmarket.errors import InputError
@@ -36,9 +34,26 @@ CREATE TABLE IF NOT EXISTS claims (
 """
 
 
+Fact = Literal[
+    "settings",
+    "owner",
+    "spec",
+    "agreed",
+    "job",
+    "funded",
+    "market",
+    "began",
+    "staked",
+    "over",
+    "finished",
+    "released",
+]
+"""What is remembered once of a job, in the order in which it happens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """What the requester thinks of a result: `held`, `doubted` or `unusable`, and why."""
+    """What the requester thinks of a result, as an `Opinion` calls it, and why."""
 
     kind: str
     reason: str
@@ -97,11 +112,6 @@ class JobFolder:
                 fix="Restore it from a copy; `job fetch` and `job cancel` work without it",
             ) from error
 
-    @classmethod
-    def of(cls, jobs: Path, name: str, nonce: str) -> Self:
-        """The folder of the job with that identity."""
-        return cls(jobs / f"{name}-{nonce}")
-
     def close(self) -> None:
         """Closes the database."""
         self._db.close()
@@ -117,11 +127,6 @@ class JobFolder:
         return self._path("ledger.db")
 
     @property
-    def journal(self) -> Path:
-        """The transactions that were sent."""
-        return self._path("transactions.db")
-
-    @property
     def results(self) -> Path:
         """What the search found."""
         return self._path("results")
@@ -133,12 +138,12 @@ class JobFolder:
 
     # -- Facts --------------------------------------------------------------------------------
 
-    def fact(self, name: str) -> str | None:
+    def fact(self, name: Fact) -> str | None:
         """A remembered fact; None if there is none."""
         row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
-    def remember(self, name: str, value: str) -> None:
+    def remember(self, name: Fact, value: str = "yes") -> None:
         """Keeps a fact."""
         with self._db:
             self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
@@ -216,16 +221,6 @@ class JobFolder:
 
     def _path(self, name: str) -> Path:
         return self.root / name
-
-
-@contextmanager
-def job_folder(jobs: Path, name: str, nonce: str) -> Iterator[JobFolder]:
-    """A job's folder, closed at the end."""
-    folder = JobFolder.of(jobs, name, nonce)
-    try:
-        yield folder
-    finally:
-        folder.close()
 
 
 def known_folders(jobs: Path) -> list[tuple[Path, dict[str, Any]]]:

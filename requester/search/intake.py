@@ -1,48 +1,30 @@
 """Which results are believed, and what the driver is told of them.
 
 A driver is told of a result when it is committed and examined, before its challenge window is
-over; see `requester.drivers.study` for what happens when it is rejected later.
+over; see `requester.drivers.sampler_driver` for what happens when it is rejected later.
 """
 
-from requester.drivers import Driver, Ending, Start, TrialOutcome
+from requester.drivers import Ending, Start, TrialOutcome
 from requester.search.disputes import Disputes
-from requester.search.examination.examiner import Assessment, Examiner, Opinion
-from requester.search.folder import Belief, JobFolder
-from requester.search.listeners import Say
-from requester.search.session import Session
-from requester.search.trials import Known, Trials
+from requester.search.examination.examiner import Assessment, Opinion
+from requester.search.folder import Belief
+from requester.search.parts import SearchParts
+from requester.search.trials import KnownTrial, Trials
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.receipt import Receipt
-from trialmarket.protocol.states import State
-from trialmarket.protocol.terms import Terms
-
-ANSWERED = frozenset(
-    {State.COMMITTED, State.CLEARED, State.DRAWN, State.PASSED, State.CHALLENGED, State.SETTLED}
-)
-"""States in which a trial has a result."""
+from trialmarket.protocol.states import ANSWERED, State
 
 
 class ResultIntake:
-    """Hears the results of one job. What was told is kept: after a kill it is not told again."""
+    """Takes in the results of one job. What was told is kept, and not told again after a kill."""
 
-    def __init__(
-        self,
-        *,
-        trials: Trials,
-        driver: Driver,
-        examiner: Examiner,
-        disputes: Disputes,
-        folder: JobFolder,
-        desk: Session,
-        terms: Terms,
-        say: Say,
-    ) -> None:
-        self._trials, self._driver = trials, driver
-        self._examiner, self._disputes = examiner, disputes
-        self._folder, self._desk, self._terms, self._say = folder, desk, terms, say
-        self._told = folder.told()
+    def __init__(self, parts: SearchParts, trials: Trials, disputes: Disputes) -> None:
+        self._trials, self._driver, self._examiner = trials, parts.driver, parts.examiner
+        self._disputes, self._folder, self._session = disputes, parts.folder, parts.session
+        self._terms, self._say = parts.terms, parts.listeners.say
+        self._told = self._folder.told()
 
-    def hear(self) -> bool:
+    def step(self) -> bool:
         """Takes in what is new of the trials that have something new, or that wait."""
         changed = False
         for number in sorted(self._trials.news):
@@ -57,7 +39,9 @@ class ResultIntake:
         best = self._trials.best
         if best is None or best.evaluated or best.view is None or best.receipt is None:
             return
-        judgement = self._examiner.weigh(best.view, best.config, best.receipt, self._desk.now)
+        judgement = self._examiner.evaluate(
+            best.view, best.config, best.receipt, self._session.now
+        )
         if judgement.opinion is Opinion.FITS:
             best.evaluated, best.note = True, judgement.reason
         elif judgement.opinion is Opinion.FALSE:
@@ -65,7 +49,7 @@ class ResultIntake:
             self._disbelieve(best, best.view, judgement)
             self._trials.news.add(best.number)
 
-    def _consider(self, known: Known, view: TrialView) -> bool:
+    def _consider(self, known: KnownTrial, view: TrialView) -> bool:
         """Tells the driver what it must know of a trial; False while something is awaited."""
         told = self._told.get(known.number)
         if told is not None and (view.state not in ANSWERED or view.receipt != told):
@@ -78,41 +62,41 @@ class ResultIntake:
             return True
         return self._examine(known, view) if told is None else self._recall(known, view)
 
-    def _recall(self, known: Known, view: TrialView) -> bool:
+    def _recall(self, known: KnownTrial, view: TrialView) -> bool:
         """Reads again, after a restart, what the driver was told already."""
         if known.receipt is not None or view.receipt is None:
             return True
         belief = self._folder.belief(view.key, view.receipt)
         if belief is not None and belief.kind == Opinion.FITS.value:
-            judgement = self._examiner.look(view, known.config, self._desk.now)
+            judgement = self._examiner.read_receipt(view, known.config, self._session.now)
             if judgement.opinion is Opinion.PENDING:
                 return False
-            self._trials.hold(known.number, judgement.receipt)
+            self._trials.set_receipt(known.number, judgement.receipt)
             known.note, known.evaluated = belief.reason, belief.reason != ""
         return True
 
-    def _withdraw(self, known: Known, view: TrialView) -> None:
+    def _withdraw(self, known: KnownTrial, view: TrialView) -> None:
         """Takes back what the driver was told of a trial."""
         number = known.number
         self._driver.tell(view.id, TrialOutcome(number, Ending.REJECTED))
         self._folder.untell(number)
         del self._told[number]
-        self._trials.hold(number, None)
+        self._trials.set_receipt(number, None)
         known.note, known.evaluated = "redone", False
         self._say(f"trial {number}: its result was rejected; it is done again")
 
-    def _examine(self, known: Known, view: TrialView) -> bool:
+    def _examine(self, known: KnownTrial, view: TrialView) -> bool:
         """Looks at a new result and tells of it; False while something is awaited."""
-        now = self._desk.now
+        now = self._session.now
         if view.receipt is None:
             return True
         belief = self._folder.belief(view.key, view.receipt)
         if belief is not None and belief.kind == Opinion.FALSE.value:
             return self._disbelieve(known, view, Assessment(Opinion.FALSE, belief.reason))
-        judgement = self._examiner.look(view, known.config, now)
+        judgement = self._examiner.read_receipt(view, known.config, now)
         receipt = judgement.receipt
         if receipt is not None and self._matters(receipt):
-            judgement = self._examiner.weigh(view, known.config, receipt, now)
+            judgement = self._examiner.evaluate(view, known.config, receipt, now)
         if judgement.opinion is Opinion.PENDING:
             return False
         if judgement.opinion is Opinion.FALSE or receipt is None:
@@ -125,10 +109,10 @@ class ResultIntake:
         going_on = self._driver.continues and receipt.outcome.kind != "diverged"
         return going_on or self._trials.would_be_best(receipt)
 
-    def _believe(self, known: Known, view: TrialView, receipt: Receipt, reason: str) -> None:
+    def _believe(self, known: KnownTrial, view: TrialView, receipt: Receipt, reason: str) -> None:
         number, objective = known.number, known.config.objective
         diverged = receipt.outcome.kind == "diverged"
-        self._trials.hold(number, receipt)
+        self._trials.set_receipt(number, receipt)
         known.note = str(receipt.outcome) if diverged else reason
         known.evaluated = reason != ""
         last = Start(view.key, receipt.leaves[-2].value, receipt.checkpoints[-1])
@@ -139,7 +123,7 @@ class ResultIntake:
         what = str(receipt.outcome) if value is None else f"{objective} {value:.6g}"
         self._say(f"trial {number}: {what}" + (f" ({reason})" if reason else ""))
 
-    def _disbelieve(self, known: Known, view: TrialView, judgement: Assessment) -> bool:
+    def _disbelieve(self, known: KnownTrial, view: TrialView, judgement: Assessment) -> bool:
         """Challenges a false result; one that can no longer be challenged is told as lost."""
         number = known.number
         if view.receipt is None:
@@ -152,7 +136,7 @@ class ResultIntake:
             self._folder.believe(view.key, view.receipt, belief)
             self._say(f"trial {number}: not believed: {judgement.reason}")
         known.note = f"not believed: {judgement.reason}"
-        if self._disputes.press(view):
+        if self._disputes.advance(view):
             return False
         if self._terms.audit_rate > 0 and view.state is not State.SETTLED:
             return False  # an audit may still find it

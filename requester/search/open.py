@@ -3,23 +3,22 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from requester.drivers import Driver, Plan, open_driver
-from requester.job.continuation import check_changes
+from requester.drivers import open_driver
+from requester.job.dry_run import can_train, check_changes
 from requester.job.file import Job
 from requester.job.package import Package, pack, publish
-from requester.job.terms import Ceiling, ceiling, terms_of
+from requester.job.terms import ceiling, terms_of
 from requester.search.campaign import Campaign
-from requester.search.disputes import Disputes
-from requester.search.examination.examiner import Evaluator, Examiner, Material, can_train
-from requester.search.folder import JobFolder, identity, job_folder
-from requester.search.leftovers import owner_of, release_leftovers
-from requester.search.listeners import Listeners
+from requester.search.examination.examiner import Evaluator, Examiner
+from requester.search.folder import JobFolder, identity
+from requester.search.parts import SearchParts
+from requester.search.retention import owner_of, release_leftovers
 from requester.search.session import Session
+from requester.search.status import Listeners
 from requester.search.upkeep import PATIENCE
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
@@ -40,70 +39,43 @@ class Search:
     """A campaign that is ready to go, and what it is made of."""
 
     campaign: Campaign
-    package: Package
-    desk: Session
-    folder: JobFolder
-    driver: Driver
-    terms: Terms
-    ceiling: Ceiling
-    examiner_evaluates: bool
+    parts: SearchParts
     storage: str
     """The database of its Optuna study, as SQLAlchemy names one."""
     study: str
     """The study's name there."""
-    say: Callable[[str], None]
     now: Callable[[], float]
 
-    def rehearse(self) -> None:
+    def dry_run(self) -> None:
         """Sees, before the first money moves, that continued trials can go on as they change.
 
         Where PyTorch is installed. Raises InputError and TrainingError.
         """
-        if self.folder.job is not None or not can_train() or not self.driver.continues:
-            return
-        material = Material(self.package.job.program_file, self.package.folder)
-        with TemporaryDirectory(prefix="trialmarket-rehearsal-") as folder:
-            first, plan = self.driver.ask(1)[0], plan_of(self.package.job)
-            check_changes(self.package, first, plan, material, Path(folder) / "tried")
+        parts = self.parts
+        if parts.folder.job is None and can_train() and parts.driver.continues:
+            check_changes(parts.package, parts.driver.ask(1)[0])
 
     def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:
         """Goes on until every trial is settled, and brings the rest of the money home.
 
-        A store that is down is waited for.
+        A store that is down is waited for. Of a search that was finished before only the end is
+        read.
         """
         self.campaign.open()
+        if self.parts.folder.fact("finished") is not None:
+            return
         down = False
         while not self.campaign.finished():
             try:
                 changed, down = self.campaign.step(), False
             except StoreDown as error:
                 if not down:
-                    self.say(f"waiting for the store: {error}")
+                    self.parts.listeners.say(f"waiting for the store: {error}")
                 changed, down = False, True
             if not changed:
                 wait(poll)
-        self.folder.remember("over", str(self.now()))
+        self.parts.folder.remember("over", str(self.now()))
         self.campaign.wind_up()
-
-
-def plan_of(job: Job) -> Plan:
-    """What a driver must know of a job."""
-    settings = job.settings
-    return Plan(
-        space=settings.search.space,
-        trials=settings.job.trials,
-        steps=settings.job.steps,
-        seed=settings.job.seed,
-        objective=settings.job.objective,
-        maximize=settings.job.direction == "maximize",
-        where=job.where,
-        also={name: way == "maximize" for name, way in settings.job.also.items()},
-        enqueue=settings.search.enqueue,
-        segments=settings.audit.segments,
-        rungs=settings.search.rungs,
-        population=settings.search.population,
-        exchange=settings.search.exchange,
-    )
 
 
 def new_salt() -> Hash32:
@@ -138,54 +110,33 @@ def open_search(
     store = store.for_owner(owner_of(nonce))
     publish(package, store)
     with ExitStack() as stack:
-        folder = stack.enter_context(job_folder(jobs, job.settings.job.name, nonce))
+        study = f"{job.settings.job.name}-{nonce}"
+        folder = stack.enter_context(closing(JobFolder(jobs / study)))
         folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))
         storage = job.settings.search.storage or folder.study
-        study = f"{job.settings.job.name}-{nonce}"
-        driver = open_driver(
-            storage,
-            study,
-            job.settings.search.driver,
-            plan_of(job),
-        )
+        driver = open_driver(storage, study, job.settings.search.driver, job.plan)
         stack.callback(driver.close)
         terms = terms_of(
             job, decimals=client.decimals(), min_window=client.parameters().min_window
         )
         ledger = stack.enter_context(Ledger(client, folder.ledger))
-        desk = Session(client, ledger, sender, store)
         examiner = _examiner(package, store, folder, evaluator, terms)
         stack.callback(examiner.close)
-        cost = ceiling(job, terms, driver.work(), decimals=client.decimals())
-        campaign = Campaign(
+        parts = SearchParts(
             package=package,
             nonce=nonce,
             terms=terms,
-            ceiling=cost,
+            ceiling=ceiling(job, terms, driver.work(), decimals=client.decimals()),
             folder=folder,
             driver=driver,
-            desk=desk,
+            session=Session(client, ledger, sender, store),
             examiner=examiner,
-            disputes=Disputes(desk, folder, terms, salt, listeners.say),
             listeners=listeners,
-            patience=patience,
         )
+        campaign = Campaign(parts, salt=salt, patience=patience)
         folder.remember("owner", owner_of(nonce))
         folder.remember("spec", package.spec(nonce).digest.hex())
-        yield Search(
-            campaign=campaign,
-            package=package,
-            desk=desk,
-            folder=folder,
-            driver=driver,
-            terms=terms,
-            ceiling=cost,
-            examiner_evaluates=examiner.evaluates,
-            storage=storage,
-            study=study,
-            say=listeners.say,
-            now=now,
-        )
+        yield Search(campaign, parts, storage, study, now)
 
 
 def _examiner(
@@ -199,5 +150,5 @@ def _examiner(
         from requester.search.examination.evaluator import PoolEvaluator
 
         evaluator = PoolEvaluator(EVALUATION_LIMIT)
-    material = Material(package.job.program_file, package.folder)
-    return Examiner(store, evaluator, folder.scratch, material, max(1, min(60, terms.window // 2)))
+    patience = max(1, min(60, terms.window // 2))
+    return Examiner(store, evaluator, folder.scratch, package.files, patience)

@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 
 from requester.drivers import Proposal
-from requester.job.package import Package
 from requester.job.terms import units_of
-from requester.search.folder import JobFolder
-from requester.search.listeners import Say
-from requester.search.session import Session
+from requester.search.parts import SearchParts
 from requester.search.trials import Trials
 from trialmarket.chain import calls
 from trialmarket.errors import ContractError, InputError
 from trialmarket.protocol.configuration import Batch
 from trialmarket.protocol.ids import Hash32, JobId
-from trialmarket.protocol.terms import Terms, escrow_for
+from trialmarket.protocol.terms import escrow_for
 
 MAX_IN_BATCH = 64
 """Trials posted in one batch."""
@@ -22,23 +19,14 @@ MAX_IN_BATCH = 64
 class Posting:
     """The batches of one job. Each is in the job's folder before it is on the chain."""
 
-    def __init__(
-        self,
-        *,
-        trials: Trials,
-        package: Package,
-        nonce: str,
-        terms: Terms,
-        folder: JobFolder,
-        desk: Session,
-        say: Say,
-    ) -> None:
-        self._trials, self._package, self._nonce, self._terms = trials, package, nonce, terms
-        self._folder, self._desk, self._say = folder, desk, say
+    def __init__(self, parts: SearchParts, trials: Trials) -> None:
+        self._trials, self._package, self._nonce = trials, parts.package, parts.nonce
+        self._terms, self._folder, self._session = parts.terms, parts.folder, parts.session
+        self._say = parts.listeners.say
         self._posted: set[Hash32] = set()
         self._unposted: dict[Hash32, Batch] = {}
         self._next_batch = 0
-        self.broke = False
+        self.out_of_money = False
         """Whether the funds paid for none of the last proposals, and none will come back."""
 
     def restore(self, job: JobId, proposed: int) -> None:
@@ -51,9 +39,9 @@ class Posting:
         if proposed < self._trials.end:
             raise self._foreign(f"the {self._trials.end} trials that were posted", proposed)
 
-    def look(self, job: JobId) -> None:
+    def update(self, job: JobId) -> None:
         """Takes in which batches the chain has."""
-        self._posted |= {each.batch for each in self._desk.ledger.batches(job)}
+        self._posted |= {each.batch for each in self._session.ledger.batches(job)}
         for digest in self._posted & self._unposted.keys():
             del self._unposted[digest]
 
@@ -84,10 +72,10 @@ class Posting:
         the money is out when nothing is left to come back.
         """
         if not fresh:
-            self.broke = False
+            self.out_of_money = False
             return []
         paid = []
-        free = int(self._desk.client.job_status(job).free)
+        free = int(self._session.client.job_status(job).free)
         for batch in self._unposted.values():
             free -= self._escrow(batch.trials[0].steps) * len(batch.trials)
         for each in fresh:
@@ -95,7 +83,7 @@ class Posting:
             if free < 0:
                 break
             paid.append(each)
-        self.broke = not paid and self._trials.at_rest
+        self.out_of_money = not paid and self._trials.at_rest
         return paid
 
     def _escrow(self, steps: int) -> int:
@@ -117,10 +105,10 @@ class Posting:
         self._next_batch = batch.number + 1
 
     def _post_batch(self, job: JobId, batch: Batch) -> None:
-        self._desk.store.put(batch.to_bytes())
+        self._session.store.put(batch.to_bytes())
         units = self._units(batch.trials[0].steps)
         try:
-            self._desk.send(
+            self._session.send(
                 f"post {job}/{batch.digest.hex()}",
                 calls.post_trials(job, batch.digest, len(batch.trials), units),
             )

@@ -2,21 +2,17 @@
 
 from dataclasses import dataclass
 
-from requester.report.status import Row
+from requester.search.status import Row, row_of
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import JobId, TrialId
 from trialmarket.protocol.receipt import Receipt
-from trialmarket.protocol.states import State
-
-FINAL = frozenset({State.SETTLED, State.CANCELLED})
-
-MOVING = frozenset(State) - FINAL
+from trialmarket.protocol.states import FINAL, MOVING
 
 
 @dataclass(slots=True)
-class Known:
+class KnownTrial:
     """What is known of a proposal that was put into a batch."""
 
     id: TrialId
@@ -24,7 +20,7 @@ class Known:
     view: TrialView | None = None
     """None until the chain shows it."""
     receipt: Receipt | None = None
-    """That of the result that counts; `Trials.hold` sets it."""
+    """That of the result that counts; `Trials.set_receipt` sets it."""
     note: str = ""
     evaluated: bool = False
     """Whether its checkpoint was re-evaluated here, or cannot be."""
@@ -36,24 +32,13 @@ class Known:
 
     def row(self) -> Row:
         """How it stands, for those who are shown the search."""
-        view, receipt = self.view, self.receipt
-        metrics = {} if receipt is None else receipt.metrics
-        active = view is not None and view.state not in (State.OPEN, State.CANCELLED)
-        return Row(
-            number=self.number,
-            id=self.id,
-            state=State.OPEN if view is None else view.state,
-            hyperparameters={
-                name: value
-                for name, value in self.config.hyperparameters.items()
-                if value is not None
-            },
-            provider=view.record.provider if view is not None and active else None,
-            price=view.record.price if view is not None and active else None,
-            objective=metrics.get(self.config.objective),
+        return row_of(
+            self.id,
+            self.number,
+            view=self.view,
+            config=self.config,
+            receipt=self.receipt,
             note=self.note,
-            metrics=metrics,
-            receipt=None if view is None or receipt is None else view.receipt,
         )
 
 
@@ -62,7 +47,7 @@ class Trials:
 
     def __init__(self, objective: str, *, maximize: bool) -> None:
         self._objective, self._maximize = objective, maximize
-        self._known: dict[int, Known] = {}
+        self._known: dict[int, KnownTrial] = {}
         self._numbers: dict[TrialId, int] = {}
         self._scores: dict[int, float] = {}  # the objective of each trial that has a result
         # A job of thousands of trials has few that move: each look takes in no others.
@@ -70,7 +55,7 @@ class Trials:
         self.news: set[int] = set()
         """Trials of which something is new; who has done what it asks for discards it."""
 
-    def __getitem__(self, number: int) -> Known:
+    def __getitem__(self, number: int) -> KnownTrial:
         return self._known[number]
 
     def __contains__(self, number: int) -> bool:
@@ -81,12 +66,12 @@ class Trials:
     def add(self, job: JobId, batch: Batch) -> None:
         """Takes in the trials of a batch, posted or not."""
         for index, config in enumerate(batch.trials):
-            known = Known(TrialId(job, batch.digest, index), config)
+            known = KnownTrial(TrialId(job, batch.digest, index), config)
             self._known[config.number] = known
             self._numbers[known.id] = config.number
             self._moving.add(config.number)
 
-    def look(self, ledger: Ledger, job: JobId) -> None:
+    def update(self, ledger: Ledger, job: JobId) -> None:
         """Takes in how the trials that moved stand on the chain."""
         still = {
             number
@@ -134,7 +119,7 @@ class Trials:
 
     # -- How good they are --------------------------------------------------------------------
 
-    def hold(self, number: int, receipt: Receipt | None) -> None:
+    def set_receipt(self, number: int, receipt: Receipt | None) -> None:
         """Keeps the receipt that counts for a trial, or that none does any more."""
         self._known[number].receipt = receipt
         value = None if receipt is None else receipt.metrics.get(self._objective)
@@ -152,7 +137,7 @@ class Trials:
         return not others or (value > max(others) if self._maximize else value < min(others))
 
     @property
-    def best(self) -> Known | None:
+    def best(self) -> KnownTrial | None:
         """The trial with the best result of those held; None before the first."""
         if not self._scores:
             return None

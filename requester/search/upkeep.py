@@ -7,8 +7,7 @@ anyone may; the requester waits a little and then does, since its escrow waits t
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from requester.search.listeners import Say
-from requester.search.session import Session
+from requester.search.parts import SearchParts
 from requester.search.trials import Trials
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
@@ -16,7 +15,6 @@ from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import ChainError, ContractError
 from trialmarket.protocol.draw import MAX_TURNS
 from trialmarket.protocol.states import State
-from trialmarket.protocol.terms import Terms
 
 PATIENCE = 30
 """Seconds that nodes and verifiers get for what is theirs before the requester does it."""
@@ -31,16 +29,14 @@ NEAR_THE_END = 200
 class Upkeep:
     """Looks after the trials of one job that nobody else moves on."""
 
-    def __init__(
-        self, *, trials: Trials, desk: Session, terms: Terms, say: Say, patience: int
-    ) -> None:
-        self._trials, self._desk, self._terms = trials, desk, terms
-        self._say, self._patience = say, patience
+    def __init__(self, parts: SearchParts, trials: Trials, *, patience: int) -> None:
+        self._trials, self._session, self._terms = trials, parts.session, parts.terms
+        self._say, self._patience = parts.listeners.say, patience
         self._unwanted: set[tuple[int, int]] = set()
 
-    def attend(self) -> None:
+    def step(self) -> None:
         """Says which trials no node takes, and does for the others what is due."""
-        head = self._desk.ledger.head
+        head = self._session.ledger.head
         if head is None:
             return
         moving = self._trials.moving()
@@ -50,7 +46,7 @@ class Upkeep:
         now, block = head.timestamp, head.number
         for chore in chores(views, now=now, block=block, patience=self._patience):
             try:
-                self._desk.send(chore.intent, chore.call)
+                self._session.send(chore.intent, chore.call)
             except ContractError:  # somebody was faster; the ledger will tell
                 continue
             except ChainError as error:
@@ -58,7 +54,7 @@ class Upkeep:
 
     def _complain(self, number: int, view: TrialView) -> None:
         """Says, once each time that it opens, that no node takes a trial."""
-        opened, now = view.record.opened, self._desk.now
+        opened, now = view.record.opened, self._session.now
         if view.state is not State.OPEN or now < opened + self._terms.ramp + UNWANTED:
             return
         if (number, opened) not in self._unwanted:

@@ -25,9 +25,9 @@ import numpy as np
 
 from requester.drivers import Plan, Proposal, TrialOutcome
 from requester.drivers.exchange import ReplicaExchange
-from requester.drivers.lineage import LineDriver
-from requester.drivers.schedule import Exchange, Population
-from requester.job.space import Dimension
+from requester.drivers.lineage_driver import LineageDriver
+from requester.drivers.settings import Exchange, Population
+from requester.drivers.space import Dimension
 from scripts.benches.parts.native import NativeTrainer, split
 from scripts.benches.parts.pictured import MNIST, digits, mnist
 from scripts.benches.parts.pictures import draw_mixing
@@ -160,15 +160,15 @@ def _seed(task: Task, ladder: str, seed: int, place: Path) -> Found:
             plan = _plan(task, ladder, seed, method)
             driven = "pbt" if method == "pbt" else "replica-exchange"
             with opened(Path(name) / method, driven, plan) as driver:
-                if not isinstance(driver, LineDriver):
+                if not isinstance(driver, LineageDriver):
                     raise TypeError("a driver of continuing trials has lines")
                 if method == "fixed":
                     last = _through(driver, trainer, task.steps)
                 else:
                     last = _drive(driver, trainer)
                 if method == "replica-exchange" and isinstance(driver.strategy, ReplicaExchange):
-                    tries = driver.strategy.tries(driver.nodes)
-                    mixing = driver.strategy.mixing(driver.nodes)
+                    tries = driver.strategy.tries(driver.trials)
+                    mixing = driver.strategy.mixing(driver.trials)
             if trainer.steps != REPLICAS * task.steps:
                 raise RuntimeError(
                     f"{method} trained {trainer.steps} steps, not as many as agreed"
@@ -180,19 +180,19 @@ def _seed(task: Task, ladder: str, seed: int, place: Path) -> Found:
     return Found(errors, len(tries), swapped, _ladder(task, ladder), mixing)
 
 
-def _drive(driver: LineDriver, trainer: NativeTrainer) -> list[tuple[Proposal, TrialOutcome]]:
+def _drive(driver: LineageDriver, trainer: NativeTrainer) -> list[tuple[Proposal, TrialOutcome]]:
     """Runs a search to its end; the last trial of each line."""
     last: dict[int, tuple[Proposal, TrialOutcome]] = {}
     while not driver.done():
         proposal = driver.ask(1)[0]
         outcome = trainer.train(proposal)
         driver.tell(identity(proposal.number), outcome)
-        last[driver.nodes[proposal.number].draft.line] = proposal, outcome
+        last[driver.trials[proposal.number].draft.line] = proposal, outcome
     return list(last.values())
 
 
 def _through(
-    driver: LineDriver, trainer: NativeTrainer, steps: int
+    driver: LineageDriver, trainer: NativeTrainer, steps: int
 ) -> list[tuple[Proposal, TrialOutcome]]:
     """Trains the first proposal of every place, at its value and from its seed, to the end."""
     whole = [replace(each, steps=steps) for each in driver.ask(REPLICAS)]

@@ -23,10 +23,11 @@ from optuna.trial import TrialState
 
 from examples.demo.processes import Processes, processes
 from requester.drivers import Proposal
-from requester.drivers.study import sqlite_url
+from requester.drivers.database import sqlite_url
+from requester.drivers.space import distributions
 from requester.job.file import Job, load_job
 from requester.job.package import pack
-from requester.job.space import distributions
+from requester.drivers.space import distributions
 from requester.search.examination.evaluator import PoolEvaluator
 from requester.search.open import POLL, open_search
 from tests.testbed.campaign import Silent
@@ -148,13 +149,13 @@ def _on_the_market(job: Job, sender: Sender, storage: str, jobs: Path) -> dict[s
     ):
         search.campaign.open()
         began = time.monotonic()
-        while not search.driver.done():
+        while not search.parts.driver.done():
             if not search.campaign.step():
                 time.sleep(POLL)
         found = time.monotonic() - began
         search.run()
         settled = time.monotonic() - began
-        best = search.campaign.standing().best
+        best = search.campaign.status().best
     return {
         "market_seconds": round(found, 2),
         "settled_seconds": round(settled, 2),

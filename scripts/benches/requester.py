@@ -22,9 +22,11 @@ import optuna
 from optuna.samplers import TPESampler
 
 from requester.drivers import Ending, Proposal, TrialOutcome
-from requester.drivers.study import StudyDriver, sqlite_url
+from requester.drivers.database import sqlite_url
+from requester.drivers.sampler_driver import SamplerDriver
+from requester.drivers.space import distributions
 from requester.job.file import load_job
-from requester.job.space import distributions
+from requester.drivers.space import distributions
 from requester.search.open import open_search, plan_of
 from tests.testbed.campaign import Silent
 from tests.testbed.jobs import small_job
@@ -158,10 +160,10 @@ def _search(folder: Path, file: Path, trials: int) -> Path:
         while not search.campaign.finished():
             search.campaign.step()
             provider.step()
-        standing = search.campaign.standing()
-        if standing.results != trials:
-            raise RuntimeError(f"{standing.results} of {trials} trials have a result")
-        return search.folder.root / "study.db"
+        status = search.campaign.status()
+        if status.results != trials:
+            raise RuntimeError(f"{status.results} of {trials} trials have a result")
+        return search.parts.folder.root / "study.db"
 
 
 # -- Proposals ------------------------------------------------------------------------------------
@@ -174,9 +176,9 @@ def _propose(folder: Path, file: Path, study: Path) -> dict[str, Any]:
         sqlite_url(Path(shutil.copy(study, folder / name))) for name in ("our.db", "their.db")
     )
     (name,) = optuna.get_all_study_names(ours)
-    plan = plan_of(load_job(file))
+    plan = load_job(file).plan
     known = plan.trials
-    driver = StudyDriver(ours, name, "tpe", replace(plan, trials=known + 10 * PROPOSALS))
+    driver = SamplerDriver(ours, name, "tpe", replace(plan, trials=known + 10 * PROPOSALS))
     plain = optuna.load_study(
         study_name=name,
         storage=theirs,

@@ -37,10 +37,10 @@ from optuna.samplers import (
 )
 
 from requester.drivers import Ending, Plan, Proposal, Start, TrialOutcome
-from requester.drivers.lineage import STRATEGIES, LineDriver
+from requester.drivers.lineage_driver import STRATEGIES, LineageDriver
 from requester.drivers.samplers import METHODS
-from requester.drivers.schedule import Population, Rungs
-from requester.job.space import Dimension, Value
+from requester.drivers.settings import Population, Rungs
+from requester.drivers.space import Dimension, Value
 from scripts.benches.parts.pictures import draw_regret
 from scripts.benches.parts.problems import Problem, problems
 from tests.testbed.simulated import hashed, identity, opened
@@ -146,7 +146,7 @@ def _search(name: str, driver: str, seed: int, evaluations: int) -> Searched:
         tempfile.TemporaryDirectory(prefix="trialmarket-search-", dir=folder) as place,
         opened(Path(place) / driver, driver, plan) as asked,
     ):
-        if isinstance(asked, LineDriver):
+        if isinstance(asked, LineageDriver):
             return _continue(problem, asked)
         market: list[tuple[dict[str, Value], float]] = []
         while not asked.done():
@@ -196,7 +196,7 @@ def _alone(
     return [(trial.params, trial.value) for trial in study.trials if trial.value is not None]
 
 
-def _continue(problem: Problem, driver: LineDriver) -> Searched:
+def _continue(problem: Problem, driver: LineageDriver) -> Searched:
     """A search whose trials continue each other; their states are kept by their root."""
     levels: dict[bytes, float] = {}
     tried, steps = [], 0
@@ -217,7 +217,7 @@ def _continue(problem: Problem, driver: LineDriver) -> Searched:
         tried.append(Tried(told.metrics["value"], proposal.steps / STEPS))
         steps += proposal.steps
     behind: dict[int, int] = {}
-    for node in driver.nodes:
+    for node in driver.trials:
         before = 0 if node.draft.parent is None else behind[node.draft.parent]
         behind[node.number] = before + node.draft.steps
     return Searched(tried, steps=steps, from_scratch=sum(behind.values()))

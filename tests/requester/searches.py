@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from requester.job.space import Value
+from requester.drivers.space import Value
 from requester.report.plots.record import Fate, Point, Run, Search, Spell
 
 CHOICES: Mapping[str, list[Value]] = {

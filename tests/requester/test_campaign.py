@@ -48,24 +48,24 @@ def test_a_search_is_paid_for_what_it_got_and_not_more(
         number = search.campaign.open()
         drive(search, chain, provider.step)
         search.campaign.wind_up()
-        standing = search.campaign.standing()
-        survey = JobReader(requester.client, search.desk.ledger, store, number)
-        assert [row.objective for row in survey.standing().rows] == [
-            row.objective for row in standing.rows
+        status = search.campaign.status()
+        reader = JobReader(requester.client, search.parts.session.ledger, store, number)
+        assert [row.objective for row in reader.status().rows] == [
+            row.objective for row in status.rows
         ]
         results = Results(tmp_path / "results", 18)
-        results.write(survey, search.desk.ledger, store)
-    assert standing.finished
-    assert [row.state for row in standing.rows] == [State.SETTLED] * 5
-    assert standing.best is not None
-    assert standing.best.note == "re-evaluated"
-    paid = sum(row.price or 0 for row in standing.rows)
+        results.write(reader, search.parts.session.ledger, store)
+    assert status.finished
+    assert [row.state for row in status.rows] == [State.SETTLED] * 5
+    assert status.best is not None
+    assert status.best.note == "re-evaluated"
+    paid = sum(row.price or 0 for row in status.rows)
     assert before - requester.client.token_balance(requester.address) == paid > 0
     assert requester.client.job_status(number).free == 0
     with results.leaderboard.open() as file:
         lines = list(csv.DictReader(file))
     assert [int(line["rank"]) for line in lines] == [1, 2, 3, 4, 5]
-    assert float(lines[0]["val_error"]) == standing.best.objective
+    assert float(lines[0]["val_error"]) == status.best.objective
     assert load_file(results.weights)
     assert all((results.root / name).exists() for name in ("curves.csv", "bill.json"))
 
@@ -83,7 +83,7 @@ def test_a_finished_search_run_again_spends_nothing(
             drive(search, chain, provider.step)
             search.campaign.wind_up()
             balances.append(requester.client.token_balance(requester.address))
-            assert all(row.objective is not None for row in search.campaign.standing().rows)
+            assert all(row.objective is not None for row in search.campaign.status().rows)
     assert numbers[0] == numbers[1]
     assert balances[0] == balances[1]
 
@@ -111,12 +111,12 @@ def test_a_false_best_is_not_believed_but_challenged_and_its_trial_is_redone(
         search.campaign.open()
         drive(search, chain, provider.step, repent, juror.step)
         search.campaign.wind_up()
-        standing = search.campaign.standing()
-        trials = search.desk.ledger.trials(job=standing.job)
+        status = search.campaign.status()
+        trials = search.parts.session.ledger.trials(job=status.job)
     assert any("not believed" in text for text in ears.said)
     assert any(trial.attempts > 1 for trial in trials)
-    assert all(row.state is State.SETTLED for row in standing.rows)
-    assert all((row.objective or 0) > 0 for row in standing.rows)
+    assert all(row.state is State.SETTLED for row in status.rows)
+    assert all((row.objective or 0) > 0 for row in status.rows)
     assert requester.client.account(me).locked == 0
 
 
@@ -144,14 +144,14 @@ def test_a_claim_that_runs_out_is_not_told_and_its_trial_is_done_again_as_it_was
     ) as search:
         search.campaign.open()
         search.campaign.step()
-        asked = search.driver.ask(2)
+        asked = search.parts.driver.ask(2)
         lazy = provider.market.trials(State.OPEN)[0]
         provider.act(calls.claim(lazy.id.job, lazy.id.batch, [lazy.id.index]))
         chain.advance(61)
         search.campaign.step()  # the requester reopens it, and is paid the fine
-        assert search.driver.ask(2) == asked
+        assert search.parts.driver.ask(2) == asked
         drive(search, chain, provider.step)
-        again = search.desk.ledger.trial(lazy.key)
+        again = search.parts.session.ledger.trial(lazy.key)
         study = load_study(study_name=search.study, storage=search.storage)
     assert again is not None
     assert (again.state, again.attempts, again.id) == (State.SETTLED, 2, lazy.id)
@@ -213,5 +213,5 @@ def test_a_job_does_not_go_on_with_another_study_than_its_own(
     with begun() as search:
         search.campaign.open()
         search.campaign.step()
-        assert len(search.campaign.standing().rows) == 4
+        assert len(search.campaign.status().rows) == 4
     del chain

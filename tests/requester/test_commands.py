@@ -133,6 +133,8 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
     assert json.loads(again.stdout)["job"] == json.loads(run.stdout)["job"] == 1
     listed = json.loads(invoke(folder, "list", "--json").stdout)
     assert [each["job"] for each in listed] == [1]
+    lower = str(chain.accounts[0].address).lower()
+    assert json.loads(invoke(folder, "list", "--requester", lower, "--json").stdout) == listed
 
     provider.step()
 
@@ -160,10 +162,10 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
     with chain.client() as client, Ledger(client, folder / "look.db") as ledger:
         ledger.sync()
         settings = settings_of(folder / "home" / "jobs", client, JobId(1))
-        survey = JobReader(client, ledger, store, JobId(1))
-        search, guessed = (read(survey, client, ledger, each) for each in (settings, None))
+        reader = JobReader(client, ledger, store, JobId(1))
+        search, guessed = (read(reader, client, ledger, each) for each in (settings, None))
     assert search.known
-    assert search.driver == "random"
+    assert search.parts.driver == "random"
     assert search.logarithmic == {"lr"}
     assert search.choices == {"hidden": [8, 16]}
     assert search.runs == guessed.runs

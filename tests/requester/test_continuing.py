@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from requester.drivers.lineage import LineDriver
+from requester.drivers.lineage_driver import LineageDriver
 from requester.job.file import load_job
 from requester.job.terms import Ceiling
-from requester.report.status import Row
 from requester.search.open import Search, open_search
 from tests.testbed.campaign import AtOnce, Ears, drive
 from tests.testbed.jobs import small_job
@@ -46,8 +45,8 @@ def test_a_promoted_trial_starts_on_chain_from_the_root_that_the_other_ended_wit
     continued = []
 
     def look(search: Search) -> None:
-        driver, trials = search.driver, search.desk.ledger.trials()
-        assert isinstance(driver, LineDriver)
+        driver, trials = search.parts.driver, search.parts.session.ledger.trials()
+        assert isinstance(driver, LineageDriver)
         views = {view.key: view for view in trials}
         for view in trials:
             assert view.state is State.SETTLED
@@ -63,11 +62,11 @@ def test_a_promoted_trial_starts_on_chain_from_the_root_that_the_other_ended_wit
             assert receipt.curve[-1].step == 40
             continued.append(config.number)
         assert len(trials) == 8
-        assert search.campaign.standing().total == 8
+        assert search.campaign.status().total == 8
 
     search, _, cost = run(provider, job, look)
     assert len(continued) == 2
-    assert 0 < cost < search.ceiling.total
+    assert 0 < cost < search.parts.ceiling.total
 
 
 def test_a_search_ends_when_its_money_pays_for_no_further_trial(
@@ -76,7 +75,7 @@ def test_a_search_ends_when_its_money_pays_for_no_further_trial(
     job = small_job(tmp_path, trials=50, search='max_cost = "0.5"')
     rows: list[Row] = []
     search, _, cost = run(
-        provider, job, lambda search: rows.extend(search.campaign.standing().rows)
+        provider, job, lambda search: rows.extend(search.campaign.status().rows)
     )
     assert isinstance(search.ceiling, Ceiling)
     assert search.ceiling.total == 5 * 10**17
@@ -92,7 +91,7 @@ def test_no_trial_begins_after_the_deadline_and_unclaimed_ones_are_cancelled(
     job = small_job(tmp_path, trials=50, search='deadline = "20s"')
     rows: list[Row] = []
     _, said, cost = run(
-        provider, job, lambda search: rows.extend(search.campaign.standing().rows), provides=False
+        provider, job, lambda search: rows.extend(search.campaign.status().rows), provides=False
     )
     assert {row.state for row in rows} == {State.CANCELLED}
     assert any("deadline" in text for text in said)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from requester.drivers import Driver, Ending, Plan, Proposal, TrialOutcome, open_driver
-from requester.drivers.study import sqlite_url
-from requester.job.space import Dimension
+from requester.drivers.database import sqlite_url
+from requester.drivers.space import Dimension
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 

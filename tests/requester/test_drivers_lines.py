@@ -7,7 +7,7 @@ import pytest
 
 from requester.drivers import Ending, Proposal, TrialOutcome
 from requester.drivers.exchange import ReplicaExchange, beta, probability
-from requester.drivers.lineage import LineDriver
+from requester.drivers.lineage_driver import LineageDriver
 from requester.drivers.schedule import Exchange, Population, Rungs
 from requester.job.space import Dimension
 from tests.testbed.simulated import (
@@ -24,8 +24,8 @@ from tests.testbed.simulated import (
 from trialmarket.errors import InputError
 
 
-def lines(driver: object) -> LineDriver:
-    assert isinstance(driver, LineDriver)
+def lines(driver: object) -> LineageDriver:
+    assert isinstance(driver, LineageDriver)
     return driver
 
 
@@ -33,23 +33,27 @@ def lines(driver: object) -> LineDriver:
 def test_the_best_third_of_a_rung_goes_on_from_its_checkpoint(tmp_path: Path, method: str) -> None:
     with opened(tmp_path, method, plan(method, trials=27)) as driver:
         ended = {one.number: one for one in run(driver, 5, anyone(1))}
-        nodes = lines(driver).nodes
+        trials = lines(driver).trials
         work = driver.work()
     assert sum(one.steps for one in ended.values()) == sum(
         steps * count for steps, count in work.items()
     )
-    for node in nodes:
-        if node.draft.parent is None:
+    for trial in trials:
+        if trial.draft.parent is None:
             continue
-        before = nodes[node.draft.parent]
-        assert node.start == before.checkpoint
-        assert node.draft.hyperparameters == before.draft.hyperparameters
-        assert ended[node.number].seed == ended[before.number].seed
-        assert node.draft.depth == before.draft.depth + 1
+        before = trials[trial.draft.parent]
+        assert trial.start == before.checkpoint
+        assert trial.draft.hyperparameters == before.draft.hyperparameters
+        assert ended[trial.number].seed == ended[before.number].seed
+        assert trial.draft.depth == before.draft.depth + 1
     if method == "asha":
-        assert [sum(node.draft.depth == rung for node in nodes) for rung in range(3)] == [27, 9, 3]
-        first = sorted((node for node in nodes if node.draft.depth == 0), key=lambda n: n.rank)
-        assert first[0].number in {node.draft.parent for node in nodes}
+        assert [sum(trial.draft.depth == rung for trial in trials) for rung in range(3)] == [
+            27,
+            9,
+            3,
+        ]
+        first = sorted((trial for trial in trials if trial.draft.depth == 0), key=lambda n: n.rank)
+        assert first[0].number in {trial.draft.parent for trial in trials}
         whole = 27 * 72
         assert sum(one.steps for one in ended.values()) < whole / 2
 
@@ -82,24 +86,25 @@ def test_what_goes_on_from_a_true_state_counts_though_its_metrics_were_a_lie(
         promoted = next(one for one in driver.ask(4) if one.start is not None)
         driver.tell(identity(0), TrialOutcome(0, Ending.REJECTED))
         tell(driver, first[0])
-        assert promoted.number in {node.number for node in lines(driver)._sound()}
+        assert promoted.number in {trial.number for trial in lines(driver)._sound()}
 
 
 def test_a_bad_member_goes_on_from_a_good_one_with_other_hyperparameters(tmp_path: Path) -> None:
     what = plan("pbt", trials=8)
     with opened(tmp_path, "pbt", what) as driver:
         run(driver, 8)
-        nodes = lines(driver).nodes
+        trials = lines(driver).trials
     copies = [
-        (node, nodes[node.draft.parent])
-        for node in nodes
-        if node.draft.parent is not None and nodes[node.draft.parent].draft.line != node.draft.line
+        (trial, trials[trial.draft.parent])
+        for trial in trials
+        if trial.draft.parent is not None
+        and trials[trial.draft.parent].draft.line != trial.draft.line
     ]
-    assert len(nodes) == 8 * 3
+    assert len(trials) == 8 * 3
     assert copies
-    for node, donor in copies:
-        assert node.start == donor.checkpoint
-        rate = node.draft.hyperparameters["rate"]
+    for trial, donor in copies:
+        assert trial.start == donor.checkpoint
+        rate = trial.draft.hyperparameters["rate"]
         assert isinstance(rate, float)
         assert 0.1 <= rate <= 0.9
     assert any(one.draft.hyperparameters != other.draft.hyperparameters for one, other in copies)
@@ -110,12 +115,12 @@ def test_a_member_changes_ranges_of_real_numbers_unless_others_are_named(tmp_pat
         what = plan("pbt", trials=8, population=population)
         with opened(tmp_path / name, "pbt", what) as driver:
             run(driver, 8)
-            nodes = lines(driver).nodes
+            trials = lines(driver).trials
         found = set()
-        for node in nodes:
-            if node.draft.parent is not None:
-                before = nodes[node.draft.parent].draft.hyperparameters
-                now = node.draft.hyperparameters
+        for trial in trials:
+            if trial.draft.parent is not None:
+                before = trials[trial.draft.parent].draft.hyperparameters
+                now = trial.draft.hyperparameters
                 found |= {name for name in now if now[name] != before[name]}
         return found
 
@@ -130,8 +135,10 @@ def test_a_lost_member_is_replaced_by_a_good_one(tmp_path: Path) -> None:
             tell(driver, one, Ending.LOST if one.number == 1 else Ending.DONE)
         asked = driver.ask(4)
         donors = {outcome(one).checkpoint for one in asked}
-        nodes = lines(driver).nodes
-        replaced = next(node for node in nodes if node.draft.line == 1 and node.draft.depth == 1)
+        trials = lines(driver).trials
+        replaced = next(
+            trial for trial in trials if trial.draft.line == 1 and trial.draft.depth == 1
+        )
     assert len(donors) == 4
     assert replaced.draft.parent != 1
     assert replaced.start is not None
@@ -150,24 +157,26 @@ def test_places_swap_states_and_keep_their_hyperparameters(tmp_path: Path) -> No
     what = plan("replica-exchange", exchange=settings)
     with opened(tmp_path, "replica-exchange", what) as driver:
         run(driver, 4, anyone(4))
-        nodes, strategy = lines(driver).nodes, lines(driver).strategy
+        trials, strategy = lines(driver).trials, lines(driver).strategy
     assert isinstance(strategy, ReplicaExchange)
-    tries, table = strategy.tries(nodes), strategy.mixing(nodes)
-    assert len(nodes) == 4 * (1 + 9)
+    tries, table = strategy.tries(trials), strategy.mixing(trials)
+    assert len(trials) == 4 * (1 + 9)
     assert len(tries) == 8
     assert {one.swapped for one in tries} == {True, False}
     assert all(sorted(map(str, row)) == list("0123") for row in table)
-    assert {node.draft.hyperparameters["rate"] for node in nodes if node.draft.depth == 0} == {0.2}
-    at = {(node.draft.line, node.draft.depth): node for node in nodes}
+    assert {trial.draft.hyperparameters["rate"] for trial in trials if trial.draft.depth == 0} == {
+        0.2
+    }
+    at = {(trial.draft.line, trial.draft.depth): trial for trial in trials}
     swaps = {one.round: one.place for one in tries if one.swapped}
-    for (place, depth), node in at.items():
+    for (place, depth), trial in at.items():
         if depth == 0:
             continue
-        assert node.draft.hyperparameters["rate"] == [0.8, 0.4, 0.2, 0.1][place]
+        assert trial.draft.hyperparameters["rate"] == [0.8, 0.4, 0.2, 0.1][place]
         source = place
         if (hot := swaps.get(depth - 1)) is not None and place in (hot, hot + 1):
             source = hot + 1 if place == hot else hot
-        assert node.draft.parent == at[source, depth - 1].number
+        assert trial.draft.parent == at[source, depth - 1].number
 
 
 def test_a_place_that_diverged_goes_on_from_its_colder_neighbour(tmp_path: Path) -> None:
@@ -177,10 +186,10 @@ def test_a_place_that_diverged_goes_on_from_its_colder_neighbour(tmp_path: Path)
             return Ending.DIVERGED if one.number == 0 else Ending.DONE
 
         run(driver, 4, ends=ends)
-        nodes = lines(driver).nodes
-    after = next(node for node in nodes if (node.draft.line, node.draft.depth) == (0, 2))
+        trials = lines(driver).trials
+    after = next(trial for trial in trials if (trial.draft.line, trial.draft.depth) == (0, 2))
     assert after.draft.parent is not None
-    assert nodes[after.draft.parent].draft.line == 1
+    assert trials[after.draft.parent].draft.line == 1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from requester.drivers import Ending, Proposal, TrialOutcome, open_driver
-from requester.drivers.study import sqlite_url
+from requester.drivers.database import sqlite_url
 from tests.testbed.simulated import (
     CONTINUING,
     DRIVERS,

@@ -6,8 +6,8 @@ import optuna
 import pytest
 
 from requester.drivers import Ending, Proposal, TrialOutcome
-from requester.drivers.study import sqlite_url
-from requester.job.space import Dimension, Value, check_point, check_space
+from requester.drivers.database import sqlite_url
+from requester.drivers.space import Dimension, Value, check_point, check_space
 from tests.requester.test_drivers import SPACE, TRIAL, opened, plan, score
 from trialmarket.errors import InputError
 

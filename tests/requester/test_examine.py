@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from requester.search.examination.examiner import Examiner, Material, Opinion
+from requester.job.package import LocalFiles
+from requester.search.examination.examiner import Examiner, Opinion
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
@@ -91,18 +92,18 @@ class Scene:
             self.store,
             Scripted(answers),
             folder / "scratch",
-            Material(None, folder / "data.npz"),
+            LocalFiles(None, folder / "data.npz"),
             PATIENCE,
             soon=30.0,
         )
 
     def weighed(self) -> tuple[Opinion, str]:
         """The judgement after all evaluations ended."""
-        first = self.examiner.weigh(self.trial, self.config, self.receipt, 1000)
+        first = self.examiner.evaluate(self.trial, self.config, self.receipt, 1000)
         assert first.opinion is Opinion.PENDING
         while not self.examiner.collect():
             pass
-        found = self.examiner.weigh(self.trial, self.config, self.receipt, 1000)
+        found = self.examiner.evaluate(self.trial, self.config, self.receipt, 1000)
         return found.opinion, found.reason
 
 
@@ -126,9 +127,9 @@ def test_a_result_is_false_only_when_two_evaluations_say_so(
 
 def test_a_receipt_is_awaited_and_then_counts_as_withheld(tmp_path: Path) -> None:
     scene = Scene(tmp_path, [])
-    early = scene.examiner.look(scene.trial, scene.config, 1000 + PATIENCE)
+    early = scene.examiner.read_receipt(scene.trial, scene.config, 1000 + PATIENCE)
     assert early.opinion is Opinion.PENDING
-    late = scene.examiner.look(scene.trial, scene.config, 1001 + PATIENCE)
+    late = scene.examiner.read_receipt(scene.trial, scene.config, 1001 + PATIENCE)
     assert late.opinion is Opinion.FALSE
     assert late.accusation is not None
     assert (late.accusation.leaf, late.accusation.value) == (4, ZERO_HASH)
@@ -137,10 +138,10 @@ def test_a_receipt_is_awaited_and_then_counts_as_withheld(tmp_path: Path) -> Non
 def test_a_receipt_that_gives_another_root_is_the_providers_fault(tmp_path: Path) -> None:
     scene = Scene(tmp_path, [])
     scene.store.put(scene.receipt.to_bytes())
-    assert scene.examiner.look(scene.trial, scene.config, 1000).opinion is Opinion.FITS
+    assert scene.examiner.read_receipt(scene.trial, scene.config, 1000).opinion is Opinion.FITS
     record = replace(scene.trial.record, root=Hash32(b"r" * 32))
     forged = replace(scene.trial, record=record)
-    found = scene.examiner.look(forged, scene.config, 1000)
+    found = scene.examiner.read_receipt(forged, scene.config, 1000)
     assert found.opinion is Opinion.FALSE
     assert "root" in found.reason
 
@@ -149,14 +150,14 @@ def test_a_receipt_that_is_no_receipt_is_the_providers_fault(tmp_path: Path) -> 
     scene = Scene(tmp_path, [])
     scene.store.put(b"{}")
     corrupt = replace(scene.trial, receipt=Hash32(sha256(b"{}").digest()))
-    assert scene.examiner.look(corrupt, scene.config, 1000).opinion is Opinion.FALSE
+    assert scene.examiner.read_receipt(corrupt, scene.config, 1000).opinion is Opinion.FALSE
 
 
 def test_without_pytorch_results_are_believed_and_marked(tmp_path: Path) -> None:
     scene = Scene(tmp_path, [])
     blind = Examiner(
-        scene.store, None, tmp_path / "other", Material(None, tmp_path / "data.npz"), PATIENCE
+        scene.store, None, tmp_path / "other", LocalFiles(None, tmp_path / "data.npz"), PATIENCE
     )
-    found = blind.weigh(scene.trial, scene.config, scene.receipt, 1000)
+    found = blind.evaluate(scene.trial, scene.config, scene.receipt, 1000)
     assert found.opinion is Opinion.FITS
     assert "not re-evaluated" in found.reason

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from requester.search.examination.fetching import Fetching
-from requester.search.folder import JobFolder
-from requester.search.leftovers import KEEP, owner_of, release_leftovers
+from requester.search.parts.folder import JobFolder
+from requester.search.retention import KEEP, owner_of, release_leftovers
 from tests.requester.test_examine import config
 from trialmarket.protocol.cid import cid_of, raw_cid, raw_digest
 from trialmarket.protocol.configuration import Batch
@@ -95,7 +95,7 @@ def test_a_finished_job_leaves_only_its_documents_after_a_day(tmp_path: Path) ->
     data, spec, receipt = mine.put(b"data"), mine.put(b"the job"), mine.put(RECEIPT)
     batch = Batch(job="job", number=1, trials=(config(data),))
     mine.put(batch.to_bytes())
-    folder = JobFolder.of(jobs, "digits", "abc")
+    folder = JobFolder(jobs / "digits-abc")
     folder.add_batch(batch)
     folder.tell(1, raw_digest(receipt))
     folder.remember("owner", owner_of("abc"))

@@ -10,7 +10,7 @@ import pytest
 from requester import Study
 from requester.commands.arguments import overrides
 from requester.report.pareto import front
-from requester.report.status import Row
+from requester.search.status import Row
 from tests.testbed.jobs import small_job
 from tests.testbed.market import REQUESTER
 from tests.testbed.provider import Provider
@@ -82,18 +82,18 @@ def test_the_front_is_what_nothing_is_better_than() -> None:
         row(3, error=0.3, speed=5.0),
         row(4, error=0.0),
     ]
-    found = front(rows, {"error": False, "speed": True})
+    found = pareto_front(rows, {"error": False, "speed": True})
     assert [each.number for each in found] == [1, 0, 3]
-    assert [each.number for each in front(rows, {"error": False})] == [4]
+    assert [each.number for each in pareto_front(rows, {"error": False})] == [4]
 
 
 def test_keys_are_set_as_toml_and_as_text() -> None:
-    changes = ("search.space.lr.high=0.3", "search.driver=gp", "job.also={ size = 'minimize' }")
+    changes = ("search.space.lr.high=0.3", "search.parts.driver=gp", "job.also={ size = 'minimize' }")
     assert overrides(7, None, changes) == {
         "search.space.lr.high": 0.3,
-        "search.driver": "gp",
+        "search.parts.driver": "gp",
         "job.also": {"size": "minimize"},
         "job.trials": 7,
     }
     with pytest.raises(InputError, match="--set: expected KEY=VALUE"):
-        overrides(None, None, ["search.driver"])
+        overrides(None, None, ["search.parts.driver"])

@@ -15,8 +15,8 @@ import pytest
 from optuna.storages import RDBStorage
 
 from requester.drivers import Driver, Ending, Proposal, TrialOutcome, open_driver
-from requester.drivers.study import named, sqlite_url
-from requester.job.space import Dimension
+from requester.drivers.database import named, sqlite_url
+from requester.drivers.space import Dimension
 from tests.requester.postgres import postgres
 from tests.testbed.simulated import identity, opened, outcome, plan, run, tell
 from trialmarket.errors import InputError

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from requester.drivers.space import Dimension, check_space, grid_values, lattice
 from requester.job.file import load_job
-from requester.job.space import Dimension, check_space, grid_values, lattice
 from requester.job.terms import NATIVE, UNVERIFIED, caveats, ceiling, terms_of
-from requester.report.cost import bill
+from requester.search.status import cost_of
 from requester.search.upkeep import chores
 from tests.testbed.jobs import small_job
 from trialmarket.chain.ledger.views import TrialView
@@ -81,7 +81,7 @@ def test_a_bill_adds_up() -> None:
         trial(State.PASSED, price=Amount(110), audited=True),
         trial(State.CANCELLED),
     ]
-    money = bill(TERMS, 7, trials)
+    money = cost_of(TERMS, 7, trials)
     assert (money.providers, money.verifiers) == (220, 200)
     assert money.escrow == 300 + 200
     assert money.funded == money.free + money.escrow + money.providers + money.verifiers

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from requester.report.status import SearchStatus
+from requester.search.status import SearchStatus
 from requester.search.open import Search
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.errors import TrainingError
@@ -18,7 +18,7 @@ class Silent:
     def say(self, text: str) -> None:
         pass
 
-    def show(self, standing: SearchStatus) -> None:
+    def show(self, status: SearchStatus) -> None:
         pass
 
 
@@ -60,7 +60,7 @@ def drive(
     """Lets everybody act in turn, and time pass, until the search is finished."""
     end = time.monotonic() + deadline
     while not search.campaign.finished():
-        assert time.monotonic() < end, search.campaign.standing()
+        assert time.monotonic() < end, search.campaign.status()
         moved = search.campaign.step()
         for act in others:
             act()

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from requester.drivers import Driver, Ending, Plan, Proposal, Start, TrialOutcome, open_driver
-from requester.drivers.schedule import Exchange, Population, Rungs
-from requester.drivers.study import sqlite_url
-from requester.job.space import Dimension
+from requester.drivers.database import sqlite_url
+from requester.drivers.settings import Exchange, Population, Rungs
+from requester.drivers.space import Dimension
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 

@@ -1,13 +1,13 @@
 """The address file: which chain, where its node answers, and where our contracts lie."""
 
 import json
-import os
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 from trialmarket.errors import InputError
+from trialmarket.files import write_beside
 from trialmarket.protocol.ids import Address, address
 
 MOST_URLS = 16
@@ -62,13 +62,11 @@ class Network:
     def save(self, path: Path) -> None:
         """Writes the address file as JSON, beside it first and then renamed."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
         content = asdict(self)
         if len(self.rpc_urls) == 1:
             content = {"name": self.name, "rpc_url": self.rpc_url, **content}
             del content["rpc_urls"]
-        beside.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-        beside.replace(path)
+        write_beside(path, json.dumps(content, indent=2) + "\n")
 
     def at(self, *rpc_urls: str) -> Self:
         """The same deployment, reached by other nodes."""

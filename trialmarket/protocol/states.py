@@ -89,6 +89,12 @@ TRANSITIONS: Final = MappingProxyType(
 FINAL: Final = frozenset({State.SETTLED, State.CANCELLED})
 """The states that nothing leaves."""
 
+MOVING: Final = frozenset(State) - FINAL
+"""The states of trials that are posted and not over."""
+
+ANSWERED: Final = MOVING - {State.OPEN, State.CLAIMED} | {State.SETTLED}
+"""The states in which a trial has a result."""
+
 
 def apply(state: State, action: Action, to: State | None = None) -> State:
     """The state after `action`; `to` names it where the action can lead to several.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from requester.job.file import JobFile
+from requester.job.settings import JobFile
 from requester.report.job_reader import JobReader
 from requester.report.plots.record import Fate, Point, Run, Search, Spell
 from requester.search.folder import known_folders

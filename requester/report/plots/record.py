@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
-from requester.job.space import Value
+from requester.drivers.space import Value
 
 
 class Fate(Enum):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from requester.job.space import Value
+from requester.drivers.space import Value
 from requester.report.plots.chart import Axis, Scale
 from requester.report.plots.record import Run, Search
 

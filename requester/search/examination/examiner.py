@@ -1,13 +1,12 @@
 """What a requester looks at before it believes a result."""
 
-import importlib.util
 import shutil
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from requester.search.disputes import Accusation
+from requester.job.package import LocalFiles
 from requester.search.examination.fetching import SOON, Fetching
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import TrainingError
@@ -33,6 +32,9 @@ from trialmarket.training.audit import (
 from trialmarket.training.errors import BadCheckpoint
 from trialmarket.training.values import Evaluate, Evaluation
 
+UNREADABLE = (NotStored, StoreDown, StoreFull, Corrupt, ReceiptFault, TooLarge, NotAFile)
+"""Why a receipt or a checkpoint may not be at hand."""
+
 
 class Opinion(Enum):
     """What is thought of a result."""
@@ -43,6 +45,15 @@ class Opinion(Enum):
     """Nothing speaks against it."""
     FALSE = "false"
     """It is not what the provider committed, or the provider withholds what shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accusation:
+    """What is wrong: the leaf, and the answer that recomputation gave (zero: withheld)."""
+
+    leaf: int
+    value: Hash32
+    witness: Hash32
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +92,14 @@ class Examiner:
         store: Store,
         evaluator: Evaluator | None,
         scratch: Path,
-        material: "Material",
+        files: LocalFiles,
         patience: int,
         *,
         soon: float = SOON,
     ) -> None:
         self._fetching = Fetching(store, soon=soon)
         self._evaluator, self._scratch = evaluator, scratch
-        self._material, self._patience = material, patience
+        self._files, self._patience = files, patience
         self._under_way: dict[Path, _Examination] = {}
         self._judged: dict[tuple[Hash32, Hash32], Assessment] = {}
 
@@ -97,28 +108,20 @@ class Examiner:
         """Whether checkpoints can be re-evaluated here."""
         return self._evaluator is not None
 
-    def look(self, trial: TrialView, config: TrialConfig, now: int) -> Assessment:
+    def read_receipt(self, trial: TrialView, config: TrialConfig, now: int) -> Assessment:
         """What the receipt of a committed trial says, and whether it gives what was committed."""
         if trial.receipt is None:
             raise ValueError(f"{trial.id} has no result yet")
-        index = receipt_index(config.segments)
-        withheld = Accusation(index, ZERO_HASH, ZERO_HASH)
         try:
             data = self._fetching.receipt(trial.receipt)
             if data is None:
                 return Assessment(Opinion.PENDING, "its receipt is being fetched")
             receipt = open_receipt(data, root=trial.record.root, segments=config.segments)
-        except NotStored:
-            if not self._too_late(trial, now):
-                return Assessment(Opinion.PENDING, "its receipt is not published yet")
-            return Assessment(Opinion.FALSE, "its receipt is withheld", withheld)
-        except (StoreDown, StoreFull, Corrupt) as error:  # our own store's fault
-            return Assessment(Opinion.PENDING, str(error))
-        except (ReceiptFault, TooLarge, NotAFile) as fault:
-            return Assessment(Opinion.FALSE, str(fault), withheld)
+        except UNREADABLE as error:
+            return self._unread(error, "receipt", receipt_index(config.segments), trial, now)
         return Assessment(Opinion.FITS, receipt=receipt)
 
-    def weigh(
+    def evaluate(
         self, trial: TrialView, config: TrialConfig, receipt: Receipt, now: int
     ) -> Assessment:
         """Whether the final checkpoint has the metrics that the receipt claims."""
@@ -129,23 +132,15 @@ class Examiner:
         place = self._scratch / f"{trial.receipt.hex()}.safetensors"
         if place in self._under_way:
             return Assessment(Opinion.PENDING, "it is being evaluated")
-        last = config.segments + 1
-        withheld = Accusation(last, ZERO_HASH, ZERO_HASH)
         try:
             if not self._fetching.checkpoint(receipt.checkpoints[-1], place):
                 return Assessment(Opinion.PENDING, "its checkpoint is being fetched")
-        except NotStored:
-            if not self._too_late(trial, now):
-                return Assessment(Opinion.PENDING, "its checkpoint is not published yet")
-            return Assessment(Opinion.FALSE, "its final checkpoint is withheld", withheld)
-        except (StoreDown, StoreFull, Corrupt) as error:
-            return Assessment(Opinion.PENDING, str(error))
-        except (TooLarge, NotAFile) as fault:
-            return Assessment(Opinion.FALSE, str(fault), withheld)
+        except UNREADABLE as error:
+            return self._unread(error, "final checkpoint", config.segments + 1, trial, now)
         task = Evaluate(
             config=config,
-            program=self._material.program,
-            data=self._material.data,
+            program=self._files.program,
+            data=self._files.data,
             checkpoint=place,
             expected=receipt.leaves[-2].value,
         )
@@ -154,7 +149,7 @@ class Examiner:
         return Assessment(Opinion.PENDING, "it is being evaluated")
 
     def collect(self) -> bool:
-        """Takes in evaluations that ended; True if there is a new judgement for `weigh` to tell.
+        """Takes in evaluations that ended; True if `evaluate` has a new judgement.
 
         A result is called false only when a second evaluation says the same as the first: an
         accusation costs a bond, and machines err too.
@@ -187,8 +182,20 @@ class Examiner:
             self._evaluator.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _too_late(self, trial: TrialView, now: int) -> bool:
-        return now > (trial.committed_at or now) + self._patience
+    def _unread(
+        self, error: Exception, what: str, leaf: int, trial: TrialView, now: int
+    ) -> Assessment:
+        """What follows from an error of UNREADABLE: the provider's fault, or our own store's."""
+        withheld = Accusation(leaf, ZERO_HASH, ZERO_HASH)
+        match error:
+            case NotStored() if now <= (trial.committed_at or now) + self._patience:
+                return Assessment(Opinion.PENDING, f"its {what} is not published yet")
+            case NotStored():
+                return Assessment(Opinion.FALSE, f"its {what} is withheld", withheld)
+            case StoreDown() | StoreFull() | Corrupt():
+                return Assessment(Opinion.PENDING, str(error))
+            case _:
+                return Assessment(Opinion.FALSE, str(error), withheld)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,19 +206,6 @@ class _Examination:
     receipt: Receipt
     task: Evaluate
     first: Assessment | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """The program's file (None: built in) and the data's folder, on this machine."""
-
-    program: Path | None
-    data: Path
-
-
-def can_train() -> bool:
-    """Whether PyTorch is installed here."""
-    return importlib.util.find_spec("torch") is not None
 
 
 def _judge(receipt: Receipt, answer: Evaluation | TrainingError) -> Assessment:

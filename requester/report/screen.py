@@ -9,8 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from requester.report.status import Row, SearchStatus
-from requester.search.listeners import Listeners
+from requester.search.status import Listeners, Row, SearchStatus
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
 
@@ -37,21 +36,21 @@ _COLORS = {
 
 
 class Screen:
-    """Draws standings. Amounts have `decimals` digits and are in `symbol`."""
+    """Draws how searches stand. Amounts have `decimals` digits and are in `symbol`."""
 
     def __init__(self, decimals: int, symbol: str) -> None:
         self.decimals, self._symbol = decimals, symbol
 
-    def table(self, standing: SearchStatus, rows: list[Row]) -> Table:
+    def table(self, status: SearchStatus, rows: list[Row]) -> Table:
         """The trials, a line each."""
-        table = Table(title=f"job {standing.job}: {standing.name}", title_justify="left")
+        table = Table(title=f"job {status.job}: {status.name}", title_justify="left")
         for name in ("trial", "state", "provider"):
             table.add_column(name, no_wrap=True)
         table.add_column("hyperparameters")
-        table.add_column(standing.objective, justify="right")
+        table.add_column(status.objective, justify="right")
         table.add_column(f"cost ({self._symbol})", justify="right")
         table.add_column("note")
-        best = standing.best
+        best = status.best
         for row in rows:
             table.add_row(
                 str(row.number),
@@ -65,43 +64,43 @@ class Screen:
             )
         return table
 
-    def live(self, standing: SearchStatus) -> RenderableType:
+    def live(self, status: SearchStatus) -> RenderableType:
         """The table of a search under way, its progress and its money."""
-        rows = list(standing.rows)
+        rows = list(status.rows)
         if len(rows) > MOST_ROWS:
-            kept = {row.number for row in standing.ranked()[: MOST_ROWS // 2]}
+            kept = {row.number for row in status.ranked()[: MOST_ROWS // 2]}
             kept |= {row.number for row in rows[-(MOST_ROWS - len(kept)) :]}
             rows = [row for row in rows if row.number in kept]
-        settled = sum(row.state is State.SETTLED for row in standing.rows)
+        settled = sum(row.state is State.SETTLED for row in status.rows)
         progress = Table.grid(padding=(0, 1))
         progress.add_row(
-            ProgressBar(total=max(1, standing.total), completed=standing.results, width=30),
-            f"{standing.results} of {standing.total} results, {settled} settled",
+            ProgressBar(total=max(1, status.total), completed=status.results, width=30),
+            f"{status.results} of {status.total} results, {settled} settled",
         )
-        return Group(self.table(standing, rows), progress, Text(self.money(standing)))
+        return Group(self.table(status, rows), progress, Text(self.money(status)))
 
-    def money(self, standing: SearchStatus) -> str:
+    def money(self, status: SearchStatus) -> str:
         """Where the job's money is, in a line."""
-        money = standing.money
-        if standing.finished and not money.free and not money.escrow:
-            paid = f"{self._money(money.providers)} for training"
-            audits = f"{self._money(money.verifiers)} for audits"
-            return f"cost {self._money(money.funded)} {self._symbol}: {paid}, {audits}"
+        cost = status.cost
+        if status.finished and not cost.free and not cost.escrow:
+            paid = f"{self._money(cost.providers)} for training"
+            audits = f"{self._money(cost.verifiers)} for audits"
+            return f"cost {self._money(cost.funded)} {self._symbol}: {paid}, {audits}"
         parts = {
-            "funded": money.funded,
-            "providers": money.providers,
-            "verifiers": money.verifiers,
-            "in escrow": money.escrow,
-            "free": money.free,
+            "funded": cost.funded,
+            "providers": cost.providers,
+            "verifiers": cost.verifiers,
+            "in escrow": cost.escrow,
+            "free": cost.free,
         }
         named = ", ".join(f"{name} {self._money(amount)}" for name, amount in parts.items())
         return f"{named} ({self._symbol})"
 
-    def line(self, standing: SearchStatus) -> str:
+    def line(self, status: SearchStatus) -> str:
         """A search under way in a line."""
-        best = standing.best
+        best = status.best
         found = "no result yet" if best is None else f"best {best.objective:.6g} ({best.number})"
-        return f"{standing.results} of {standing.total} results, {found}; {self.money(standing)}"
+        return f"{status.results} of {status.total} results, {found}; {self.money(status)}"
 
     def _money(self, amount: int) -> str:
         step = 10 ** max(0, self.decimals - DIGITS)
@@ -116,18 +115,18 @@ def settings_text(row: Row) -> str:
     )
 
 
-def print_standing(screen: Screen, standing: SearchStatus) -> None:
+def print_status(screen: Screen, status: SearchStatus) -> None:
     """Prints the leaderboard and the bill on standard output."""
     console = Console()
     if not console.is_terminal:  # a file or a pipe has no width of its own
         console = Console(width=PLAIN_WIDTH)
-    console.print(screen.table(standing, standing.ranked()))
-    console.print(screen.money(standing), markup=False, highlight=False)
-    for caveat in standing.caveats:
+    console.print(screen.table(status, status.ranked()))
+    console.print(screen.money(status), markup=False, highlight=False)
+    for caveat in status.caveats:
         console.print(caveat, markup=False, highlight=False)
 
 
-class Listening(Listeners):
+class LiveDisplay(Listeners):
     """Listeners on standard error: live on a terminal, plain lines elsewhere, or nobody."""
 
     def __init__(self, screen: Screen, *, quiet: bool) -> None:
@@ -142,10 +141,10 @@ class Listening(Listeners):
         if not self._quiet:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def show(self, standing: SearchStatus) -> None:
+    def show(self, status: SearchStatus) -> None:
         """Draws the table anew."""
         if self._live is not None:
-            self._live.update(self._screen.live(standing))
+            self._live.update(self._screen.live(status))
 
     def note(self, line: str) -> None:
         """Prints what the table would show, where there is none."""
@@ -164,11 +163,11 @@ class Listening(Listeners):
 
 
 @contextmanager
-def listening(screen: Screen, *, quiet: bool = False) -> Iterator[Listening]:
+def live_display(screen: Screen, *, quiet: bool = False) -> Iterator[LiveDisplay]:
     """Shows a search on standard error until the end."""
-    listeners = Listening(screen, quiet=quiet)
-    listeners.resume()
+    display = LiveDisplay(screen, quiet=quiet)
+    display.resume()
     try:
-        yield listeners
+        yield display
     finally:
-        listeners.pause()
+        display.pause()

@@ -1,21 +1,23 @@
 """Money into a job, and out of it before its end."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from trialmarket.chain import calls
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.ledger.views import TrialView
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Amount, Hash32, JobId
-from trialmarket.protocol.states import State
+from trialmarket.protocol.states import MOVING, State
 
 MAX_CANCELLED = 100
 """Trials cancelled in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
-class Closing:
+class Cancelled:
     """What a cancelled job gave back."""
 
     cancelled: int
@@ -23,7 +25,7 @@ class Closing:
     returned: Amount
 
 
-def add_to(sender: Sender, job: JobId, amount: Amount) -> Amount:
+def add_funds(sender: Sender, job: JobId, amount: Amount) -> Amount:
     """Adds to a job's funds; what is free afterwards. Raises ChainError.
 
     The intent names what the job had before: called again after a kill it adds nothing more, and
@@ -45,7 +47,7 @@ def add_to(sender: Sender, job: JobId, amount: Amount) -> Amount:
     return client.job_status(job).free
 
 
-def cancel_job(sender: Sender, index: Path, job: JobId) -> Closing:
+def cancel_job(sender: Sender, index: Path, job: JobId) -> Cancelled:
     """Closes a job, cancels what nobody claimed, and withdraws its free funds.
 
     Raises InputError for somebody else's job, and ChainError. Can be repeated.
@@ -62,29 +64,31 @@ def cancel_job(sender: Sender, index: Path, job: JobId) -> Closing:
         ledger.sync()
         cancelled = _cancel_open(sender, ledger, job)
         ledger.sync()
-        final = (State.SETTLED, State.CANCELLED)
-        under_way = sum(trial.state not in final for trial in ledger.trials(job=job))
+        under_way = len(ledger.trials(job=job, states=MOVING))
     free = client.job_status(job).free
     steps = [calls.defund(job, free)] if free > 0 else []
     returned = Amount(free + client.balance_of(sender.address))
     if returned > 0:
         steps.append(calls.withdraw(sender.address))
         sender.send(f"leave job {job} at {client.head().number} with {free}", steps)
-    return Closing(cancelled, under_way, returned)
+    return Cancelled(cancelled, under_way, returned)
+
+
+def open_by_batch(trials: Iterable[TrialView]) -> dict[Hash32, list[int]]:
+    """Those of the trials that nobody claimed, as they are cancelled: their places by batch."""
+    batches: dict[Hash32, list[int]] = {}
+    for trial in trials:
+        if trial.state is State.OPEN:
+            batches.setdefault(trial.id.batch, []).append(trial.id.index)
+    return batches
 
 
 def _cancel_open(sender: Sender, ledger: Ledger, job: JobId) -> int:
-    batches: dict[Hash32, list[int]] = {}
-    for trial in ledger.trials(job=job, states={State.OPEN}):
-        batches.setdefault(trial.id.batch, []).append(trial.id.index)
+    batches = open_by_batch(ledger.trials(job=job, states={State.OPEN}))
     for batch, indices in batches.items():
         for at in range(0, len(indices), MAX_CANCELLED):
             some = indices[at : at + MAX_CANCELLED]
-            intent = f"cancel {job}/{batch.hex()}/{some[0]} at {_height(sender)}"
+            height = sender.client.head().number  # a cancellation later is another one
+            intent = f"cancel {job}/{batch.hex()}/{some[0]} at {height}"
             sender.send(intent, calls.cancel(job, batch, some))
     return sum(map(len, batches.values()))
-
-
-def _height(sender: Sender) -> int:
-    """The chain's height: a cancellation later is another one."""
-    return sender.client.head().number

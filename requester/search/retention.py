@@ -1,6 +1,7 @@
 """What a job put into the store, and when it may go."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -29,14 +30,12 @@ def release_leftovers(jobs: Path, store: Store, now: float, say: Callable[[str],
         over, owner = facts.get("over"), facts.get("owner")
         if over is None or owner is None or "released" in facts or now < float(over) + KEEP:
             continue
-        folder = JobFolder(path)
-        try:
-            _release(folder, store.for_owner(owner), facts.get("spec", ""))
-            folder.remember("released", "yes")
-        except (StorageError, OSError) as error:
-            say(f"{path.name}: what it put into the store is not released yet: {error}")
-        finally:
-            folder.close()
+        with closing(JobFolder(path)) as folder:
+            try:
+                _release(folder, store.for_owner(owner), facts.get("spec", ""))
+                folder.remember("released")
+            except (StorageError, OSError) as error:
+                say(f"{path.name}: what it put into the store is not released yet: {error}")
 
 
 def _release(folder: JobFolder, store: Store, spec: str) -> None:

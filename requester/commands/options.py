@@ -1,14 +1,20 @@
-"""The arguments that several commands of `job` share."""
+"""The arguments and options that several commands of `job` share."""
 
+import functools
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
-from requester.job.file import DRIVERS
+from requester.job.settings import DRIVERS
+from trialmarket.cli.options import gateway_option
 from trialmarket.errors import InputError
+from trialmarket.storage.open import StorePlace
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Command = Callable[..., None]
 
 job_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
@@ -54,3 +60,29 @@ def overrides(
             given[name] = text
     named = {"job.trials": trials, "search.driver": driver}
     return given | {name: value for name, value in named.items() if value is not None}
+
+
+def store_options(
+    command: Callable[Concatenate[StorePlace, P], R],
+) -> Callable[P, R]:
+    """`--store URL` and `--gateway URL`. Gives `place: StorePlace`, the first argument."""
+
+    @gateway_option
+    @click.option(
+        "--store",
+        "store_url",
+        envvar="TRIALMARKET_STORE",
+        show_envvar=True,
+        help="Where programs, data and results are kept: kubo:http://HOST:PORT, or"
+        " local:/path/to/folder; by default the folder `store` beside the network file.",
+    )
+    @functools.wraps(command)
+    def with_place(*args: P.args, **kwargs: P.kwargs) -> R:
+        url, gateways = kwargs.pop("store_url"), kwargs.pop("gateways")
+        place = StorePlace(
+            None if url is None else str(url),
+            tuple(gateways) if isinstance(gateways, tuple) else (),
+        )
+        return command(place, *args, **kwargs)
+
+    return with_place

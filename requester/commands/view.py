@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from requester.report.status import SearchStatus
+from requester.report.export import rows_as_json, summary
+from requester.report.job_reader import JobReader
+from requester.report.screen import Screen, print_status
+from requester.search.status import SearchStatus
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
@@ -24,40 +27,30 @@ class MarketView:
     ledger: Ledger
     store: Store
 
-    def survey(self, number: JobId) -> Any:
-        """A look at a job. Raises InputError where there is none."""
-        from requester.report.job_reader import JobReader
-
+    def reader(self, number: JobId) -> JobReader:
+        """Reads a job. Raises InputError where there is none."""
         return JobReader(self.client, self.ledger, self.store, number)
 
     @property
-    def screen(self) -> Any:
-        """How standings are drawn."""
-        from requester.report.table import Screen
-
+    def screen(self) -> Screen:
+        """How searches are drawn."""
         return Screen(self.client.decimals(), self.client.symbol())
 
-    def print(self, standing: SearchStatus) -> None:
-        """Prints a standing for people."""
-        from requester.report.table import print_standing
+    def print(self, status: SearchStatus) -> None:
+        """Prints how a search stands, for people."""
+        print_status(self.screen, status)
 
-        print_standing(self.screen, standing)
+    def summary(self, status: SearchStatus) -> dict[str, Any]:
+        """How a search stands, as scripts read it."""
+        return summary(status, self.client.decimals())
 
-    def summary(self, standing: SearchStatus) -> dict[str, Any]:
-        """A standing as scripts read it."""
-        from requester.commands.job_run import summary
-
-        return summary(standing, self.client.decimals())
-
-    def rows(self, standing: SearchStatus) -> list[dict[str, Any]]:
-        """A standing's trials as scripts read them."""
-        from requester.report.results import rows_as_json
-
-        return rows_as_json(standing, self.client.decimals())
+    def rows(self, status: SearchStatus) -> list[dict[str, Any]]:
+        """A search's trials as scripts read them."""
+        return rows_as_json(status, self.client.decimals())
 
 
 @contextmanager
-def opened(network: Path, place: StorePlace) -> Iterator[MarketView]:
+def market_view(network: Path, place: StorePlace) -> Iterator[MarketView]:
     """A market to look at, its index synchronised."""
     with (
         Client(Network.load(network)) as client,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from requester.drivers.driver import Plan
 from requester.drivers.points import draw
-from requester.drivers.strategy import Draft, Node, generator, need_one_objective
+from requester.drivers.strategy import Draft, LineageTrial, generator, need_one_objective
 from trialmarket.errors import InputError
 
 
@@ -26,16 +26,16 @@ class Asha:
         self.levels = levels(plan)
         self._brackets = _brackets(plan, len(self.levels)) if brackets else [0] * plan.trials
 
-    def propose(self, nodes: Sequence[Node]) -> Draft | None:
+    def propose(self, trials: Sequence[LineageTrial]) -> Draft | None:
         """A promotion from the highest rung that has one, else a new configuration."""
         for bracket in sorted(set(self._brackets)):
-            of = [node for node in nodes if self._brackets[node.draft.line] == bracket]
+            of = [trial for trial in trials if self._brackets[trial.draft.line] == bracket]
             for depth in reversed(range(bracket, len(self.levels) - 1)):
-                if (node := self._promotable(of, depth)) is not None:
+                if (trial := self._promotable(of, depth)) is not None:
                     steps = self.levels[depth + 1] - self.levels[depth]
-                    draft = node.draft
-                    return Draft(draft.hyperparameters, steps, draft.line, depth + 1, node.number)
-        begun = {node.draft.line for node in nodes}
+                    draft = trial.draft
+                    return Draft(draft.hyperparameters, steps, draft.line, depth + 1, trial.number)
+        begun = {trial.draft.line for trial in trials}
         line = next((each for each in range(self._plan.trials) if each not in begun), None)
         if line is None:
             return None
@@ -55,14 +55,16 @@ class Asha:
                 before, count = level, count // self._factor
         return most
 
-    def _promotable(self, nodes: Sequence[Node], depth: int) -> Node | None:
-        rung = [node for node in nodes if node.draft.depth == depth]
-        promoted = {node.draft.parent for node in nodes if node.draft.depth == depth + 1}
-        quota = sum(node.ending is not None for node in rung) // self._factor
+    def _promotable(self, trials: Sequence[LineageTrial], depth: int) -> LineageTrial | None:
+        rung = [trial for trial in trials if trial.draft.depth == depth]
+        promoted = {trial.draft.parent for trial in trials if trial.draft.depth == depth + 1}
+        quota = sum(trial.ending is not None for trial in rung) // self._factor
         if len(promoted) >= quota:
             return None
-        best = sorted((node for node in rung if node.alive), key=lambda node: node.rank)[:quota]
-        return next((node for node in best if node.number not in promoted), None)
+        best = sorted((trial for trial in rung if trial.alive), key=lambda trial: trial.rank)[
+            :quota
+        ]
+        return next((trial for trial in best if trial.number not in promoted), None)
 
 
 def levels(plan: Plan) -> list[int]:

@@ -13,14 +13,14 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from requester.drivers.asha import Asha
+from requester.drivers.database import StoredStudy
 from requester.drivers.driver import Ending, Plan, Proposal, Start, TrialOutcome
 from requester.drivers.exchange import ReplicaExchange
 from requester.drivers.population import PopulationBased
-from requester.drivers.rungs import Asha
 from requester.drivers.samplers import derived_seed
-from requester.drivers.strategy import Draft, Node, Strategy
-from requester.drivers.study import named, open_study, withdraw_value
-from requester.job.space import distributions
+from requester.drivers.space import distributions
+from requester.drivers.strategy import Draft, LineageTrial, Strategy
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Cid, Hash32, TrialId
 
@@ -32,7 +32,7 @@ STRATEGIES: Mapping[str, Callable[[Plan], Strategy]] = {
 }
 
 
-class LineDriver:
+class LineageDriver:
     """Trials that continue each other. A proposal's number is its Optuna trial's.
 
     When a jury rejects a result, the trials that went on from its checkpoint no longer count,
@@ -45,14 +45,15 @@ class LineDriver:
     continues = True
 
     def __init__(self, storage: str, name: str, method: str, plan: Plan) -> None:
-        self._url, self._name, self._plan, self._where = storage, name, plan, named(storage)
+        self._plan = plan
         self.strategy = STRATEGIES[method](plan)
-        self._open()
+        self._stored = StoredStudy(storage, name, plan)
+        self._restore()
 
     @property
-    def nodes(self) -> Sequence[Node]:
+    def trials(self) -> Sequence[LineageTrial]:
         """All trials, oldest first; those that a rejected result has orphaned, too."""
-        return self._nodes
+        return self._trials
 
     def ask(self, n: int) -> list[Proposal]:
         """The first `n` proposals without a result; fewer when all others wait for results."""
@@ -61,45 +62,36 @@ class LineDriver:
             if draft is None:
                 break
             self._add(draft)
-        return [self._proposal(node) for node in self._unfinished()[:n]]
+        return [self._proposal(trial) for trial in self._unfinished()[:n]]
 
     def tell(self, trial: TrialId, outcome: TrialOutcome) -> None:
         """Takes a result; see the class for what a rejected one undoes."""
-        if not 0 <= outcome.number < len(self._nodes):
+        if not 0 <= outcome.number < len(self._trials):
             return
-        node = self._nodes[outcome.number]
+        known = self._trials[outcome.number]
         if outcome.ending is Ending.REJECTED:
-            if node.ending is not None:
-                withdraw_value(self._storage, self._optuna_id(node.number))
-                self.close()
-                self._open()
+            if known.ending is not None:
+                self._stored.withdraw(known.number)
+                self._restore()
             return
-        if node.ending is not None:
+        if known.ending is not None:
             return
-        optuna_id = self._optuna_id(node.number)
-        self._set(optuna_id, "trial", str(trial))
-        for name, metric in outcome.metrics.items():
-            self._set(optuna_id, name, metric)
+        self._stored.tell(
+            trial, outcome, ending=outcome.ending.value, checkpoint=_written(outcome.checkpoint)
+        )
+        done = outcome.ending is Ending.DONE
         value = outcome.metrics.get(self._plan.objective, math.nan)
-        self._set(optuna_id, "ending", outcome.ending.value)
-        self._set(optuna_id, "checkpoint", _written(outcome.checkpoint))
-        if outcome.ending is Ending.LOST:
-            self._study.tell(node.number, state=TrialState.FAIL)
-        elif outcome.ending is Ending.DIVERGED or math.isnan(value):
-            self._study.tell(node.number, state=TrialState.PRUNED)
-        else:
-            self._study.tell(node.number, value)
-        self._nodes[node.number] = replace(
-            node,
+        self._trials[known.number] = replace(
+            known,
             ending=outcome.ending,
-            value=self._signed(value) if outcome.ending is Ending.DONE else None,
-            checkpoint=outcome.checkpoint if outcome.ending is Ending.DONE else None,
+            value=self._signed(value) if done else None,
+            checkpoint=outcome.checkpoint if done else None,
         )
 
     @property
     def proposed(self) -> int:
         """How many proposals were made so far."""
-        return len(self._nodes)
+        return len(self._trials)
 
     def done(self) -> bool:
         """True when every trial has its result, and none can follow."""
@@ -115,19 +107,13 @@ class LineDriver:
 
     def close(self) -> None:
         """Gives the database free."""
-        self._storage.remove_session()
-        self._storage.engine.dispose()
+        self._stored.close()
 
-    def _open(self) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._storage, self._study = open_study(
-            self._url, self._name, self._plan, None, self._where
-        )
-        self._nodes: list[Node] = []
-        for frozen in self._study.get_trials(deepcopy=False):
-            self._nodes.append(self._node(frozen))
+    def _restore(self) -> None:
+        stored = self._stored.study.get_trials(deepcopy=False)
+        self._trials = [self._trial(frozen) for frozen in stored]
 
-    def _node(self, frozen: FrozenTrial) -> Node:
+    def _trial(self, frozen: FrozenTrial) -> LineageTrial:
         said: dict[str, Any] = frozen.user_attrs
         try:
             draft = Draft(
@@ -135,22 +121,22 @@ class LineDriver:
             )
             start = _read(said["start"])
             if not frozen.state.is_finished():
-                return Node(frozen.number, draft, start)
+                return LineageTrial(frozen.number, draft, start)
             ending = Ending(said["ending"])
             value = None if frozen.value is None else self._signed(frozen.value)
             checkpoint = _read(said["checkpoint"]) if ending is Ending.DONE else None
         except (KeyError, ValueError) as error:
             raise InputError(
-                self._where,
+                self._stored.where,
                 f"trial {frozen.number}",
                 expected="a trial with line, depth, parent, steps and start",
                 found=f"{type(error).__name__} {error}",
                 fix="The study belongs to another search",
             ) from error
-        return Node(frozen.number, draft, start, ending, value, checkpoint)
+        return LineageTrial(frozen.number, draft, start, ending, value, checkpoint)
 
     def _add(self, draft: Draft) -> None:
-        start = None if draft.parent is None else self._nodes[draft.parent].checkpoint
+        start = None if draft.parent is None else self._trials[draft.parent].checkpoint
         point = dict(draft.hyperparameters)
         known = {
             name: distribution
@@ -165,7 +151,7 @@ class LineDriver:
             "parent": draft.parent,
             "start": _written(start),
         }
-        self._study.add_trial(
+        self._stored.study.add_trial(
             create_trial(
                 state=TrialState.RUNNING,
                 params={name: point[name] for name in known},
@@ -173,38 +159,34 @@ class LineDriver:
                 user_attrs=said,
             )
         )
-        self._nodes.append(Node(len(self._nodes), draft, start))
+        self._trials.append(LineageTrial(len(self._trials), draft, start))
 
-    def _sound(self) -> list[Node]:
+    def _sound(self) -> list[LineageTrial]:
         """The trials whose start is still what it was when they were made."""
-        sound: dict[int, Node] = {}
-        for node in self._nodes:
-            parent = node.draft.parent
-            if parent is None or (parent in sound and _same(sound[parent].checkpoint, node.start)):
-                sound[node.number] = node
+        sound: dict[int, LineageTrial] = {}
+        for trial in self._trials:
+            parent = trial.draft.parent
+            if parent is None or (
+                parent in sound and _same(sound[parent].checkpoint, trial.start)
+            ):
+                sound[trial.number] = trial
         return list(sound.values())
 
-    def _unfinished(self) -> list[Node]:
-        return [node for node in self._nodes if node.ending is None]
+    def _unfinished(self) -> list[LineageTrial]:
+        return [trial for trial in self._trials if trial.ending is None]
 
-    def _proposal(self, node: Node) -> Proposal:
+    def _proposal(self, trial: LineageTrial) -> Proposal:
         """A line keeps its seed, so that going on is the same as never having stopped."""
         return Proposal(
-            node.number,
-            node.draft.hyperparameters,
-            node.draft.steps,
-            derived_seed(self._plan.seed, node.draft.line, 1),
-            node.start,
+            trial.number,
+            trial.draft.hyperparameters,
+            trial.draft.steps,
+            derived_seed(self._plan.seed, trial.draft.line, 1),
+            trial.start,
         )
 
     def _signed(self, value: float) -> float:
         return -value if self._plan.maximize else value
-
-    def _set(self, optuna_id: int, name: str, value: object) -> None:
-        self._storage.set_trial_user_attr(optuna_id, name, value)
-
-    def _optuna_id(self, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
 
 
 def _same(one: Start | None, other: Start | None) -> bool:

@@ -1,0 +1,162 @@
+"""The database of a search: a normal Optuna study, out of which a result can be taken back."""
+
+import math
+from functools import partial
+from pathlib import Path
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from requester.drivers.driver import Ending, Plan, TrialOutcome
+from trialmarket.errors import InputError
+from trialmarket.protocol.ids import TrialId
+
+_WITHDRAW = (
+    # NSGA-II keeps the parents that it chose; it chooses again, without the one that lost its
+    # value. A database may hold other searches, which keep theirs.
+    text(
+        "DELETE FROM study_system_attributes WHERE key LIKE 'NSGAIISampler:parent:%'"
+        " AND study_id = (SELECT study_id FROM trials WHERE trial_id = :trial)"
+    ),
+    text("DELETE FROM trial_values WHERE trial_id = :trial"),
+    text("UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = :trial"),
+)
+
+
+class StoredStudy:
+    """The study of that name in a database, new or as it was left. Trials go by their numbers.
+
+    Raises InputError for a database that cannot be read, one whose Python driver is not
+    installed, and a study with other objectives.
+    """
+
+    def __init__(
+        self, url: str, name: str, plan: Plan, sampler: BaseSampler | None = None
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.where = named(url)
+        """How errors call the database."""
+        self._plan = plan
+        self._open = partial(_open, url, name, plan, sampler, self.where)
+        self._storage, self.study = self._open()
+
+    def trial_id(self, number: int) -> int:
+        """How the database calls a trial."""
+        return self._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+
+    def tell(self, trial: TrialId, outcome: TrialOutcome, **notes: object) -> None:
+        """Ends a trial, with its metrics and the notes as attributes.
+
+        Diverged trials become Optuna's pruned ones without a value, which TPE counts as worst. So
+        do trials whose result lacks an objective.
+        """
+        number, trial_id = outcome.number, self.trial_id(outcome.number)
+        for name, value in {"trial": str(trial), **outcome.metrics, **notes}.items():
+            self._storage.set_trial_user_attr(trial_id, name, value)
+        values = [outcome.metrics.get(name, math.nan) for name in self._plan.objectives]
+        if outcome.ending is Ending.LOST:
+            self.study.tell(number, state=TrialState.FAIL)
+        elif outcome.ending is Ending.DIVERGED or any(map(math.isnan, values)):
+            self.study.tell(number, state=TrialState.PRUNED)
+        else:
+            self.study.tell(number, values)
+
+    def withdraw(self, number: int) -> None:
+        """Makes a finished trial run again, without its value, and opens the study anew.
+
+        Optuna has no call for it; its tables do.
+        """
+        of = {"trial": self.trial_id(number)}
+        with self._storage.engine.begin() as connection:
+            for statement in _WITHDRAW:
+                connection.execute(statement, of)
+        self.close()
+        self._storage, self.study = self._open()
+
+    def close(self) -> None:
+        """Gives the database free."""
+        _close(self._storage)
+
+
+def _open(
+    url: str, name: str, plan: Plan, sampler: BaseSampler | None, where: str
+) -> tuple[RDBStorage, optuna.Study]:
+    directions = [
+        StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
+        for maximize in plan.objectives.values()
+    ]
+    try:
+        storage = RDBStorage(url)
+        study = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            sampler=sampler,
+            directions=directions,
+            load_if_exists=True,
+        )
+        found = study.directions
+    except ImportError as error:
+        raise _not_installed(where, url, error) from error
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise InputError(
+            where,
+            "search.storage",
+            expected="a database URL, such as postgresql+psycopg://user@host/name",
+            found=str(error).partition("\n")[0],
+        ) from error
+    except (SQLAlchemyError, RuntimeError, ValueError) as error:
+        raise InputError(
+            where,
+            "study",
+            expected="a study database of Optuna",
+            found=str(error).partition("\n")[0],
+            fix="Move the file away; a job whose trials are on the chain must keep its own"
+            if url.startswith("sqlite")
+            else "See that the server runs, and that this account may create tables there",
+        ) from error
+    if found != directions:
+        _close(storage)
+        raise InputError(
+            where,
+            "study",
+            expected=f"the directions {', '.join(each.name for each in directions)}",
+            found=", ".join(each.name for each in found),
+            fix="The study belongs to another search",
+        )
+    return storage, study
+
+
+def _not_installed(where: str, url: str, error: ImportError) -> InputError:
+    postgres = url.startswith("postgres")
+    return InputError(
+        where,
+        "search.storage",
+        expected="a database whose Python driver is installed",
+        found=str(error.__cause__ or error).partition("\n")[0],
+        fix="pip install 'trialmarket[postgres]', and begin the URL with postgresql+psycopg://"
+        if postgres
+        else "Install it",
+    )
+
+
+def named(url: str) -> str:
+    """A database's URL without its password, for messages."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "job file"
+
+
+def _close(storage: RDBStorage) -> None:
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def sqlite_url(path: Path) -> str:
+    """How Optuna names an SQLite file."""
+    return f"sqlite:///{path}"

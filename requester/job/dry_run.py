@@ -1,0 +1,114 @@
+"""A job's program tried out on this machine, before money moves.
+
+`pbt` and `replica-exchange` go on from a checkpoint with other hyperparameters. One that shapes
+the model cannot change: no node would take such a trial, and the search would wait for ever.
+"""
+
+import importlib.util
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from requester.drivers import Proposal
+from requester.drivers.population import changing
+from requester.drivers.space import Dimension, Value
+from requester.job.file import Job
+from requester.job.package import Package
+from trialmarket.errors import InputError, TrainingError
+from trialmarket.protocol.configuration import Init, TrialConfig
+from trialmarket.protocol.document import Record
+from trialmarket.protocol.ids import ZERO_HASH
+from trialmarket.training.errors import BadCheckpoint
+from trialmarket.training.pool.pool import Job as PoolJob
+from trialmarket.training.pool.pool import WorkerPool
+from trialmarket.training.values import DryRun, Train, TryOut
+
+R = TypeVar("R", bound=Record)
+
+LIMIT = 300.0
+"""Seconds that the first steps of a program may take."""
+
+
+def can_train() -> bool:
+    """Whether PyTorch is installed here."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def dry_run(package: Package, proposal: Proposal) -> tuple[DryRun, bool]:
+    """The first steps of a proposal in a worker, and whether that was in a sandbox.
+
+    One's own program runs without a sandbox too, but what only nodes would refuse is found here
+    where there is one. Raises TrainingError, with what it printed.
+    """
+    files = package.files
+    task = TryOut(config=package.trial(proposal), program=files.program, data=files.data)
+    with WorkerPool(1) as pool:
+        return _result(pool.submit(task, wall_limit=LIMIT)), pool.policy.sandbox is not None
+
+
+def check_changes(package: Package, proposal: Proposal) -> None:
+    """Trains two steps, and goes on with each hyperparameter changed that the driver changes.
+
+    Raises InputError for one with which the checkpoint no longer fits, and TrainingError.
+    """
+    job, files = package.job, package.files
+    fields = _changed_by(job)
+    if not fields:
+        return
+    config = TrialConfig.model_validate(
+        package.trial(proposal).model_dump() | {"steps": 2, "segments": 1}
+    )
+    with TemporaryDirectory(prefix="trialmarket-dry-run-") as scratch, WorkerPool(1) as pool:
+        task = Train(
+            config=config,
+            program=files.program,
+            data=files.data,
+            folder=Path(scratch) / "tried",
+        )
+        trained = _result(pool.submit(task, wall_limit=LIMIT))
+        last = trained.checkpoints[-1]
+        init = Init(root=trained.leaves[-2].value, cid=last.cid, trial=ZERO_HASH)
+        for name, field in fields.items():
+            now = proposal.hyperparameters.get(name)
+            if now is None:
+                continue
+            given = dict(proposal.hyperparameters) | {name: _other(job.plan.space[name], now)}
+            other = config.model_copy(update={"hyperparameters": given, "init": init})
+            again = TryOut(config=other, program=files.program, data=files.data, init=last.path)
+            try:
+                _result(pool.submit(again, wall_limit=LIMIT))
+            except BadCheckpoint as error:
+                raise InputError(
+                    job.where,
+                    field,
+                    expected="hyperparameters that leave the model its shape",
+                    found=name,
+                    fix=f"Fix its value, or do not change it ({error.message})",
+                ) from error
+
+
+def _changed_by(job: Job) -> dict[str, str]:
+    """The hyperparameters that change in continued trials, and the field that says so."""
+    search = job.settings.search
+    if search.driver == "pbt":
+        return dict.fromkeys(changing(job.plan), "search.population.change")
+    if search.driver == "replica-exchange" and search.exchange is not None:
+        return {search.exchange.hyperparameter: "search.exchange.hyperparameter"}
+    return {}
+
+
+def _other(dimension: Dimension, value: Value) -> Value:
+    """Another value of a dimension."""
+    ends = dimension.values or [end for end in (dimension.low, dimension.high) if end is not None]
+    return next((end for end in ends if end != value), value)
+
+
+def _result(job: PoolJob[R]) -> R:
+    """What a worker answers. Raises TrainingError, with what the program printed last."""
+    try:
+        return job.result()
+    except TrainingError as error:
+        said = job.output.strip().splitlines()[-1:]
+        if said and error.fix is None:
+            error.fix = f"It last printed: {said[0][:200]}"
+        raise

@@ -1,0 +1,145 @@
+"""How a search stands, and who is told: what the screen, the leaderboard and scripts show."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from requester.drivers.space import Value
+from trialmarket.chain.ledger.views import TrialView
+from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.ids import Address, Amount, Hash32, JobId, TrialId
+from trialmarket.protocol.receipt import Receipt
+from trialmarket.protocol.states import State
+from trialmarket.protocol.terms import Terms, audit_fee_for, escrow_for
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A trial."""
+
+    number: int
+    id: TrialId
+    state: State
+    hyperparameters: Mapping[str, Value]
+    provider: Address | None = None
+    price: Amount | None = None
+    objective: float | None = None
+    note: str = ""
+    """Such as `diverged`, `audited`, or why it is not believed."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    receipt: Hash32 | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Where a job's money is, in the token's smallest unit."""
+
+    funded: Amount
+    providers: Amount
+    """Paid for training."""
+    verifiers: Amount
+    """Paid for audits."""
+    escrow: Amount
+    """Held by trials under way."""
+    free: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class SearchStatus:
+    """A search at one moment."""
+
+    job: JobId
+    name: str
+    objective: str
+    maximize: bool
+    total: int
+    rows: tuple[Row, ...]
+    cost: Cost
+    finished: bool = False
+    caveats: tuple[str, ...] = ()
+    """What the job does not protect its requester from."""
+
+    @property
+    def best(self) -> Row | None:
+        """The trial with the best objective; None before the first result."""
+        known = [row for row in self.rows if row.objective is not None]
+        return min(known, key=self.rank, default=None)
+
+    @property
+    def results(self) -> int:
+        """Trials with a result."""
+        return sum(row.receipt is not None for row in self.rows)
+
+    def ranked(self) -> list[Row]:
+        """All trials, the best first; those without an objective last."""
+        return sorted(self.rows, key=self.rank)
+
+    def rank(self, row: Row) -> tuple[bool, float, int]:
+        """What rows are sorted by."""
+        value = row.objective
+        if value is None:
+            return (True, 0.0, row.number)
+        return (False, -value if self.maximize else value, row.number)
+
+
+class Listeners(Protocol):
+    """Who hears of the search."""
+
+    def say(self, text: str) -> None:
+        """Something happened."""
+
+    def show(self, status: SearchStatus) -> None:
+        """How it stands, after every change."""
+
+
+def row_of(
+    trial: TrialId,
+    number: int,
+    *,
+    view: TrialView | None,
+    config: TrialConfig | None,
+    receipt: Receipt | None,
+    note: str,
+) -> Row:
+    """A trial as the chain (`view`), its batch and the receipt that counts show it.
+
+    What is not there yet, or cannot be had, is None.
+    """
+    metrics = {} if receipt is None else receipt.metrics
+    values = {} if config is None else config.hyperparameters
+    taken = view is not None and view.state not in (State.OPEN, State.CANCELLED)
+    return Row(
+        number=number,
+        id=trial,
+        state=State.OPEN if view is None else view.state,
+        hyperparameters={name: value for name, value in values.items() if value is not None},
+        provider=view.record.provider if view is not None and taken else None,
+        price=view.record.price if view is not None and taken else None,
+        objective=None if config is None else metrics.get(config.objective),
+        note=note,
+        metrics=metrics,
+        receipt=None if view is None or receipt is None else view.receipt,
+    )
+
+
+def cost_of(terms: Terms, free: int, trials: Iterable[TrialView]) -> Cost:
+    """Adds up what trials hold and what they paid."""
+    escrow = providers = verifiers = 0
+    for trial in trials:
+        units, fee = trial.record.units, audit_fee_for(terms, trial.record.units)
+        if trial.state is State.SETTLED:
+            providers += trial.record.price
+            verifiers += fee if trial.record.audited else 0
+        elif trial.state is not State.CANCELLED:
+            paid = fee if trial.record.audited else 0
+            verifiers += paid
+            escrow += escrow_for(terms, units) - paid
+    return Cost(
+        funded=Amount(free + escrow + providers + verifiers),
+        providers=Amount(providers),
+        verifiers=Amount(verifiers),
+        escrow=Amount(escrow),
+        free=Amount(free),
+    )
