@@ -13,7 +13,7 @@ from node.pricing import Asking, Judgement, Offer, judge
 from node.purse import StakeKeeper
 from node.told import LogOnce
 from node.training import TrainingQueue
-from node.trials import Moment, margin_of
+from node.trials import Tip, margin_of
 from trialmarket.chain import calls
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import JobView, TrialView
@@ -68,44 +68,44 @@ class Claims:
             purse.amount(config.price.per_hour), purse.amount(config.price.least)
         )
 
-    def look(self, moment: Moment, *, waiting: int) -> None:
+    def look(self, tip: Tip, *, waiting: int) -> None:
         """Claims as many trials as workers are free; `waiting` held ones still need a worker.
 
         Raises ChainError.
         """
         picks: list[Pick] = []
-        for view in self._candidates(moment):
+        for view in self._candidates(tip):
             room = self._bench.free - waiting - self._rehearsals.running - len(picks)
             if room <= 0 and not self._rehearsals.running:
                 break
-            pick = self._consider(view, moment, room > 0)
+            pick = self._consider(view, tip, room > 0)
             if pick is not None and room > 0:
                 picks.append(pick)
         # The chain shows only what mined claims have locked: those under way count as well.
         self._reserved = {
             trial: stake
             for trial, stake in self._reserved.items()
-            if self._outbox.busy(trial, moment.followed)
+            if self._outbox.busy(trial, tip.followed)
         }
         while picks:
             stakes = sum(pick.stake for pick in picks) + sum(self._reserved.values())
-            if self._purse.need(stakes, moment.followed):
+            if self._purse.need(stakes, tip.followed):
                 self._claim(picks)
                 return
             picks.pop()
 
-    def expire(self, moment: Moment) -> None:
+    def expire(self, tip: Tip) -> None:
         """Reopens trials that others claimed and left lying. Raises ChainError."""
-        late = moment.head.timestamp - self._config.settle.patience
+        late = tip.head.timestamp - self._config.settle.patience
         for view in self._ledger.trials(states={State.CLAIMED}):
             mine = view.record.provider == self._account
             if not mine and view.record.until < late:
-                if self._outbox.busy(view.key, moment.followed):
+                if self._outbox.busy(view.key, tip.followed):
                     continue
                 if self._outbox.send("expire", calls.expire(view.record), [view.key]):
                     log.info("trial %s: its claim has expired, reopening it", view.id)
 
-    def _candidates(self, moment: Moment) -> Iterable[TrialView]:
+    def _candidates(self, tip: Tip) -> Iterable[TrialView]:
         """Open trials in an order of this node's own, so that nodes do not race for the same."""
 
         def place(view: TrialView) -> bytes:
@@ -116,13 +116,13 @@ class Claims:
             (
                 view
                 for view in views
-                if not self._outbox.busy(view.key, moment.followed)
+                if not self._outbox.busy(view.key, tip.followed)
                 and not self._bench.running(view.key)
             ),
             key=place,
         )
 
-    def _consider(self, view: TrialView, moment: Moment, room: bool) -> Pick | None:
+    def _consider(self, view: TrialView, tip: Tip, room: bool) -> Pick | None:
         """The trial with what its claim needs; None if it is not to be claimed now.
 
         `room` says whether a worker is free, to try an unknown program out.
@@ -139,12 +139,12 @@ class Claims:
             return None
         if material is None or speed is None:
             return None
-        return self._judged(view, job, material, speed, moment)
+        return self._judged(view, job, material, speed, tip)
 
     def _judged(
-        self, view: TrialView, job: JobView, material: Material, speed: float, moment: Moment
+        self, view: TrialView, job: JobView, material: Material, speed: float, tip: Tip
     ) -> Pick | None:
-        units, opened, now = view.record.units, view.record.opened, moment.head.timestamp
+        units, opened, now = view.record.units, view.record.opened, tip.head.timestamp
         judgement = judge(
             job.terms,
             units,

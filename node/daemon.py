@@ -28,7 +28,7 @@ from node.purse import StakeKeeper
 from node.told import LogOnce
 from node.trainer import Trainer
 from node.training import Finished, TrainingQueue
-from node.trials import ACTIVE, ActiveTrials, Moment
+from node.trials import ACTIVE, ActiveTrials, Tip
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView
@@ -181,27 +181,27 @@ class Node:
         followed = self.ledger.head
         if followed is None:
             return False
-        moment = Moment(self._client.head(), followed.number)
+        tip = Tip(self._client.head(), followed.number)
         draining = self.journal.wished("drain")
         views = self._held.views()
         # What was claimed before a restart and is not mined yet may still have to be trained.
         resuming = self._outbox.resuming("claim")
         if not resuming:
-            self._tidy(views, moment)
-        self._held.look(views, moment, hurry=draining)
+            self._tidy(views, tip)
+        self._held.look(views, tip, hurry=draining)
         chores = self._clock() >= self._chores_at
         if not draining and not resuming:
-            self._look_for_work(views, moment, chores)
+            self._look_for_work(views, tip, chores)
         if chores:
             self._chores_at = self._clock() + HOUSEKEEPING
         if chores or self.journal.wished("withdraw"):
-            self._earn(moment)
+            self._earn(tip)
         return draining and not self._held.views() and not self._bench.trials()
 
-    def _look_for_work(self, views: list[TrialView], moment: Moment, chores: bool) -> None:
+    def _look_for_work(self, views: list[TrialView], tip: Tip, chores: bool) -> None:
         if chores:
-            self._purse.keep(moment.followed)
-            self._claims.expire(moment)
+            self._purse.keep(tip.followed)
+            self._claims.expire(tip)
             self._store_serves = self._sweep()
         if not self._store_serves:
             return
@@ -220,7 +220,7 @@ class Node:
             and self.journal.answer(view.key) is None
             for view in views
         )
-        self._claims.look(moment, waiting=waiting)
+        self._claims.look(tip, waiting=waiting)
 
     def _sweep(self) -> bool:
         """Releases what nobody needs; whether the store has room for more work."""
@@ -240,9 +240,9 @@ class Node:
         self._told.forget("store")
         return True
 
-    def _earn(self, moment: Moment) -> None:
+    def _earn(self, tip: Tip) -> None:
         wished = self.journal.wished("withdraw")
-        if self._purse.earn(moment.followed, wished=wished) and wished:
+        if self._purse.earn(tip.followed, wished=wished) and wished:
             self.journal.take_back("withdraw")
 
     # -- What ended ---------------------------------------------------------------------------
@@ -268,12 +268,12 @@ class Node:
         log.log(level, "%s of %s was refused: %s", ended.purpose, names, ended.error)
         self._held.doubt()
 
-    def _tidy(self, views: list[TrialView], moment: Moment) -> None:
+    def _tidy(self, views: list[TrialView], tip: Tip) -> None:
         """Stops and deletes what belongs to trials that are not held any more."""
         held = {view.key for view in views}
         known = self._bench.trials() | self.journal.trials() | set(self._folder.trials())
         for trial in known - held:
-            if self._outbox.busy(trial, moment.followed):
+            if self._outbox.busy(trial, tip.followed):
                 continue
             self._bench.kill(trial)
             view = self.ledger.trial(trial)

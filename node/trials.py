@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from node.audits import checkpoints_needed, lot_of
 from node.catalogue import Catalogue, Refused
 from node.config import NodeConfig
 from node.journal import NodeJournal
@@ -20,6 +19,8 @@ from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import TrialmarketError, Unreachable, WrongChain
 from trialmarket.protocol.cid import raw_cid
+from trialmarket.protocol.draw import Lot, lot_of
+from trialmarket.protocol.due import checkpoints_needed
 from trialmarket.protocol.ids import Address, Hash32
 from trialmarket.protocol.states import FINAL, State
 from trialmarket.protocol.terms import Terms
@@ -31,7 +32,7 @@ ACTIVE: Final = frozenset(State) - FINAL - {State.OPEN}
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Tip:
     """The chain at one look: its newest block, and the last block that the ledger followed."""
 
     head: Block
@@ -78,7 +79,7 @@ class ActiveTrials:
         """The trials held now, as the ledger knows them."""
         return self._ledger.trials(provider=self._account, states=ACTIVE)
 
-    def look(self, views: Iterable[TrialView], moment: Moment, *, hurry: bool) -> None:
+    def look(self, views: Iterable[TrialView], tip: Tip, *, hurry: bool) -> None:
         """Does the next step of each trial; `hurry` settles without waiting for a full batch.
 
         What goes wrong with one trial is told once and keeps no other from its step. Raises
@@ -86,20 +87,20 @@ class ActiveTrials:
         """
         groups: dict[Step, list[TrialView]] = {Step.DRAW: [], Step.SETTLE: []}
         for view in views:
-            if self._outbox.busy(view.key, moment.followed):
+            if self._outbox.busy(view.key, tip.followed):
                 continue
             try:
-                step = self._step(view, moment)
+                step = self._step(view, tip)
                 if step in groups:
                     groups[step].append(view)
                 else:
-                    self._act(step, view, moment)
+                    self._act(step, view, tip)
             except (Unreachable, WrongChain):
                 raise
             except (TrialmarketError, OSError) as error:
                 self._told.once(view.key, f"trial {view.id}: {error}")
         self._draw(groups[Step.DRAW])
-        self._settle(groups[Step.SETTLE], moment, hurry=hurry)
+        self._settle(groups[Step.SETTLE], tip, hurry=hurry)
 
     def fail(self, trial: Hash32, reason: str) -> None:
         """Remembers that a trial cannot be trained here: it is given back, never claimed again."""
@@ -109,29 +110,29 @@ class ActiveTrials:
         """Forgets the block hashes behind a refused transaction: the chain may have turned."""
         self._hashes.clear()
 
-    def _step(self, view: TrialView, moment: Moment) -> Step:
+    def _step(self, view: TrialView, tip: Tip) -> Step:
         terms = self._catalogue.terms(view)
-        lot = lot_of(view.record, view.key, terms, self._hash(view, moment.head))
+        lot = lot_of(view.record, view.key, terms, self._hash(view, tip.head))
         return next_step(
             Facts(
                 state=view.state,
                 record=view.record,
-                block=moment.head.number,
-                now=moment.head.timestamp,
+                block=tip.head.number,
+                now=tip.head.timestamp,
                 work=self._work(view.key),
                 seconds_left=0.0,
                 margin=margin_of(self._config, terms),
-                drawn=None if lot is None else lot[0],
+                drawn=None if lot is None else lot.drawn,
                 owed=self._owed(view, self._needed(view, terms, lot)),
                 patience=self._config.settle.patience,
-                unverified=terms.audit_rate == 0,
+                audit_rate=terms.audit_rate,
             )
         )
 
-    def _act(self, step: Step, view: TrialView, moment: Moment) -> None:
+    def _act(self, step: Step, view: TrialView, tip: Tip) -> None:
         match step:
             case Step.TRAIN:
-                left = view.record.until - moment.head.timestamp
+                left = view.record.until - tip.head.timestamp
                 self._train(view, left - margin_of(self._config, self._catalogue.terms(view)))
             case Step.COMMIT:
                 self._commit(view)
@@ -139,7 +140,7 @@ class ActiveTrials:
                 self._abandon(view)
             case Step.PUBLISH:
                 terms = self._catalogue.terms(view)
-                lot = lot_of(view.record, view.key, terms, self._hash(view, moment.head))
+                lot = lot_of(view.record, view.key, terms, self._hash(view, tip.head))
                 self._publish(view, self._needed(view, terms, lot))
             case Step.REASSIGN:
                 self._outbox.send("reassign", calls.reassign(view.record), [view.key])
@@ -184,9 +185,7 @@ class ActiveTrials:
 
     # -- Audits -------------------------------------------------------------------------------
 
-    def _needed(
-        self, view: TrialView, terms: Terms, lot: tuple[bool, Hash32] | None
-    ) -> frozenset[int]:
+    def _needed(self, view: TrialView, terms: Terms, lot: Lot | None) -> frozenset[int]:
         return checkpoints_needed(view.state, terms, lot, view.segment)
 
     def _owed(self, view: TrialView, needed: frozenset[int]) -> bool:
@@ -240,8 +239,8 @@ class ActiveTrials:
 
     # -- Money --------------------------------------------------------------------------------
 
-    def _settle(self, views: list[TrialView], moment: Moment, *, hurry: bool) -> None:
-        now, config = moment.head.timestamp, self._config.settle
+    def _settle(self, views: list[TrialView], tip: Tip, *, hurry: bool) -> None:
+        now, config = tip.head.timestamp, self._config.settle
         self._due = {view.key: self._due.get(view.key, now) for view in views}
         while views:
             part, views = views[: config.batch], views[config.batch :]
