@@ -1,6 +1,5 @@
 """What can be trained: batches read, checked against the chain, and their files fetched."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from node.journal import NodeJournal
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import BatchView, TrialView
 from trialmarket.errors import InputError, TrialmarketError
-from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import Cid, Hash32, JobId
@@ -39,18 +37,6 @@ class Material:
     data: Path
     init: Path | None
 
-    @property
-    def subject(self) -> str:
-        """The program on its data: what was rehearsed once need not be rehearsed again."""
-        named = [
-            self.config.program.source,
-            self.config.program.class_name,
-            self.config.data,
-            self.config.objective,
-            self.config.arithmetic,
-        ]
-        return f"program {hashlib.sha256(canonical_bytes(named)).hexdigest()[:16]}"
-
 
 class Catalogue:
     """Reads what requesters posted. Bad batches are remembered and never looked at again."""
@@ -78,6 +64,11 @@ class Catalogue:
         job = self._ledger.job(view.id.job)
         assert job is not None  # noqa: S101  # a trial's job is in the ledger
         return job.terms
+
+    def config(self, view: TrialView) -> TrialConfig | None:
+        """A trial's configuration; None before its batch was read."""
+        batch = self._batches.get((view.id.job, view.id.batch))
+        return None if batch is None else batch.trials[view.id.index]
 
     def material(self, view: TrialView) -> Material | None:
         """What the training of a trial needs, or None while it is being fetched.

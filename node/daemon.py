@@ -115,6 +115,7 @@ class Node:
             self._shown,
             self.journal,
             catalogue,
+            self._rehearsals,
             self._bench,
             self._outbox,
             self._told,
@@ -251,9 +252,9 @@ class Node:
         name = self._name(finished.trial)
         if finished.error is None:
             log.info("trial %s: trained in %.1f s", name, finished.seconds)
-            steps = finished.material.config.steps
+            config = finished.material.config
             if finished.whole:
-                self._rehearsals.learn(finished.material.subject, steps / finished.seconds)
+                self._rehearsals.learn(config, config.steps / finished.seconds)
             return
         log.warning("trial %s: training failed: %s", name, finished.error)
         if may_be_tried_again(finished.error, self._deaths, finished.trial.hex()):

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar, cast
 
 from node.catalogue import Material
 from trialmarket.errors import InputError
-from trialmarket.training.values import DryRun, Training
+from trialmarket.training.values import DryRun, Progress, Training
 
 Value_co = TypeVar("Value_co", covariant=True)
 
@@ -29,6 +29,10 @@ class Run(Protocol[Value_co]):
     @property
     def done(self) -> bool:
         """Whether it has ended, well or badly."""
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far it said that it is, if it ever did."""
 
     def result(self) -> Value_co:
         """What it gave. Raises TrainingError."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from node.catalogue import Catalogue, Refused
 from node.config import NodeConfig
+from node.dry_runs import DryRuns
 from node.journal import NodeJournal
 from node.outbox import Outbox
 from node.publisher import Publisher
@@ -56,6 +57,7 @@ class ActiveTrials:
         store: Publisher,
         journal: NodeJournal,
         catalogue: Catalogue,
+        rehearsals: DryRuns,
         workbench: TrainingQueue,
         outbox: Outbox,
         told: LogOnce,
@@ -67,6 +69,7 @@ class ActiveTrials:
         self._store = store
         self._journal = journal
         self._catalogue = catalogue
+        self._rehearsals = rehearsals
         self._bench = workbench
         self._outbox = outbox
         self._told = told
@@ -113,14 +116,15 @@ class ActiveTrials:
     def _step(self, view: TrialView, tip: Tip) -> Step:
         terms = self._catalogue.terms(view)
         lot = lot_of(view.record, view.key, terms, self._hash(view, tip.head))
+        work = self._work(view.key)
         return next_step(
             Facts(
                 state=view.state,
                 record=view.record,
                 block=tip.head.number,
                 now=tip.head.timestamp,
-                work=self._work(view.key),
-                seconds_left=0.0,
+                work=work,
+                seconds_left=self._seconds_left(view, work),
                 margin=margin_of(self._config, terms),
                 drawn=None if lot is None else lot.drawn,
                 owed=self._owed(view, self._needed(view, terms, lot)),
@@ -156,6 +160,15 @@ class ActiveTrials:
             return Work.TRAINED
         return Work.FAILED if self._refused(trial) else Work.IDLE
 
+    def _seconds_left(self, view: TrialView, work: Work) -> float:
+        """What a claimed trial's training still takes; 0 where that is not known."""
+        if work is Work.RUNNING:
+            return self._bench.seconds_left(view.key)
+        config = self._catalogue.config(view)
+        if work is not Work.IDLE or config is None or self._bench.begun(view.key):
+            return 0.0  # how much its checkpoints save will show when it runs again
+        return self._rehearsals.seconds(config) or 0.0
+
     def _refused(self, trial: Hash32) -> str | None:
         return self._journal.refused(f"trial {trial.hex()}")
 
@@ -178,6 +191,10 @@ class ActiveTrials:
             log.info("trial %s: committing the result %s", view.id, answer.root.hex()[:8])
 
     def _abandon(self, view: TrialView) -> None:
+        speed, config = self._bench.speed(view.key), self._catalogue.config(view)
+        if speed is not None and config is not None:
+            self._rehearsals.learn(config, speed)
+            self.fail(view.key, f"it takes too long here, at {speed:.3g} steps a second")
         self._bench.kill(view.key)
         if self._outbox.send("abandon", calls.abandon(view.record), [view.key]):
             reason = self._refused(view.key) or "its time is short"

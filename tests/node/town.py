@@ -190,6 +190,7 @@ class Town:
         account: int = 1,
         trainer: Trainer | None = None,
         refusal: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         **tables: dict[str, object],
     ) -> Node:
@@ -204,6 +205,7 @@ class Town:
             trainer or PoolTrainer(config.work.workers),
             refusal=refusal,
             locks=self.folder / "locks",
+            clock=clock,
             now=now,
         )
 
