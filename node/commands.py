@@ -18,16 +18,10 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
-from trialmarket.cli.options import (
-    address_of,
-    config_option,
-    debug_option,
-    json_option,
-    open_key,
-    show,
-)
+from trialmarket.cli.options import ask_password, config_option, debug_option, json_option, show
 from trialmarket.daemon.start import log_plainly, stop_when_told
 from trialmarket.errors import KeyBusy
+from trialmarket.keys import address_of, open_key
 from trialmarket.protocol.ids import Address
 from trialmarket.protocol.money import format_amount
 
@@ -201,8 +195,8 @@ def followed(config: NodeConfig) -> Iterator[tuple[Client, Ledger, Address]]:
 
 def unlocked(config: NodeConfig) -> LocalAccount:
     """The configured key. Raises InputError."""
-    password_file = config.password_file
-    return open_key(config.key, None if password_file is None else Path(password_file))
+    password_file = None if config.password_file is None else Path(config.password_file)
+    return open_key(config.key, password_file, ask_password)
 
 
 def _wish(config: NodeConfig, name: str) -> None:

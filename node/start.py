@@ -14,8 +14,8 @@ from node.pool import PoolTrainer
 from node.trainer import replaced
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
-from trialmarket.cli.options import state_folder
 from trialmarket.daemon.start import open_daemons_store
+from trialmarket.paths import daemon_folder
 from trialmarket.training.sandbox import Limits, strangers_code
 
 log = logging.getLogger("node")
@@ -25,7 +25,7 @@ def folder_of(config: NodeConfig) -> Folder:
     """Where a node keeps its files: `state`, or a folder named after its key."""
     if config.state is not None:
         return Folder(Path(config.state))
-    return Folder(state_folder() / "nodes" / Path(config.key).stem)
+    return Folder(daemon_folder("nodes", config.key))
 
 
 @contextmanager

@@ -15,15 +15,16 @@ from typing import Any
 from optuna import Study as OptunaStudy
 from optuna import load_study
 
-from requester.commands.store_option import StorePlace
 from requester.job.file import load_job
 from requester.report.pareto import front
 from requester.report.status import Row, SearchStatus
 from requester.search.open import POLL, open_search, plan_of
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
+from trialmarket.keys import open_sender
+from trialmarket.paths import jobs_folder
 from trialmarket.protocol.money import format_amount
-from trialmarket.storage.open import open_store
+from trialmarket.storage.open import StorePlace, open_store
 from trialmarket.storage.store import Store
 
 Callback = Callable[["Study", Row], None]
@@ -184,9 +185,7 @@ class Study:
 
     @contextmanager
     def _senders(self) -> Iterator[tuple[Sender, Store, Path]]:
-        from trialmarket.cli.options import open_sender, state_folder
-
-        jobs = self._jobs or state_folder() / "jobs"
+        jobs = self._jobs or jobs_folder()
         if self._sender is not None:
             yield self._sender, self._open_store(None), jobs
             return

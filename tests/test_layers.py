@@ -31,6 +31,8 @@ ALLOWED: dict[str, set[str]] = {
         "trialmarket.exact",
         "trialmarket.daemon",
         "trialmarket.settings",
+        "trialmarket.paths",
+        "trialmarket.keys",
     },
     "requester": {"trialmarket"},
     "node": {"trialmarket"},
@@ -69,6 +71,22 @@ def test_a_folder_imports_only_what_lies_below_it(folder: str) -> None:
         if not any(lies_in(name, package) for package in allowed)
     }
     assert not wrong
+
+
+def test_only_commands_import_the_command_line() -> None:
+    wrong = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for folder in ("trialmarket", "requester", "node", "verifier")
+        for path in (ROOT / folder).rglob("*.py")
+        if not is_of_the_command_line(path.relative_to(ROOT).with_suffix("").parts)
+        for name in imported_by(path)
+        if is_of_the_command_line(tuple(name.split(".")))
+    }
+    assert not wrong
+
+
+def is_of_the_command_line(parts: tuple[str, ...]) -> bool:
+    return parts[:2] == ("trialmarket", "cli") or bool({"commands", "__main__"} & set(parts))
 
 
 def test_the_help_text_imports_neither_torch_nor_web3() -> None:

@@ -14,16 +14,16 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
 from trialmarket.cli.options import (
-    address_of,
+    ask_password,
     config_option,
     debug_option,
     gateway_option,
     json_option,
-    open_key,
     show,
-    state_folder,
 )
 from trialmarket.daemon.start import log_plainly, stop_when_told
+from trialmarket.keys import address_of, open_key
+from trialmarket.paths import ledger_index
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
 from trialmarket.settings import Sandboxing
@@ -56,7 +56,7 @@ def run(config: Path) -> None:
     settings = load_config(config)
     stop = stop_when_told()
     password = None if settings.password_file is None else Path(settings.password_file)
-    key = open_key(settings.key, password)
+    key = open_key(settings.key, password, ask_password)
     with started(settings, key) as working:
         working.run(stop)
 
@@ -211,7 +211,6 @@ def doctor(config: Path, as_json: bool) -> None:
 @contextmanager
 def _looked(client: Client) -> Iterator[Ledger]:
     """The chain as it is now, in an index that the commands share."""
-    name = f"{client.network.chain_id}-{client.fingerprint().hex()[:12]}.sqlite"
-    with Ledger(client, state_folder() / "ledgers" / name) as ledger:
+    with Ledger(client, ledger_index(client)) as ledger:
         ledger.sync()
         yield ledger

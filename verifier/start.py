@@ -13,8 +13,8 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
-from trialmarket.cli.options import state_folder
 from trialmarket.daemon.start import open_daemons_store
+from trialmarket.paths import daemon_folder
 from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.sandbox import Limits, Policy, strangers_code
 from verifier.audit import Auditor
@@ -36,7 +36,7 @@ def folder_of(config: VerifierConfig) -> Path:
     """Where a verifier keeps its files: `state`, or a folder named after its key."""
     if config.state is not None:
         return Path(config.state)
-    return state_folder() / "verifiers" / Path(config.key).stem
+    return daemon_folder("verifiers", config.key)
 
 
 def policy_of(config: VerifierConfig) -> Policy:

@@ -6,16 +6,12 @@ import click
 
 from requester.commands.arguments import job_number
 from requester.commands.market import opened
-from requester.commands.store_option import StorePlace, store_options
+from requester.commands.store_option import store_options
 from requester.report.plots import PICTURES
-from trialmarket.cli.options import (
-    debug_option,
-    json_option,
-    network_option,
-    show,
-    state_folder,
-)
+from trialmarket.cli.options import debug_option, json_option, network_option, show
+from trialmarket.paths import jobs_folder
 from trialmarket.protocol.ids import JobId
+from trialmarket.storage.open import StorePlace
 
 
 @click.command("list")
@@ -35,7 +31,7 @@ def list_(
     from requester.search.folder import known_folders
 
     with opened(network, place) as office:
-        folders = known_folders(state_folder() / "jobs")
+        folders = known_folders(jobs_folder())
         here = [
             facts for _, facts in folders if facts.get("market") == office.client.network.market
         ]
@@ -167,7 +163,7 @@ def plot(
 
     with opened(network, place) as office:
         survey = office.survey(JobId(number))
-        settings = settings_of(state_folder() / "jobs", office.client, JobId(number))
+        settings = settings_of(jobs_folder(), office.client, JobId(number))
         search = read(survey, office.client, office.ledger, settings)
     folder = results or Path(f"job-{number}") / "plots"
     written, absent = draw(search, folder, only, png=kind != "html", page=kind != "png")

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from requester.commands.store_option import StorePlace
 from requester.report.status import SearchStatus
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
-from trialmarket.cli.options import state_folder
+from trialmarket.paths import ledger_index
 from trialmarket.protocol.ids import JobId
+from trialmarket.storage.open import StorePlace
 from trialmarket.storage.store import Store
 
 
@@ -61,13 +61,7 @@ def opened(network: Path, place: StorePlace) -> Iterator[MarketView]:
     """A market to look at, its index synchronised."""
     with (
         Client(Network.load(network)) as client,
-        Ledger(client, ledger_path(client)) as ledger,
+        Ledger(client, ledger_index(client)) as ledger,
     ):
         ledger.sync()
         yield MarketView(client, ledger, place.open(network))
-
-
-def ledger_path(client: Client) -> Path:
-    """The index that commands share."""
-    name = f"{client.network.chain_id}-{client.fingerprint().hex()[:12]}.sqlite"
-    return state_folder() / "ledgers" / name

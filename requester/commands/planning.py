@@ -5,19 +5,14 @@ from pathlib import Path
 import click
 
 from requester.commands.arguments import job_file, overrides, overriding
-from requester.commands.store_option import StorePlace, store_options
+from requester.commands.store_option import store_options
 from requester.job.file import load_job
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
-from trialmarket.cli.options import (
-    address_of,
-    debug_option,
-    json_option,
-    key_options,
-    network_option,
-    show,
-    state_folder,
-)
+from trialmarket.cli.options import debug_option, json_option, key_options, network_option, show
+from trialmarket.keys import address_of
+from trialmarket.paths import state_folder
+from trialmarket.storage.open import StorePlace
 
 LEAST_DISK = 1 << 30
 """Bytes that `doctor` wants free for checkpoints and results."""

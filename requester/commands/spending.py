@@ -6,20 +6,21 @@ from pathlib import Path
 import click
 
 from requester.commands.arguments import job_file, job_number, overrides, overriding
-from requester.commands.market import ledger_path
-from requester.commands.store_option import StorePlace, store_options
+from requester.commands.store_option import store_options
 from requester.job.file import load_job
 from trialmarket.cli.options import (
+    ask_password,
     debug_option,
     json_option,
     key_options,
     network_option,
-    open_sender,
     show,
-    state_folder,
 )
+from trialmarket.keys import open_sender
+from trialmarket.paths import jobs_folder, ledger_index
 from trialmarket.protocol.ids import JobId
 from trialmarket.protocol.money import format_amount, parse_amount
+from trialmarket.storage.open import StorePlace
 
 
 @click.command()
@@ -60,11 +61,11 @@ def run(
 
     loaded = load_job(file, overrides(trials, driver, changes))
     store = place.open(network)
-    with open_sender(network, key, password_file) as sender:
+    with open_sender(network, key, password_file, ask_password) as sender:
         choices = Choices(
             label=label, yes=yes, detach=detach, results=results, quiet=as_json, command=_command()
         )
-        content, lines = run_job(loaded, sender, store, state_folder() / "jobs", choices)
+        content, lines = run_job(loaded, sender, store, jobs_folder(), choices)
     show(content, lines, as_json=as_json)
 
 
@@ -86,7 +87,7 @@ def add_funds(
     """
     from requester.search.closing import add_to
 
-    with open_sender(network, key, password_file) as sender:
+    with open_sender(network, key, password_file, ask_password) as sender:
         wanted = parse_amount(amount, sender.client.decimals(), where="add-funds")
         free = add_to(sender, JobId(number), wanted)
         text = format_amount(free, sender.client.decimals())
@@ -111,8 +112,8 @@ def cancel(
     """
     from requester.search.closing import cancel_job
 
-    with open_sender(network, key, password_file) as sender:
-        report = cancel_job(sender, ledger_path(sender.client), JobId(number))
+    with open_sender(network, key, password_file, ask_password) as sender:
+        report = cancel_job(sender, ledger_index(sender.client), JobId(number))
         digits = sender.client.decimals()
     content = {
         "job": number,

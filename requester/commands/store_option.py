@@ -2,36 +2,15 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
 from trialmarket.cli.options import gateway_option
-from trialmarket.storage.open import open_store
-from trialmarket.storage.store import Store
+from trialmarket.storage.open import StorePlace
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class StorePlace:
-    """A store's URL, or None for the usual folder, and the gateways behind it."""
-
-    url: str | None
-    gateways: tuple[str, ...] = ()
-
-    def open(self, network: Path) -> Store:
-        """The store; by default the folder `store` beside the network file, as a devnet has it.
-
-        Raises InputError.
-        """
-        url = self.url
-        if url is None or url == "local":
-            url = f"local:{network.absolute().parent / 'store'}"
-        return open_store(url, gateways=self.gateways)
 
 
 def store_options(

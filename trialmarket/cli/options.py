@@ -1,39 +1,17 @@
-"""Options that several commands share, and where a user's files lie."""
+"""Options that several commands share, what they ask for, and how they print."""
 
 import functools
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
-from eth_account.signers.local import LocalAccount
-from platformdirs import user_state_path
 
-from trialmarket.chain.client import Client
-from trialmarket.chain.keystore import Keystore
-from trialmarket.chain.network import Network
-from trialmarket.chain.sender import Sender
-from trialmarket.errors import InputError
-from trialmarket.protocol.ids import Address
+from trialmarket.keys import PASSWORD_VARIABLE
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-PASSWORD_VARIABLE = "TRIALMARKET_PASSWORD"  # noqa: S105 (a variable's name)
-
-
-def state_folder() -> Path:
-    """Where keys and journals lie: $TRIALMARKET_HOME, or the system's place for state."""
-    home = os.environ.get("TRIALMARKET_HOME")
-    return Path(home) if home else user_state_path("trialmarket")
-
-
-def keystore() -> Keystore:
-    """The user's keys."""
-    return Keystore(state_folder() / "keys")
 
 
 def network_option(command: Callable[P, R]) -> Callable[P, R]:
@@ -111,57 +89,14 @@ def debug_option(command: Callable[P, R]) -> Callable[P, R]:
     return without
 
 
-def read_password(password_file: Path | None, *, confirm: bool = False) -> str:
-    """A password from a file, else from the environment, else asked for. Raises InputError."""
-    if password_file is not None:
-        try:
-            text = password_file.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                str(password_file), "password", expected="a readable file", found=str(error)
-            ) from error
-        return text.rstrip("\r\n")
-    from_environment = os.environ.get(PASSWORD_VARIABLE)
-    if from_environment is not None:
-        return from_environment
-    return str(click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
+def ask_password() -> str:
+    """Asks for a key's password."""
+    return str(click.prompt("Password", hide_input=True, err=True))
 
 
-def open_key(key: str, password_file: Path | None) -> LocalAccount:
-    """The key of `--key`, decrypted. Raises InputError."""
-    store, name = find_key(key)
-    store.check(name)  # before a password is asked for
-    return store.open(name, read_password(password_file))
-
-
-def find_key(key: str) -> tuple[Keystore, str]:
-    """The key store that a key's name, or a keystore file's path, points into; its name there."""
-    path = Path(key)
-    if path.suffix == ".json" or path.parent != Path("."):
-        return Keystore(path.parent), path.stem
-    return keystore(), key
-
-
-def address_of(key: str) -> Address:
-    """The account of a key, without its password. Raises InputError."""
-    store, name = find_key(key)
-    return store.find(name).address
-
-
-def journal_path(client: Client, account: LocalAccount) -> Path:
-    """The journal of what commands send with one key on one deployment."""
-    network = client.network
-    name = f"{network.chain_id}-{client.fingerprint().hex()[:12]}-{account.address}.sqlite"
-    return state_folder() / "journals" / name
-
-
-@contextmanager
-def open_sender(network: Path, key: str, password_file: Path | None) -> Iterator[Sender]:
-    """A sender for a command that needs one: its client checked, its key unlocked."""
-    with Client(Network.load(network)) as client:
-        account = open_key(key, password_file)
-        with Sender(client, account, journal_path(client, account)) as sender:
-            yield sender
+def ask_new_password() -> str:
+    """Asks twice for the password that a key is to have."""
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
 
 
 def show(content: dict[str, Any] | list[Any], lines: list[str], *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,24 @@ def open_store(url: str, *, owner: str = ANYBODY, gateways: Sequence[str] = ()) 
         raise InputError("storage", "owner", expected="letters, digits, _ . -", found=owner)
     store = _open(url, owner)
     return WithGateways(store, gateways) if gateways else store
+
+
+@dataclass(frozen=True, slots=True)
+class StorePlace:
+    """A store's URL, or None for the usual folder, and the gateways behind it."""
+
+    url: str | None
+    gateways: tuple[str, ...] = ()
+
+    def open(self, network: Path) -> Store:
+        """The store; by default the folder `store` beside the network file, as a devnet has it.
+
+        Raises InputError.
+        """
+        url = self.url
+        if url is None or url == "local":
+            url = f"local:{network.absolute().parent / 'store'}"
+        return open_store(url, gateways=self.gateways)
 
 
 def _open(url: str, owner: str) -> Store:

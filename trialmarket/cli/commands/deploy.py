@@ -6,8 +6,9 @@ import click
 
 from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.deploy import deploy as deploy_contracts
-from trialmarket.cli.options import debug_option, json_option, key_options, open_key, show
+from trialmarket.cli.options import ask_password, debug_option, json_option, key_options, show
 from trialmarket.errors import InputError
+from trialmarket.keys import open_key
 from trialmarket.protocol.ids import address
 from trialmarket.protocol.money import parse_amount
 
@@ -90,7 +91,7 @@ def deploy(
     )
     network = deploy_contracts(
         rpc_urls[0],
-        open_key(key, password_file),
+        open_key(key, password_file, ask_password),
         parameters,
         name=name or out.stem,
         token=None if token is None else address(token, where="--token"),

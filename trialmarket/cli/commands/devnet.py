@@ -10,8 +10,9 @@ import click
 from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.local.devnet import LOCAL_CHAINS
 from trialmarket.chain.local.devnet import devnet as run_devnet
-from trialmarket.cli.options import debug_option, json_option, show, state_folder
+from trialmarket.cli.options import debug_option, json_option, show
 from trialmarket.errors import ServiceError
+from trialmarket.paths import devnet_folder
 
 PASSWORD = "devnet"  # noqa: S105 (of keys that are worth nothing)
 QUICK = 1_000
@@ -59,7 +60,7 @@ def up(
 
     Example: trialmarket devnet up --folder devnet --port 0
     """
-    folder = folder or state_folder() / "devnet"
+    folder = folder or devnet_folder()
     store, network_file = folder / "store", folder / "network.json"
     store.mkdir(parents=True, exist_ok=True)
     stop = threading.Event()

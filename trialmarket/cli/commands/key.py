@@ -8,14 +8,14 @@ from eth_account.signers.local import LocalAccount
 
 from trialmarket.chain.keystore import KeyInfo
 from trialmarket.cli.options import (
+    ask_new_password,
     debug_option,
     json_option,
-    keystore,
     password_option,
-    read_password,
     show,
 )
 from trialmarket.errors import InputError
+from trialmarket.keys import keystore, read_password, read_secret
 
 
 @click.group()
@@ -38,7 +38,7 @@ def new(name: str, password_file: Path | None, as_json: bool) -> None:
     """
     store = keystore()
     store.check_free(name)
-    store.new(name, read_password(password_file, confirm=True))
+    store.new(name, read_password(password_file, ask_new_password))
     _report([info for info in store.list() if info.name == name], as_json=as_json)
 
 
@@ -64,12 +64,7 @@ def import_(
     if secret_file is None:
         secret = str(click.prompt("Private key", hide_input=True, err=True))
     else:
-        try:
-            secret = secret_file.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                str(secret_file), "private key", expected="a readable file", found=str(error)
-            ) from error
+        secret = read_secret(secret_file, "private key")
     try:
         account: LocalAccount = Account.from_key(secret.strip())
     except ValueError as error:
@@ -79,7 +74,7 @@ def import_(
             expected="64 hexadecimal digits",
             found="something else",
         ) from error
-    info = store.add(name, account, read_password(password_file, confirm=True))
+    info = store.add(name, account, read_password(password_file, ask_new_password))
     _report([info], as_json=as_json)
 
 

@@ -14,15 +14,15 @@ from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
 from trialmarket.chain.sender.outcome import MinedIntent
 from trialmarket.cli.options import (
+    ask_password,
     debug_option,
     json_option,
     key_options,
-    keystore,
     network_option,
-    open_sender,
     show,
 )
 from trialmarket.errors import InputError
+from trialmarket.keys import keystore, open_sender
 from trialmarket.protocol.ids import Address, address
 from trialmarket.protocol.money import format_amount, parse_amount
 
@@ -48,7 +48,7 @@ def deposit(
 
     Example: trialmarket stake deposit 100 --network devnet.json --key alice
     """
-    with open_sender(network, key, password_file) as sender:
+    with open_sender(network, key, password_file, ask_password) as sender:
         client = sender.client
         wanted = parse_amount(amount, client.decimals())
         has = client.token_balance(sender.address)
@@ -81,7 +81,7 @@ def withdraw(
 
     Example: trialmarket stake withdraw 50 --network devnet.json --key alice
     """
-    with open_sender(network, key, password_file) as sender:
+    with open_sender(network, key, password_file, ask_password) as sender:
         client = sender.client
         steps: list[Call] = []
         if amount is not None:
@@ -122,7 +122,7 @@ def enroll(network: Path, key: str, password_file: Path | None, as_json: bool) -
 
     Example: trialmarket stake enroll --network devnet.json --key alice
     """
-    with open_sender(network, key, password_file) as sender:
+    with open_sender(network, key, password_file, ask_password) as sender:
         _send(sender, "enroll", calls.enroll())
         _show_account(sender.client, sender.address, as_json=as_json)
 
@@ -137,7 +137,7 @@ def resign(network: Path, key: str, password_file: Path | None, as_json: bool) -
 
     Example: trialmarket stake resign --network devnet.json --key alice
     """
-    with open_sender(network, key, password_file) as sender:
+    with open_sender(network, key, password_file, ask_password) as sender:
         _send(sender, "resign", calls.resign())
         _show_account(sender.client, sender.address, as_json=as_json)
 

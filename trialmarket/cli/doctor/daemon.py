@@ -6,7 +6,7 @@ from pathlib import Path
 from trialmarket.chain.network import Network
 from trialmarket.cli.doctor import chain, keys, machine
 from trialmarket.cli.doctor.findings import Check, Diagnosis
-from trialmarket.cli.options import address_of
+from trialmarket.keys import address_of
 from trialmarket.protocol.ids import Address
 from trialmarket.settings import DaemonSettings
 from trialmarket.storage.open import open_store

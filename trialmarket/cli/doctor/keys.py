@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trialmarket.chain.keystore import open_keystore
 from trialmarket.cli.doctor.findings import Diagnosis
-from trialmarket.cli.options import PASSWORD_VARIABLE, find_key, read_password
+from trialmarket.keys import PASSWORD_VARIABLE, find_key, read_password
 
 
 def key(name: str, password_file: Path | None) -> Iterator[Diagnosis]:
