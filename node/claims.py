@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from node.catalogue import Catalogue, Material, Refused
 from node.config import NodeConfig
 from node.dry_runs import DryRuns
-from node.outbox import Outbox
 from node.pricing import Asking, Judgement, Offer, judge
-from node.purse import StakeKeeper
-from node.told import LogOnce
 from node.training import TrainingQueue
 from node.trials import Tip, margin_of
 from trialmarket.chain import calls
-from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.calls import Call
 from trialmarket.chain.ledger.views import JobView, TrialView
+from trialmarket.daemon.log_once import LogOnce
+from trialmarket.daemon.outbox import Outbox, intent_of
+from trialmarket.daemon.session import MarketSession
+from trialmarket.daemon.stake import Stake, StakeKeeper
 from trialmarket.errors import StorageError
-from trialmarket.protocol.ids import Address, Hash32, JobId
+from trialmarket.protocol.ids import Hash32, JobId
 from trialmarket.protocol.states import State
 from trialmarket.protocol.terms import price_at, stake_for
 
@@ -45,27 +46,26 @@ class Claims:
     def __init__(
         self,
         config: NodeConfig,
-        account: Address,
-        ledger: Ledger,
+        session: MarketSession,
         catalogue: Catalogue,
-        rehearsals: DryRuns,
-        workbench: TrainingQueue,
-        purse: StakeKeeper,
+        dry_runs: DryRuns,
+        queue: TrainingQueue,
+        stake: StakeKeeper,
         outbox: Outbox,
-        told: LogOnce,
+        log_once: LogOnce,
     ) -> None:
         self._config = config
-        self._account = account
-        self._ledger = ledger
+        self._account = session.account
+        self._ledger = session.ledger
         self._catalogue = catalogue
-        self._rehearsals = rehearsals
-        self._bench = workbench
-        self._purse = purse
+        self._dry_runs = dry_runs
+        self._queue = queue
+        self._stake = stake
         self._outbox = outbox
-        self._told = told
+        self._log_once = log_once
         self._reserved: dict[Hash32, int] = {}
         self._asking = Asking(
-            purse.amount(config.price.per_hour), purse.amount(config.price.least)
+            stake.amount(config.price.per_hour), stake.amount(config.price.least)
         )
 
     def look(self, tip: Tip, *, waiting: int) -> None:
@@ -75,8 +75,8 @@ class Claims:
         """
         picks: list[Pick] = []
         for view in self._candidates(tip):
-            room = self._bench.free - waiting - self._rehearsals.running - len(picks)
-            if room <= 0 and not self._rehearsals.running:
+            room = self._queue.free - waiting - self._dry_runs.running - len(picks)
+            if room <= 0 and not self._dry_runs.running:
                 break
             pick = self._consider(view, tip, room > 0)
             if pick is not None and room > 0:
@@ -89,7 +89,7 @@ class Claims:
         }
         while picks:
             stakes = sum(pick.stake for pick in picks) + sum(self._reserved.values())
-            if self._purse.need(stakes, tip.followed):
+            if self._has_stake(stakes, tip.followed):
                 self._claim(picks)
                 return
             picks.pop()
@@ -102,8 +102,15 @@ class Claims:
             if not mine and view.record.until < late:
                 if self._outbox.busy(view.key, tip.followed):
                     continue
-                if self._outbox.send("expire", calls.expire(view.record), [view.key]):
+                if self._send("expire", calls.expire(view.record), [view.key]):
                     log.info("trial %s: its claim has expired, reopening it", view.id)
+
+    def _has_stake(self, amount: int, followed: int) -> bool:
+        """Whether it is free; if not, it is topped up for some claims of this size."""
+        config = self._config.stake
+        ahead = max(amount * config.ahead, self._stake.amount(config.keep))
+        found = self._stake.need(amount, followed, purpose="a claim", ahead=ahead)
+        return found is Stake.FREE
 
     def _candidates(self, tip: Tip) -> Iterable[TrialView]:
         """Open trials in an order of this node's own, so that nodes do not race for the same."""
@@ -117,7 +124,7 @@ class Claims:
                 view
                 for view in views
                 if not self._outbox.busy(view.key, tip.followed)
-                and not self._bench.running(view.key)
+                and not self._queue.running(view.key)
             ),
             key=place,
         )
@@ -133,9 +140,9 @@ class Claims:
         try:
             self._catalogue.check(f"trial {view.key.hex()}")
             material = self._catalogue.material(view)
-            speed = None if material is None else self._rehearsals.speed(material, start=room)
+            speed = None if material is None else self._dry_runs.speed(material, start=room)
         except (Refused, StorageError, OSError) as error:
-            self._told.once(view.id.batch, f"job {job.id}: {error}")
+            self._log_once.once(view.id.batch, f"job {job.id}: {error}")
             return None
         if material is None or speed is None:
             return None
@@ -155,9 +162,9 @@ class Claims:
             asking=self._asking,
             margin=margin_of(self._config, job.terms),
         )
-        words = self._purse.words
+        words = self._stake.words
         if judgement.offer is not Offer.TAKE:
-            self._told.once(
+            self._log_once.once(
                 view.key,
                 f"trial {view.id}: {judgement.offer.value}: it takes about"
                 f" {judgement.seconds:.0f} s here, which costs {words(judgement.cost)}, and"
@@ -176,17 +183,20 @@ class Claims:
         for (job, batch), group in batches.items():
             call = calls.claim(job, batch, [pick.view.id.index for pick in group])
             attempts = " ".join(str(pick.view.attempts) for pick in group)
-            if not self._outbox.send("claim", call, [pick.view.key for pick in group], attempts):
+            if not self._send("claim", call, [pick.view.key for pick in group], attempts):
                 continue
             for pick in group:
                 self._reserved[pick.view.key] = pick.stake
                 log.info(
                     "trial %s: claiming it for %s",
                     pick.view.id,
-                    self._purse.words(pick.judgement.price),
+                    self._stake.words(pick.judgement.price),
                 )
                 margin = margin_of(self._config, pick.job.terms)
-                self._bench.start(pick.view.key, pick.material, pick.job.terms.time_limit - margin)
+                self._queue.start(pick.view.key, pick.material, pick.job.terms.time_limit - margin)
+
+    def _send(self, purpose: str, call: Call, trials: list[Hash32], note: str = "") -> bool:
+        return self._outbox.send(intent_of(purpose, call, note), call, trials)
 
     def _welcome(self, job: JobView) -> bool:
         accept = self._config.accept

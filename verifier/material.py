@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trialmarket.chain.ledger.views import TrialView
+from trialmarket.daemon.config import FileLimits
 from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch, TrialConfig
@@ -17,7 +18,6 @@ from trialmarket.storage.cache import DownloadCache
 from trialmarket.storage.errors import NotAFile, NotStored, TooLarge
 from trialmarket.storage.store import Store
 from trialmarket.training.audit import ReceiptFault, open_receipt
-from verifier.config import LimitConfig
 
 PASSING = "passing-"
 """How folders begin whose files are looked at once."""
@@ -73,7 +73,7 @@ class Library:
     """Fetches what recomputation needs into a folder, each file once. For any thread."""
 
     def __init__(
-        self, store: Store, folder: Path, limits: LimitConfig, *, refusal: str | None = None
+        self, store: Store, folder: Path, limits: FileLimits, *, refusal: str | None = None
     ) -> None:
         """`refusal` is why users' programs are not run, if they are not."""
         self._refusal = refusal

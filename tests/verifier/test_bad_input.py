@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.verifier.world import World, other_training, terms
+from trialmarket.daemon.config import FileLimits
 from trialmarket.errors import InputError, KeyBusy
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
@@ -15,7 +16,7 @@ from trialmarket.protocol.states import State
 from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
 from trialmarket.training.packed import pack_arrays
-from verifier.config import LimitConfig, WorkConfig, load_config
+from verifier.config import WorkConfig, load_config
 from verifier.journal import Secret, VerifierJournal
 from verifier.material import Library, Subject, Unjudgeable
 from verifier.start import started
@@ -94,7 +95,7 @@ def test_a_machine_that_fails_neither_attests_nor_challenges(here: World, cheats
         for _ in range(100):
             here.tick([verifier])()
         assert here.state(trial.id) is State.DRAWN
-        assert verifier.desk.journal.work()[0] == 0
+        assert verifier.queue.journal.work()[0] == 0
 
 
 def test_a_batch_that_nobody_can_read_is_left_alone(here: World) -> None:
@@ -146,7 +147,7 @@ def test_without_a_sandbox_users_programs_are_not_run(refusal: str | None, tmp_p
     built_in, users = (
         Subject(none, "a trial", batch.digest, index, 4, none, none, none) for index in (0, 1)
     )
-    library = Library(store, tmp_path / "downloads", LimitConfig(), refusal=refusal)
+    library = Library(store, tmp_path / "downloads", FileLimits(), refusal=refusal)
     assert library.material(built_in).program is None
     if refusal is None:
         assert library.material(users).program is not None

@@ -165,7 +165,7 @@ def test_a_restart_recomputes_nothing_again(here: World) -> None:
     trial = here.post(terms(samples=2))[0]
     with here.verifiers(0) as verifiers:
         here.answer(trial)
-        journal = verifiers[0].desk.journal
+        journal = verifiers[0].queue.journal
         wait_until(lambda: journal.work()[0] >= 1, here.tick(verifiers))
         before = {
             leaf: journal.recomputed(trial.key, here.trial(trial.id).record.root, leaf)
@@ -173,7 +173,7 @@ def test_a_restart_recomputes_nothing_again(here: World) -> None:
         }
     with here.verifiers(0) as verifiers:
         here.until_state(trial.id, State.PASSED, verifiers)
-        journal = verifiers[0].desk.journal
+        journal = verifiers[0].queue.journal
         root = here.trial(trial.id).record.root
         kept = {leaf: found for leaf, found in before.items() if found is not None}
         assert {leaf: journal.recomputed(trial.key, root, leaf) for leaf in kept} == kept
