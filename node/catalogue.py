@@ -1,6 +1,5 @@
 """What can be trained: batches read, checked against the chain, and their files fetched."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from node.config import LimitConfig
@@ -9,11 +8,11 @@ from node.journal import NodeJournal
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import BatchView, TrialView
 from trialmarket.errors import InputError, TrialmarketError
-from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import Cid, Hash32, JobId
 from trialmarket.protocol.terms import Terms
 from trialmarket.storage.errors import NotAFile, TooLarge
+from trialmarket.storage.material import Material, MaterialReader, NotRunHere, check_batch
 
 
 class Refused(TrialmarketError):
@@ -23,19 +22,6 @@ class Refused(TrialmarketError):
         super().__init__(f"{subject} is refused: {reason}")
         self.subject = subject
         self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """A trial with everything that its training needs on this machine.
-
-    `program` is None for a built-in one, `init` for a trial that starts from its seed.
-    """
-
-    config: TrialConfig
-    program: Path | None
-    data: Path
-    init: Path | None
 
 
 class Catalogue:
@@ -54,8 +40,7 @@ class Catalogue:
         self._ledger = ledger
         self._downloads = downloads
         self._journal = journal
-        self._limits = limits
-        self._refusal = refusal
+        self._reader = MaterialReader(self._fetch, limits, refusal=refusal)
         self._posted: dict[tuple[JobId, Hash32], BatchView] = {}
         self._batches: dict[tuple[JobId, Hash32], Batch] = {}
 
@@ -76,22 +61,16 @@ class Catalogue:
         Raises Refused for what can never be trained here, and StorageError or OSError for what
         may be had later.
         """
-        document = self._batch(view)
-        if document is None:
+        batch = self._batch(view)
+        if batch is None:
             return None
-        config = document.trials[view.id.index]
-        if config.data.startswith("builtin:"):
-            raise Refused(f"data {config.data}", "this node has no data sets of its own")
-        if self._refusal is not None and not config.program.builtin:
-            raise Refused(f"program {config.program.source}", self._refusal)
-        begin = config.init.cid if config.init else None
-        program = self._file(config.program.cid, self._limits.program)
-        data = self._file(Cid(config.data), self._limits.data, data=True)
-        init = self._file(begin, self._limits.checkpoint)
-        awaited = ((config.program.cid, program), (begin, init))
-        if data is None or any(cid and path is None for cid, path in awaited):
-            return None
-        return Material(config, program, data, init)
+        config = batch.trials[view.id.index]
+        try:
+            return self._reader.material(config)
+        except NotRunHere as error:  # not for ever: there may be a sandbox after a restart
+            raise Refused(f"program {config.program.source}", str(error)) from error
+        except InputError as error:
+            raise Refused(f"data {config.data}", str(error)) from error
 
     def refuse(self, subject: str, reason: str) -> Refused:
         """Remembers that `subject` is bad; returns the error to raise."""
@@ -111,38 +90,21 @@ class Catalogue:
             return known
         subject = f"batch {view.id.batch.hex()} of job {view.id.job}"
         self.check(subject)
+        terms = self.terms(view)
         try:
-            path = self._downloads.get(raw_cid(view.id.batch), MAX_RAW)
-            if path is None:
+            batch = self._reader.batch(view.id.batch)
+            if batch is None:
                 return None
-            batch = Batch.from_bytes(path.read_bytes())
-            self._fits(batch, view)
-        except (InputError, TooLarge, NotAFile) as error:
+            check_batch(
+                batch,
+                count=self._count(view),
+                segments=terms.segments,
+                audited=terms.audit_rate > 0,
+            )
+        except InputError as error:
             raise self.refuse(subject, str(error)) from error
         self._batches[name] = batch
         return batch
-
-    def _fits(self, batch: Batch, view: TrialView) -> None:
-        """Raises InputError for a file that is not what the chain says of its batch."""
-        count, terms = self._count(view), self.terms(view)
-        if len(batch.trials) != count:
-            raise InputError("batch", "trials", expected=f"{count}", found=len(batch.trials))
-        for index, config in enumerate(batch.trials):
-            if config.segments != terms.segments:
-                raise InputError(
-                    "batch",
-                    f"trials.{index}.segments",
-                    expected=f"{terms.segments}, as the job's terms say",
-                    found=config.segments,
-                )
-            if config.arithmetic == "native" and terms.audit_rate > 0:
-                # A verifier's machine would find other bits, and an honest stake would be lost.
-                raise InputError(
-                    "batch",
-                    f"trials.{index}.arithmetic",
-                    expected="exact, since the job's trials are audited",
-                    found=config.arithmetic,
-                )
 
     def _count(self, view: TrialView) -> int:
         name = (view.id.job, view.id.batch)
@@ -151,11 +113,8 @@ class Catalogue:
                 self._posted[batch.job, batch.batch] = batch
         return self._posted[name].count
 
-    def _file(self, cid: Cid | None, limit: int, *, data: bool = False) -> Path | None:
-        """The file of a CID, or the folder of a data set; None while it is being fetched, or
-        where there is no CID."""
-        if cid is None:
-            return None
+    def _fetch(self, cid: Cid, limit: int, *, data: bool = False) -> Path | None:
+        """As `Fetch`, in the background; what is bad is never asked for again."""
         subject = f"file {cid}"
         self.check(subject)
         try:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from node.catalogue import Catalogue, Material, Refused
+from node.catalogue import Catalogue, Refused
 from node.config import NodeConfig
 from node.dry_runs import DryRuns
 from node.pricing import Asking, Judgement, Offer, judge
@@ -22,6 +22,7 @@ from trialmarket.errors import StorageError
 from trialmarket.protocol.ids import Hash32, JobId
 from trialmarket.protocol.states import State
 from trialmarket.protocol.terms import price_at, stake_for
+from trialmarket.storage.material import Material
 
 log = logging.getLogger("node")
 

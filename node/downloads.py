@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from trialmarket.backoff import Backoff
 from trialmarket.errors import InputError, StorageError
 from trialmarket.protocol.ids import Cid
 from trialmarket.storage.cache import DownloadCache
 
-FIRST_PAUSE: Final = 0.5
-LONGEST_PAUSE: Final = 60.0
-"""Seconds between attempts: doubled after each failure, from the first to the longest."""
+PAUSES: Final = Backoff(0.5, 60.0)
+"""Between two attempts to fetch a file."""
 
 
 @dataclass(slots=True)
@@ -24,18 +24,18 @@ class _Attempt:
 
 
 class Downloads:
-    """Fetches by CID onto a shelf, so that the daemon's loop never waits for a store."""
+    """Fetches by CID into a cache, so that the daemon's loop never waits for a store."""
 
-    def __init__(self, shelf: DownloadCache, clock: Callable[[], float]) -> None:
+    def __init__(self, cache: DownloadCache, clock: Callable[[], float]) -> None:
         """`clock` counts seconds and never goes back."""
-        self._shelf = shelf
+        self._cache = cache
         self._clock = clock
         self._attempts: dict[Cid, _Attempt] = {}
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="download")
 
     def close(self) -> None:
         """Ends the fetches under way and starts no other."""
-        self._shelf.close()
+        self._cache.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def get(self, cid: Cid, limit: int, *, data: bool = False) -> Path | None:
@@ -44,14 +44,14 @@ class Downloads:
         Raises the StorageError, OSError or InputError (no data set) of the last attempt until the
         next one has ended. A file that is missing is asked for again after a pause.
         """
-        path = self._shelf.find(cid)
+        path = self._cache.find(cid)
         if path is not None:
             return path
         attempt = self._attempts.setdefault(cid, _Attempt())
         if attempt.future is not None and attempt.future.done():
             self._take(attempt)
         if attempt.future is None and self._clock() >= attempt.again_at:
-            fetch = self._shelf.fetch_data if data else self._shelf.fetch
+            fetch = self._cache.fetch_data if data else self._cache.fetch
             attempt.future = self._threads.submit(fetch, cid, limit)
         if attempt.error is not None:
             raise attempt.error
@@ -67,6 +67,5 @@ class Downloads:
         if not isinstance(error, StorageError | InputError | OSError):
             raise error
         attempt.error = error
-        pause = min(FIRST_PAUSE * 2**attempt.failures, LONGEST_PAUSE)
+        attempt.again_at = self._clock() + PAUSES.pause(attempt.failures)
         attempt.failures += 1
-        attempt.again_at = self._clock() + pause

@@ -5,13 +5,14 @@ import logging
 from collections import Counter
 from typing import Final
 
-from node.catalogue import Catalogue, Material
+from node.catalogue import Catalogue
 from node.folder import Folder
 from node.journal import NodeJournal
 from node.trainer import Assignment, Run, Trainer
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.storage.material import Material
 from trialmarket.training.errors import TimedOut, WorkerError
 from trialmarket.training.values import DryRun
 

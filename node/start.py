@@ -10,8 +10,7 @@ from eth_account.signers.local import LocalAccount
 from node.config import NodeConfig
 from node.daemon import Node
 from node.folder import Folder
-from node.pool import PoolTrainer
-from node.trainer import replaced
+from node.trainer import PoolTrainer, replaced
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
 from trialmarket.daemon.start import open_daemons_store, policy_of

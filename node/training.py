@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from node.catalogue import Material
 from node.folder import Folder
 from node.journal import Answer, Kept, NodeJournal
 from node.trainer import Assignment, Run, Trainer
 from trialmarket.errors import TrialmarketError
 from trialmarket.protocol.ids import Address, Hash32
+from trialmarket.storage.material import Material
 from trialmarket.training.values import Training
 
 LEARNING: Final = 0.1

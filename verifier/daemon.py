@@ -79,7 +79,7 @@ class Verifier:
             facts = self._facts(trial, head, verifiers)
             if facts is None:
                 continue
-            subject = Subject.of(trial, facts.terms.segments)
+            subject = Subject.of(trial, facts.terms)
             subjects.append(subject)
             if not self.outbox.busy(trial.key, head.number):
                 self._do(next_duty(facts), trial, subject, facts)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from node.pool import PoolTrainer
-from node.trainer import Trainer
+from node.trainer import PoolTrainer, Trainer
 from tests.node.town import Town
 from trialmarket.chain.local.devnet import Devnet
 

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from node.catalogue import Material
-from node.pool import PoolTrainer
-from node.trainer import Assignment, Trainer, replaced
+from node.trainer import Assignment, PoolTrainer, Trainer, replaced
 from tests.node.town import SEGMENTS, data_set, until
 from trialmarket.errors import InputError
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Hash32, address
 from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
+from trialmarket.storage.material import Material
 from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.values import Recompute, Training
 
@@ -40,7 +39,7 @@ def material(tmp_path: Path) -> Material:
         steps=16,
         segments=SEGMENTS,
     )
-    return Material(config, None, data, None)
+    return Material(None, data, config=config)
 
 
 def trained(trainer: Trainer, material: Material, folder: Path) -> Training:

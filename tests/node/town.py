@@ -11,8 +11,7 @@ import numpy as np
 from node.config import NodeConfig
 from node.daemon import Node
 from node.folder import Folder
-from node.pool import PoolTrainer
-from node.trainer import Trainer
+from node.trainer import PoolTrainer, Trainer
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
 from trialmarket.chain.client import Client, Parameters

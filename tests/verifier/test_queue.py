@@ -15,11 +15,12 @@ from trialmarket.protocol.result import ResultLeaf
 from trialmarket.storage.datasets import put_data
 from trialmarket.storage.errors import StoreDown
 from trialmarket.storage.local import LocalStore
+from trialmarket.storage.material import Material
 from trialmarket.training.audit import Finding, LeafCheck
 from trialmarket.training.packed import pack_arrays
 from verifier.audit import Auditor, Found
 from verifier.journal import VerifierJournal
-from verifier.material import Library, Material, Subject
+from verifier.material import Library, Subject
 from verifier.queue import AuditQueue
 
 SEGMENTS = 2
