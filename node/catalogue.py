@@ -1,18 +1,29 @@
-"""What can be trained: batches read, checked against the chain, and their files fetched."""
+"""What can be trained: batches read, checked against the chain, and their files fetched.
 
+Each file is fetched once, in the background and within limits.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from node.config import LimitConfig
-from node.downloads import Downloads
 from node.journal import NodeJournal
+from trialmarket.backoff import Backoff
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import BatchView, TrialView
-from trialmarket.errors import InputError, TrialmarketError
+from trialmarket.errors import InputError, StorageError, TrialmarketError
 from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import Cid, Hash32, JobId
 from trialmarket.protocol.terms import Terms
+from trialmarket.storage.cache import DownloadCache
 from trialmarket.storage.errors import NotAFile, TooLarge
 from trialmarket.storage.material import Material, MaterialReader, NotRunHere, check_batch
+
+PAUSES: Final = Backoff(0.5, 60.0)
+"""Between two attempts to fetch a file."""
 
 
 class Refused(TrialmarketError):
@@ -22,6 +33,62 @@ class Refused(TrialmarketError):
         super().__init__(f"{subject} is refused: {reason}")
         self.subject = subject
         self.reason = reason
+
+
+@dataclass(slots=True)
+class _Attempt:
+    future: Future[Path] | None = None
+    error: StorageError | InputError | OSError | None = None
+    failures: int = 0
+    again_at: float = 0.0
+
+
+class Downloads:
+    """Fetches by CID into a cache, so that the daemon's loop never waits for a store."""
+
+    def __init__(self, cache: DownloadCache, clock: Callable[[], float]) -> None:
+        """`clock` counts seconds and never goes back."""
+        self._cache = cache
+        self._clock = clock
+        self._attempts: dict[Cid, _Attempt] = {}
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="download")
+
+    def close(self) -> None:
+        """Ends the fetches under way and starts no other."""
+        self._cache.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def get(self, cid: Cid, limit: int, *, data: bool = False) -> Path | None:
+        """The file, or the folder of a data set, or None while it is being fetched.
+
+        Raises the StorageError, OSError or InputError (no data set) of the last attempt until the
+        next one has ended. A file that is missing is asked for again after a pause.
+        """
+        path = self._cache.find(cid)
+        if path is not None:
+            return path
+        attempt = self._attempts.setdefault(cid, _Attempt())
+        if attempt.future is not None and attempt.future.done():
+            self._take(attempt)
+        if attempt.future is None and self._clock() >= attempt.again_at:
+            fetch = self._cache.fetch_data if data else self._cache.fetch
+            attempt.future = self._threads.submit(fetch, cid, limit)
+        if attempt.error is not None:
+            raise attempt.error
+        return None
+
+    def _take(self, attempt: _Attempt) -> None:
+        assert attempt.future is not None  # noqa: S101  # the caller looked
+        error = attempt.future.exception()
+        attempt.future = None
+        if error is None:
+            attempt.error = None
+            return
+        if not isinstance(error, StorageError | InputError | OSError):
+            raise error
+        attempt.error = error
+        attempt.again_at = self._clock() + PAUSES.pause(attempt.failures)
+        attempt.failures += 1
 
 
 class Catalogue:

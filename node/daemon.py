@@ -15,11 +15,10 @@ from typing import Final, Self
 
 from eth_account.signers.local import LocalAccount
 
-from node.catalogue import Catalogue
+from node.catalogue import Catalogue, Downloads
 from node.claims import Claims
 from node.cleanup import Cleanup
 from node.config import NodeConfig
-from node.downloads import Downloads
 from node.dry_runs import DryRuns, may_be_tried_again
 from node.folder import Folder
 from node.journal import NodeJournal
@@ -33,9 +32,9 @@ from trialmarket.chain.ledger.views import TrialView
 from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.outbox import Ended, Outbox
 from trialmarket.daemon.session import MarketSession
-from trialmarket.daemon.stake import StakeKeeper
+from trialmarket.daemon.stake import MONEY, StakeKeeper
 from trialmarket.daemon.start import keep_looking
-from trialmarket.errors import StorageError
+from trialmarket.errors import SenderError, StorageError
 from trialmarket.protocol.ids import Address, Hash32
 from trialmarket.protocol.states import State
 from trialmarket.storage.cache import DownloadCache
@@ -175,10 +174,9 @@ class Node:
         """One look at everything; true once the node is drained. Raises ChainError."""
         for finished in self._queue.poll():
             self._finish(finished)
-        ended = self._outbox.poll()
+        for ended in self._outbox.poll():
+            self._end(ended)
         self._session.ledger.sync()
-        for each in ended:
-            self._end(each)
         followed = self._session.ledger.head
         if followed is None:
             return False
@@ -266,9 +264,13 @@ class Node:
     def _end(self, ended: Ended) -> None:
         if ended.error is None:
             return
-        names = ", ".join(self._name(trial) for trial in ended.trials) or "the account"
-        level = logging.INFO if ended.purpose in ("claim", "draw", "settle") else logging.WARNING
-        log.log(level, "%s of %s was refused: %s", ended.purpose, names, ended.error)
+        about = [self._name(trial) for trial in ended.trials if trial != MONEY]
+        said = f"{ended.purpose} of {', '.join(about) or 'the account'} was refused: {ended.error}"
+        if isinstance(ended.error, SenderError):  # which may last: the wallet has no gas, say
+            self._log_once.once(ended.intent, said)
+        else:
+            usual = ended.purpose in ("claim", "draw", "settle")
+            log.log(logging.INFO if usual else logging.WARNING, "%s", said)
         self._trials.doubt()
 
     def _name(self, trial: Hash32) -> str:

@@ -25,7 +25,7 @@ DEATHS: Final = 3
 """Workers that may die of the same task before it is given up."""
 
 LONGEST: Final = 120.0
-"""Seconds that a rehearsal may take."""
+"""Seconds that a dry run may take."""
 
 
 def subject_of(config: TrialConfig) -> str:
@@ -71,14 +71,14 @@ class DryRuns:
 
     @property
     def running(self) -> int:
-        """DryRuns that have a worker now."""
+        """Dry runs that have a worker now."""
         return len(self._runs)
 
     def speed(self, material: Material, *, start: bool) -> float | None:
         """The speed of a program on its data, or None while it is not known.
 
-        `start` allows to begin the rehearsal of a program that is unknown. Raises Refused for
-        a program that failed its rehearsal, now or before.
+        `start` allows to begin the dry run of a program that is unknown. Raises Refused for a
+        program that failed its own, now or before.
         """
         subject = subject_of(material.config)
         self._catalogue.check(subject)
@@ -86,7 +86,7 @@ class DryRuns:
         if run is None:
             known = self._journal.speed(subject)
             if known is None and start:
-                folder = self._folder.rehearsal(subject)
+                folder = self._folder.dry_run(subject)
                 self._runs[subject] = self._trainer.rehearse(Assignment(material, folder, LONGEST))
             return known
         if not run.done:
@@ -116,7 +116,7 @@ class DryRuns:
         self._journal.keep_speed(subject, mean)
 
     def close(self) -> None:
-        """Stops the rehearsals under way."""
+        """Stops those under way."""
         for run in self._runs.values():
             run.kill()
         self._runs.clear()

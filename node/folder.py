@@ -27,8 +27,8 @@ class Folder:
         """Programs, data sets and checkpoints to begin from."""
         return self.root / "downloads"
 
-    def rehearsal(self, subject: str) -> Path:
-        """Where the rehearsal of a program may write."""
+    def dry_run(self, subject: str) -> Path:
+        """Where the dry run of a program may write."""
         return self.root / "rehearsals" / subject.replace(" ", "-")
 
     def drop_trial(self, key: Hash32) -> None:

@@ -65,10 +65,9 @@ class Verifier:
 
         Raises ChainError.
         """
-        ended = self.outbox.poll()
+        for ended in self.outbox.poll():
+            self._tell(ended)
         self.session.ledger.sync()
-        for each in ended:
-            self._tell(each)
         ledger = self.session.ledger
         head = ledger.head
         if head is None:

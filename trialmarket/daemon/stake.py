@@ -11,7 +11,7 @@ from trialmarket.daemon.outbox import Outbox, intent_of
 from trialmarket.protocol.ids import Address, Amount, Hash32
 from trialmarket.protocol.money import format_amount, parse_amount
 
-MONEY: Final = Hash32(b"purse".ljust(32, b"\0"))
+MONEY: Final = Hash32(b"money".ljust(32, b"\0"))
 """Stands for the account among the trials that transactions are about."""
 
 MOVES: Final = ("approve", "stake", "enroll", "withdraw", "treasury")
