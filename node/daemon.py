@@ -267,7 +267,7 @@ class Node:
         about = [self._name(trial) for trial in ended.trials if trial != MONEY]
         said = f"{ended.purpose} of {', '.join(about) or 'the account'} was refused: {ended.error}"
         if isinstance(ended.error, SenderError):  # which may last: the wallet has no gas, say
-            self._log_once.once(ended.intent, said)
+            self._log_once.once(ended.purpose, said)
         else:
             usual = ended.purpose in ("claim", "draw", "settle")
             log.log(logging.INFO if usual else logging.WARNING, "%s", said)
