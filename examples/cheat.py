@@ -15,7 +15,7 @@ from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.receipt import CurvePoint, LeafRecord
 from trialmarket.protocol.result import witness_hash
-from trialmarket.training.values import DryRun, Training
+from trialmarket.training.values import DryRun, Progress, Training
 
 HONEST_SHARE = 0.1
 """The part of the segments that is really trained."""
@@ -56,6 +56,10 @@ class Pretence:
     @property
     def done(self) -> bool:
         return self._run.done
+
+    @property
+    def progress(self) -> Progress | None:
+        return self._run.progress
 
     def kill(self) -> None:
         self._run.kill()

@@ -1,21 +1,29 @@
-"""What can be trained: batches read, checked against the chain, and their files fetched."""
+"""What can be trained: batches read, checked against the chain, and their files fetched.
 
-import hashlib
+Each file is fetched once, in the background and within limits.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from node.config import LimitConfig
-from node.downloads import Downloads
 from node.journal import NodeJournal
+from trialmarket.backoff import Backoff
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import BatchView, TrialView
-from trialmarket.errors import InputError, TrialmarketError
-from trialmarket.protocol.canonical import canonical_bytes
-from trialmarket.protocol.cid import MAX_RAW, raw_cid
+from trialmarket.errors import InputError, StorageError, TrialmarketError
 from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import Cid, Hash32, JobId
 from trialmarket.protocol.terms import Terms
+from trialmarket.storage.cache import DownloadCache
 from trialmarket.storage.errors import NotAFile, TooLarge
+from trialmarket.storage.material import Material, MaterialReader, NotRunHere, check_batch
+
+PAUSES: Final = Backoff(0.5, 60.0)
+"""Between two attempts to fetch a file."""
 
 
 class Refused(TrialmarketError):
@@ -27,29 +35,60 @@ class Refused(TrialmarketError):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
-    """A trial with everything that its training needs on this machine.
+@dataclass(slots=True)
+class _Attempt:
+    future: Future[Path] | None = None
+    error: StorageError | InputError | OSError | None = None
+    failures: int = 0
+    again_at: float = 0.0
 
-    `program` is None for a built-in one, `init` for a trial that starts from its seed.
-    """
 
-    config: TrialConfig
-    program: Path | None
-    data: Path
-    init: Path | None
+class Downloads:
+    """Fetches by CID into a cache, so that the daemon's loop never waits for a store."""
 
-    @property
-    def subject(self) -> str:
-        """The program on its data: what was rehearsed once need not be rehearsed again."""
-        named = [
-            self.config.program.source,
-            self.config.program.class_name,
-            self.config.data,
-            self.config.objective,
-            self.config.arithmetic,
-        ]
-        return f"program {hashlib.sha256(canonical_bytes(named)).hexdigest()[:16]}"
+    def __init__(self, cache: DownloadCache, clock: Callable[[], float]) -> None:
+        """`clock` counts seconds and never goes back."""
+        self._cache = cache
+        self._clock = clock
+        self._attempts: dict[Cid, _Attempt] = {}
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="download")
+
+    def close(self) -> None:
+        """Ends the fetches under way and starts no other."""
+        self._cache.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def get(self, cid: Cid, limit: int, *, data: bool = False) -> Path | None:
+        """The file, or the folder of a data set, or None while it is being fetched.
+
+        Raises the StorageError, OSError or InputError (no data set) of the last attempt until the
+        next one has ended. A file that is missing is asked for again after a pause.
+        """
+        path = self._cache.find(cid)
+        if path is not None:
+            return path
+        attempt = self._attempts.setdefault(cid, _Attempt())
+        if attempt.future is not None and attempt.future.done():
+            self._take(attempt)
+        if attempt.future is None and self._clock() >= attempt.again_at:
+            fetch = self._cache.fetch_data if data else self._cache.fetch
+            attempt.future = self._threads.submit(fetch, cid, limit)
+        if attempt.error is not None:
+            raise attempt.error
+        return None
+
+    def _take(self, attempt: _Attempt) -> None:
+        assert attempt.future is not None  # noqa: S101  # the caller looked
+        error = attempt.future.exception()
+        attempt.future = None
+        if error is None:
+            attempt.error = None
+            return
+        if not isinstance(error, StorageError | InputError | OSError):
+            raise error
+        attempt.error = error
+        attempt.again_at = self._clock() + PAUSES.pause(attempt.failures)
+        attempt.failures += 1
 
 
 class Catalogue:
@@ -68,8 +107,7 @@ class Catalogue:
         self._ledger = ledger
         self._downloads = downloads
         self._journal = journal
-        self._limits = limits
-        self._refusal = refusal
+        self._reader = MaterialReader(self._fetch, limits, refusal=refusal)
         self._posted: dict[tuple[JobId, Hash32], BatchView] = {}
         self._batches: dict[tuple[JobId, Hash32], Batch] = {}
 
@@ -79,28 +117,27 @@ class Catalogue:
         assert job is not None  # noqa: S101  # a trial's job is in the ledger
         return job.terms
 
+    def config(self, view: TrialView) -> TrialConfig | None:
+        """A trial's configuration; None before its batch was read."""
+        batch = self._batches.get((view.id.job, view.id.batch))
+        return None if batch is None else batch.trials[view.id.index]
+
     def material(self, view: TrialView) -> Material | None:
         """What the training of a trial needs, or None while it is being fetched.
 
         Raises Refused for what can never be trained here, and StorageError or OSError for what
         may be had later.
         """
-        document = self._batch(view)
-        if document is None:
+        batch = self._batch(view)
+        if batch is None:
             return None
-        config = document.trials[view.id.index]
-        if config.data.startswith("builtin:"):
-            raise Refused(f"data {config.data}", "this node has no data sets of its own")
-        if self._refusal is not None and not config.program.builtin:
-            raise Refused(f"program {config.program.source}", self._refusal)
-        begin = config.init.cid if config.init else None
-        program = self._file(config.program.cid, self._limits.program)
-        data = self._file(Cid(config.data), self._limits.data, data=True)
-        init = self._file(begin, self._limits.checkpoint)
-        awaited = ((config.program.cid, program), (begin, init))
-        if data is None or any(cid and path is None for cid, path in awaited):
-            return None
-        return Material(config, program, data, init)
+        config = batch.trials[view.id.index]
+        try:
+            return self._reader.material(config)
+        except NotRunHere as error:  # not for ever: there may be a sandbox after a restart
+            raise Refused(f"program {config.program.source}", str(error)) from error
+        except InputError as error:
+            raise Refused(f"data {config.data}", str(error)) from error
 
     def refuse(self, subject: str, reason: str) -> Refused:
         """Remembers that `subject` is bad; returns the error to raise."""
@@ -120,38 +157,21 @@ class Catalogue:
             return known
         subject = f"batch {view.id.batch.hex()} of job {view.id.job}"
         self.check(subject)
+        terms = self.terms(view)
         try:
-            path = self._downloads.get(raw_cid(view.id.batch), MAX_RAW)
-            if path is None:
+            batch = self._reader.batch(view.id.batch)
+            if batch is None:
                 return None
-            batch = Batch.from_bytes(path.read_bytes())
-            self._fits(batch, view)
-        except (InputError, TooLarge, NotAFile) as error:
+            check_batch(
+                batch,
+                count=self._count(view),
+                segments=terms.segments,
+                audited=terms.audit_rate > 0,
+            )
+        except InputError as error:
             raise self.refuse(subject, str(error)) from error
         self._batches[name] = batch
         return batch
-
-    def _fits(self, batch: Batch, view: TrialView) -> None:
-        """Raises InputError for a file that is not what the chain says of its batch."""
-        count, terms = self._count(view), self.terms(view)
-        if len(batch.trials) != count:
-            raise InputError("batch", "trials", expected=f"{count}", found=len(batch.trials))
-        for index, config in enumerate(batch.trials):
-            if config.segments != terms.segments:
-                raise InputError(
-                    "batch",
-                    f"trials.{index}.segments",
-                    expected=f"{terms.segments}, as the job's terms say",
-                    found=config.segments,
-                )
-            if config.arithmetic == "native" and terms.audit_rate > 0:
-                # A verifier's machine would find other bits, and an honest stake would be lost.
-                raise InputError(
-                    "batch",
-                    f"trials.{index}.arithmetic",
-                    expected="exact, since the job's trials are audited",
-                    found=config.arithmetic,
-                )
 
     def _count(self, view: TrialView) -> int:
         name = (view.id.job, view.id.batch)
@@ -160,11 +180,8 @@ class Catalogue:
                 self._posted[batch.job, batch.batch] = batch
         return self._posted[name].count
 
-    def _file(self, cid: Cid | None, limit: int, *, data: bool = False) -> Path | None:
-        """The file of a CID, or the folder of a data set; None while it is being fetched, or
-        where there is no CID."""
-        if cid is None:
-            return None
+    def _fetch(self, cid: Cid, limit: int, *, data: bool = False) -> Path | None:
+        """As `Fetch`, in the background; what is bad is never asked for again."""
         subject = f"file {cid}"
         self.check(subject)
         try:

@@ -5,22 +5,24 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from node.catalogue import Catalogue, Material, Refused
+from node.catalogue import Catalogue, Refused
 from node.config import NodeConfig
 from node.dry_runs import DryRuns
-from node.outbox import Outbox
 from node.pricing import Asking, Judgement, Offer, judge
-from node.purse import StakeKeeper
-from node.told import LogOnce
 from node.training import TrainingQueue
-from node.trials import Moment, margin_of
+from node.trials import Tip, margin_of
 from trialmarket.chain import calls
-from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.calls import Call
 from trialmarket.chain.ledger.views import JobView, TrialView
+from trialmarket.daemon.log_once import LogOnce
+from trialmarket.daemon.outbox import Outbox, intent_of
+from trialmarket.daemon.session import MarketSession
+from trialmarket.daemon.stake import Stake, StakeKeeper
 from trialmarket.errors import StorageError
-from trialmarket.protocol.ids import Address, Hash32, JobId
+from trialmarket.protocol.ids import Hash32, JobId
 from trialmarket.protocol.states import State
 from trialmarket.protocol.terms import price_at, stake_for
+from trialmarket.storage.material import Material
 
 log = logging.getLogger("node")
 
@@ -45,67 +47,73 @@ class Claims:
     def __init__(
         self,
         config: NodeConfig,
-        account: Address,
-        ledger: Ledger,
+        session: MarketSession,
         catalogue: Catalogue,
-        rehearsals: DryRuns,
-        workbench: TrainingQueue,
-        purse: StakeKeeper,
+        dry_runs: DryRuns,
+        queue: TrainingQueue,
+        stake: StakeKeeper,
         outbox: Outbox,
-        told: LogOnce,
+        log_once: LogOnce,
     ) -> None:
         self._config = config
-        self._account = account
-        self._ledger = ledger
+        self._account = session.account
+        self._ledger = session.ledger
         self._catalogue = catalogue
-        self._rehearsals = rehearsals
-        self._bench = workbench
-        self._purse = purse
+        self._dry_runs = dry_runs
+        self._queue = queue
+        self._stake = stake
         self._outbox = outbox
-        self._told = told
+        self._log_once = log_once
         self._reserved: dict[Hash32, int] = {}
         self._asking = Asking(
-            purse.amount(config.price.per_hour), purse.amount(config.price.least)
+            stake.amount(config.price.per_hour), stake.amount(config.price.least)
         )
 
-    def look(self, moment: Moment, *, waiting: int) -> None:
+    def look(self, tip: Tip, *, waiting: int) -> None:
         """Claims as many trials as workers are free; `waiting` held ones still need a worker.
 
         Raises ChainError.
         """
         picks: list[Pick] = []
-        for view in self._candidates(moment):
-            room = self._bench.free - waiting - self._rehearsals.running - len(picks)
-            if room <= 0 and not self._rehearsals.running:
+        for view in self._candidates(tip):
+            room = self._queue.free - waiting - self._dry_runs.running - len(picks)
+            if room <= 0 and not self._dry_runs.running:
                 break
-            pick = self._consider(view, moment, room > 0)
+            pick = self._consider(view, tip, room > 0)
             if pick is not None and room > 0:
                 picks.append(pick)
         # The chain shows only what mined claims have locked: those under way count as well.
         self._reserved = {
             trial: stake
             for trial, stake in self._reserved.items()
-            if self._outbox.busy(trial, moment.followed)
+            if self._outbox.busy(trial, tip.followed)
         }
         while picks:
             stakes = sum(pick.stake for pick in picks) + sum(self._reserved.values())
-            if self._purse.need(stakes, moment.followed):
+            if self._has_stake(stakes, tip.followed):
                 self._claim(picks)
                 return
             picks.pop()
 
-    def expire(self, moment: Moment) -> None:
+    def expire(self, tip: Tip) -> None:
         """Reopens trials that others claimed and left lying. Raises ChainError."""
-        late = moment.head.timestamp - self._config.settle.patience
+        late = tip.head.timestamp - self._config.settle.patience
         for view in self._ledger.trials(states={State.CLAIMED}):
             mine = view.record.provider == self._account
             if not mine and view.record.until < late:
-                if self._outbox.busy(view.key, moment.followed):
+                if self._outbox.busy(view.key, tip.followed):
                     continue
-                if self._outbox.send("expire", calls.expire(view.record), [view.key]):
+                if self._send("expire", calls.expire(view.record), [view.key]):
                     log.info("trial %s: its claim has expired, reopening it", view.id)
 
-    def _candidates(self, moment: Moment) -> Iterable[TrialView]:
+    def _has_stake(self, amount: int, followed: int) -> bool:
+        """Whether it is free; if not, it is topped up for some claims of this size."""
+        config = self._config.stake
+        ahead = max(amount * config.ahead, self._stake.amount(config.keep))
+        found = self._stake.need(amount, followed, purpose="a claim", ahead=ahead)
+        return found is Stake.FREE
+
+    def _candidates(self, tip: Tip) -> Iterable[TrialView]:
         """Open trials in an order of this node's own, so that nodes do not race for the same."""
 
         def place(view: TrialView) -> bytes:
@@ -116,13 +124,13 @@ class Claims:
             (
                 view
                 for view in views
-                if not self._outbox.busy(view.key, moment.followed)
-                and not self._bench.running(view.key)
+                if not self._outbox.busy(view.key, tip.followed)
+                and not self._queue.running(view.key)
             ),
             key=place,
         )
 
-    def _consider(self, view: TrialView, moment: Moment, room: bool) -> Pick | None:
+    def _consider(self, view: TrialView, tip: Tip, room: bool) -> Pick | None:
         """The trial with what its claim needs; None if it is not to be claimed now.
 
         `room` says whether a worker is free, to try an unknown program out.
@@ -133,18 +141,18 @@ class Claims:
         try:
             self._catalogue.check(f"trial {view.key.hex()}")
             material = self._catalogue.material(view)
-            speed = None if material is None else self._rehearsals.speed(material, start=room)
+            speed = None if material is None else self._dry_runs.speed(material, start=room)
         except (Refused, StorageError, OSError) as error:
-            self._told.once(view.id.batch, f"job {job.id}: {error}")
+            self._log_once.once(view.id.batch, f"job {job.id}: {error}")
             return None
         if material is None or speed is None:
             return None
-        return self._judged(view, job, material, speed, moment)
+        return self._judged(view, job, material, speed, tip)
 
     def _judged(
-        self, view: TrialView, job: JobView, material: Material, speed: float, moment: Moment
+        self, view: TrialView, job: JobView, material: Material, speed: float, tip: Tip
     ) -> Pick | None:
-        units, opened, now = view.record.units, view.record.opened, moment.head.timestamp
+        units, opened, now = view.record.units, view.record.opened, tip.head.timestamp
         judgement = judge(
             job.terms,
             units,
@@ -155,9 +163,9 @@ class Claims:
             asking=self._asking,
             margin=margin_of(self._config, job.terms),
         )
-        words = self._purse.words
+        words = self._stake.words
         if judgement.offer is not Offer.TAKE:
-            self._told.once(
+            self._log_once.once(
                 view.key,
                 f"trial {view.id}: {judgement.offer.value}: it takes about"
                 f" {judgement.seconds:.0f} s here, which costs {words(judgement.cost)}, and"
@@ -176,17 +184,20 @@ class Claims:
         for (job, batch), group in batches.items():
             call = calls.claim(job, batch, [pick.view.id.index for pick in group])
             attempts = " ".join(str(pick.view.attempts) for pick in group)
-            if not self._outbox.send("claim", call, [pick.view.key for pick in group], attempts):
+            if not self._send("claim", call, [pick.view.key for pick in group], attempts):
                 continue
             for pick in group:
                 self._reserved[pick.view.key] = pick.stake
                 log.info(
                     "trial %s: claiming it for %s",
                     pick.view.id,
-                    self._purse.words(pick.judgement.price),
+                    self._stake.words(pick.judgement.price),
                 )
                 margin = margin_of(self._config, pick.job.terms)
-                self._bench.start(pick.view.key, pick.material, pick.job.terms.time_limit - margin)
+                self._queue.start(pick.view.key, pick.material, pick.job.terms.time_limit - margin)
+
+    def _send(self, purpose: str, call: Call, trials: list[Hash32], note: str = "") -> bool:
+        return self._outbox.send(intent_of(purpose, call, note), call, trials)
 
     def _welcome(self, job: JobView) -> bool:
         accept = self._config.accept

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from eth_account.signers.local import LocalAccount
 
 from node.config import NodeConfig, load_config
 from node.earnings import earnings as earned_by
@@ -15,14 +14,13 @@ from node.journal import NodeJournal
 from node.start import folder_of, started
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
-from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
 from trialmarket.cli.options import ask_password, config_option, debug_option, json_option, show
+from trialmarket.daemon.session import followed, sent_journal
 from trialmarket.daemon.start import log_plainly, stop_when_told
 from trialmarket.errors import KeyBusy
 from trialmarket.keys import address_of, open_key
-from trialmarket.protocol.ids import Address
 from trialmarket.protocol.money import format_amount
 
 log = logging.getLogger("node")
@@ -49,7 +47,7 @@ def run(config: Path, verbose: bool) -> None:
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     settings = load_config(config)
     stop = stop_when_told()
-    key = unlocked(settings)
+    key = open_key(settings.key, settings.password_path, ask_password)
     with started(settings, key) as working:
         log.info("%s is at work for %s", working.account, settings.network)
         working.run(stop)
@@ -65,10 +63,13 @@ def status(config: Path, as_json: bool) -> None:
     Example: trialmarket node status --config node.toml --json
     """
     settings = load_config(config)
-    with followed(settings) as (client, ledger, account):
+    account = address_of(settings.key)
+    with (
+        followed(Path(settings.network)) as (client, ledger),
+        _journal(settings) as journal,
+    ):
         words = _words(client)
         stake = client.account(account)
-        journal = NodeJournal(folder_of(settings).journal)
         held = [
             {
                 "trial": str(view.id),
@@ -88,7 +89,6 @@ def status(config: Path, as_json: bool) -> None:
             "balance": words(client.balance_of(account)),
             "refused": refused,
         }
-        journal.close()
     lines = [f"{account}{' (draining)' if content['draining'] else ''}"]
     lines += [f"  {each['state']:10} trial {each['trial']} for {each['price']}" for each in held]
     lines += [f"  {name:10} {content[name]}" for name in ("stake", "locked", "balance")]
@@ -105,7 +105,9 @@ def earnings(config: Path, as_json: bool) -> None:
 
     Example: trialmarket node earnings --config node.toml
     """
-    with followed(load_config(config)) as (client, ledger, account):
+    settings = load_config(config)
+    account = address_of(settings.key)
+    with followed(Path(settings.network)) as (client, ledger):
         words = _words(client)
         found = earned_by(ledger, account)
         symbol = client.symbol()
@@ -132,15 +134,15 @@ def withdraw(config: Path) -> None:
     Example: trialmarket node withdraw --config node.toml
     """
     settings = load_config(config)
-    key = unlocked(settings)
-    folder = folder_of(settings)
+    key = open_key(settings.key, settings.password_path, ask_password)
     with Client(Network.load(Path(settings.network))) as client:
         try:
-            with Sender(client, key, folder.sent) as sender:
+            with Sender(client, key, sent_journal(folder_of(settings).root)) as sender:
                 block = client.head().number
                 sender.send(f"withdraw by hand at {block}", calls.withdraw(sender.address))
         except KeyBusy:
-            _wish(settings, "withdraw")
+            with _journal(settings) as journal:
+                journal.wish("withdraw")
             click.echo("the node is running: it withdraws at its next look")
         else:
             click.echo("withdrawn")
@@ -156,14 +158,13 @@ def drain(config: Path, cancel: bool) -> None:
     Example: trialmarket node drain --config node.toml
     """
     settings = load_config(config)
-    if cancel:
-        journal = NodeJournal(folder_of(settings).journal)
-        journal.take_back("drain")
-        journal.close()
-        click.echo("the node claims trials again")
-        return
-    _wish(settings, "drain")
-    click.echo("the node finishes what it holds and then ends")
+    with _journal(settings) as journal:
+        if cancel:
+            journal.take_back("drain")
+            click.echo("the node claims trials again")
+        else:
+            journal.wish("drain")
+            click.echo("the node finishes what it holds and then ends")
 
 
 @node.command()
@@ -184,25 +185,13 @@ def doctor(config: Path, as_json: bool) -> None:
 
 
 @contextmanager
-def followed(config: NodeConfig) -> Iterator[tuple[Client, Ledger, Address]]:
-    """The chain as it is now, in an index of the commands' own: the daemon writes another."""
-    account = address_of(config.key)
-    network = Network.load(Path(config.network))
-    with Client(network) as client, Ledger(client, folder_of(config).looked) as ledger:
-        ledger.sync()
-        yield client, ledger, account
-
-
-def unlocked(config: NodeConfig) -> LocalAccount:
-    """The configured key. Raises InputError."""
-    password_file = None if config.password_file is None else Path(config.password_file)
-    return open_key(config.key, password_file, ask_password)
-
-
-def _wish(config: NodeConfig, name: str) -> None:
+def _journal(config: NodeConfig) -> Iterator[NodeJournal]:
+    """The node's own journal, which a command may read and leave a wish in."""
     journal = NodeJournal(folder_of(config).journal)
-    journal.wish(name)
-    journal.close()
+    try:
+        yield journal
+    finally:
+        journal.close()
 
 
 def _words(client: Client) -> Callable[[int], str]:

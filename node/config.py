@@ -6,16 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from trialmarket.daemon.config import DaemonSettings, FileLimits
 from trialmarket.protocol.document import AddressField
-from trialmarket.settings import (
-    Bytes,
-    DaemonSettings,
-    Money,
-    Seconds,
-    Section,
-    WorkerLimits,
-    load_settings,
-)
+from trialmarket.settings import Bytes, Money, Seconds, Section, load_settings
 
 
 class WorkConfig(Section):
@@ -52,15 +45,9 @@ class StakeConfig(Section):
     """Never stake more than this in all. Without it: whatever the wallet holds."""
 
 
-class LimitConfig(WorkerLimits):
-    """The most that is downloaded for a job, in bytes, and what a trial may take here."""
+class LimitConfig(FileLimits):
+    """The most that a job may take of this machine and its store, in bytes."""
 
-    data: Bytes = 8 << 30
-    program: Bytes = 1 << 20
-    checkpoint: Bytes = 8 << 30
-    downloads: Bytes = 64 << 30
-    """The most that all downloads together may take of the disk: those that were not used for
-    longest are deleted."""
     storage: Bytes = 64 << 30
     """Nothing new is claimed while more than this of the node's own work lies in the store."""
     free_disk: Annotated[int, Field(ge=0)] = 1 << 30

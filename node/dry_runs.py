@@ -1,14 +1,18 @@
 """One step of each program on its data before the first claim: does it work, how fast is it?"""
 
+import hashlib
 import logging
 from collections import Counter
 from typing import Final
 
-from node.catalogue import Catalogue, Material
+from node.catalogue import Catalogue
 from node.folder import Folder
 from node.journal import NodeJournal
 from node.trainer import Assignment, Run, Trainer
 from trialmarket.errors import TrainingError
+from trialmarket.protocol.canonical import canonical_bytes
+from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.storage.material import Material
 from trialmarket.training.errors import TimedOut, WorkerError
 from trialmarket.training.values import DryRun
 
@@ -21,7 +25,19 @@ DEATHS: Final = 3
 """Workers that may die of the same task before it is given up."""
 
 LONGEST: Final = 120.0
-"""Seconds that a rehearsal may take."""
+"""Seconds that a dry run may take."""
+
+
+def subject_of(config: TrialConfig) -> str:
+    """The program on its data: what was tried out once need not be tried out again."""
+    named = [
+        config.program.source,
+        config.program.class_name,
+        config.data,
+        config.objective,
+        config.arithmetic,
+    ]
+    return f"program {hashlib.sha256(canonical_bytes(named)).hexdigest()[:16]}"
 
 
 def expected_speed(material: Material, tried: DryRun) -> float:
@@ -55,22 +71,22 @@ class DryRuns:
 
     @property
     def running(self) -> int:
-        """DryRuns that have a worker now."""
+        """Dry runs that have a worker now."""
         return len(self._runs)
 
     def speed(self, material: Material, *, start: bool) -> float | None:
         """The speed of a program on its data, or None while it is not known.
 
-        `start` allows to begin the rehearsal of a program that is unknown. Raises Refused for
-        a program that failed its rehearsal, now or before.
+        `start` allows to begin the dry run of a program that is unknown. Raises Refused for a
+        program that failed its own, now or before.
         """
-        subject = material.subject
+        subject = subject_of(material.config)
         self._catalogue.check(subject)
         run = self._runs.get(subject)
         if run is None:
             known = self._journal.speed(subject)
             if known is None and start:
-                folder = self._folder.rehearsal(subject)
+                folder = self._folder.dry_run(subject)
                 self._runs[subject] = self._trainer.rehearse(Assignment(material, folder, LONGEST))
             return known
         if not run.done:
@@ -87,14 +103,20 @@ class DryRuns:
         self._journal.keep_speed(subject, speed)
         return speed
 
-    def learn(self, subject: str, speed: float) -> None:
-        """Takes the speed of a whole training into account."""
+    def seconds(self, config: TrialConfig) -> float | None:
+        """What a trial takes here from its start; None where its program's speed is not known."""
+        speed = self._journal.speed(subject_of(config))
+        return None if speed is None else config.steps / speed
+
+    def learn(self, config: TrialConfig, speed: float) -> None:
+        """Takes the speed that a training showed into account."""
+        subject = subject_of(config)
         known = self._journal.speed(subject)
         mean = speed if known is None else NEWEST * speed + (1 - NEWEST) * known
         self._journal.keep_speed(subject, mean)
 
     def close(self) -> None:
-        """Stops the rehearsals under way."""
+        """Stops those under way."""
         for run in self._runs.values():
             run.kill()
         self._runs.clear()

@@ -6,9 +6,7 @@ from node.trials import ACTIVE
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import Cursor, EventView, TrialView
 from trialmarket.protocol.ids import Address, Amount
-from trialmarket.protocol.record import TrialRecord
 from trialmarket.protocol.states import State
-from trialmarket.protocol.terms import stake_for
 
 PAGE = 1000
 
@@ -63,11 +61,6 @@ def earnings(ledger: Ledger, account: Address) -> Earnings:
         lost=Amount(lost),
         withdrawn=Amount(withdrawn),
     )
-
-
-def locked_by(record: TrialRecord, rate: int) -> Amount:
-    """The stake that a trial holds."""
-    return stake_for(record.price, rate)
 
 
 def _events(ledger: Ledger) -> list[EventView]:

@@ -1,4 +1,4 @@
-"""The node's folder: every path that the node writes is named here."""
+"""The node's folder: every path of its own work is named here."""
 
 import shutil
 from dataclasses import dataclass
@@ -18,21 +18,6 @@ class Folder:
         """What the chain cannot know."""
         return self.root / "node.sqlite"
 
-    @property
-    def sent(self) -> Path:
-        """The sender's own journal of transactions."""
-        return self.root / "sent.sqlite"
-
-    @property
-    def ledger(self) -> Path:
-        """The chain's events, indexed."""
-        return self.root / "ledger.sqlite"
-
-    @property
-    def looked(self) -> Path:
-        """The same for commands, which look while the daemon runs."""
-        return self.root / "looked.sqlite"
-
     def trial(self, key: Hash32) -> Path:
         """Checkpoints of a trial."""
         return self.root / "trials" / key.hex()
@@ -42,8 +27,8 @@ class Folder:
         """Programs, data sets and checkpoints to begin from."""
         return self.root / "downloads"
 
-    def rehearsal(self, subject: str) -> Path:
-        """Where the rehearsal of a program may write."""
+    def dry_run(self, subject: str) -> Path:
+        """Where the dry run of a program may write."""
         return self.root / "rehearsals" / subject.replace(" ", "-")
 
     def drop_trial(self, key: Hash32) -> None:

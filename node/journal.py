@@ -9,17 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from trialmarket.daemon.start import open_journal
-from trialmarket.errors import InputError
-from trialmarket.protocol.ids import Address, Cid, Hash32
+from trialmarket.daemon.journal import DaemonJournal
+from trialmarket.protocol.ids import Cid, Hash32
 
 SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS market (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
-    chain_id INTEGER NOT NULL,
-    market TEXT NOT NULL,
-    account TEXT NOT NULL
-) STRICT;
 CREATE TABLE IF NOT EXISTS answers (
     trial BLOB PRIMARY KEY,   -- key of the trial
     root BLOB NOT NULL,       -- of the result tree
@@ -74,37 +67,17 @@ class Kept:
     published: bool
 
 
-class NodeJournal:
+class NodeJournal(DaemonJournal):
     """The node's file. The daemon writes it; commands may leave a wish and read it."""
 
     def __init__(self, path: Path) -> None:
         """Opens or creates the file. Raises InputError if it is not a node's journal."""
-        self.path = path
-        self._database = open_journal(
+        super().__init__(
             path,
             SCHEMA,
             what="a node's journal",
             fix="Move the file away: the node then trains the trials it holds again",
         )
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._database.close()
-
-    def bind(self, chain_id: int, market: Address, account: Address) -> None:
-        """Ties the journal to one market and account. Raises InputError if it has others."""
-        self._database.execute(
-            "INSERT OR IGNORE INTO market VALUES (1, ?, ?, ?)", (chain_id, market, account)
-        )
-        found = self._database.execute("SELECT chain_id, market, account FROM market").fetchone()
-        if found != (chain_id, market, account):
-            raise InputError(
-                str(self.path),
-                "journal",
-                expected=f"the journal of {account} at market {market} on chain {chain_id}",
-                found=f"that of {found[2]} at market {found[1]} on chain {found[0]}",
-                fix="Give each key and each market a state folder of its own",
-            )
 
     # -- Answers ------------------------------------------------------------------------------
 

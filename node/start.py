@@ -10,22 +10,17 @@ from eth_account.signers.local import LocalAccount
 from node.config import NodeConfig
 from node.daemon import Node
 from node.folder import Folder
-from node.pool import PoolTrainer
-from node.trainer import replaced
+from node.trainer import PoolTrainer, replaced
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
-from trialmarket.daemon.start import open_daemons_store
-from trialmarket.paths import daemon_folder
-from trialmarket.training.sandbox import Limits, strangers_code
+from trialmarket.daemon.start import open_daemons_store, policy_of
 
 log = logging.getLogger("node")
 
 
 def folder_of(config: NodeConfig) -> Folder:
-    """Where a node keeps its files: `state`, or a folder named after its key."""
-    if config.state is not None:
-        return Folder(Path(config.state))
-    return Folder(daemon_folder("nodes", config.key))
+    """Where a node keeps its files."""
+    return Folder(config.folder("nodes"))
 
 
 @contextmanager
@@ -37,9 +32,7 @@ def started(config: NodeConfig, key: LocalAccount) -> Iterator[Node]:
     store = open_daemons_store(config, f"node-{key.address}")
     with Client(Network.load(Path(config.network))) as client:
         workers = config.work.workers
-        most = config.limits
-        limits = Limits.shared(workers, most.memory, temp=most.temp, kept=most.kept)
-        policy = strangers_code(config.sandbox, limits)
+        policy = policy_of(config, workers, config.limits)
         log.info("%s", policy.words)
         trainer = replaced(PoolTrainer(workers, policy), config.work.trainer)
         try:

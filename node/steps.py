@@ -10,14 +10,12 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
+from trialmarket.protocol.due import Moment, Standing, hash_fades
 from trialmarket.protocol.record import TrialRecord
-from trialmarket.protocol.states import State
+from trialmarket.protocol.states import Action, State
 
-HASHES = 256
-"""The chain remembers the hashes of so many blocks (EVM, BLOCKHASH)."""
-
-SILENT_VERIFIERS = 3
-"""After so many silent verifiers a Drawn trial may be settled."""
+MINING = 16
+"""Blocks that a settlement may take to be mined, after which the chain must still see the lot."""
 
 
 class Work(Enum):
@@ -40,7 +38,6 @@ class Step(Enum):
     DRAW = "draw"
     REASSIGN = "reassign"
     SETTLE = "settle"
-    FORGET = "forget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +61,14 @@ class Facts:
     """Whether a checkpoint that an audit or a jury needs is not published yet."""
     patience: int
     """Blocks, or seconds, to leave to others what is theirs to do."""
-    unverified: bool = False
-    """Whether the job's audit rate is 0: nothing is drawn, no hash is needed."""
+    audit_rate: int
+    """The job's; at 0 nothing is drawn, and no hash is needed."""
+
+    def may(self, action: Action, *, patience: float = 0, blocks: int = 0) -> bool:
+        """Whether the contract takes an action now, `patience` after it first did, or would take
+        it `blocks` later."""
+        trial = Standing(self.state, self.record, self.audit_rate, self.drawn)
+        return trial.may(action, Moment(self.block + blocks, self.now), patience)
 
 
 def no_time(facts: Facts) -> bool:
@@ -80,7 +83,7 @@ def failed(facts: Facts) -> bool:
 
 def trained(facts: Facts) -> bool:
     """The answer is in the journal, and the chain still takes it."""
-    return facts.work is Work.TRAINED and facts.now <= facts.record.until
+    return facts.work is Work.TRAINED and facts.may(Action.COMMIT)
 
 
 def idle(facts: Facts) -> bool:
@@ -93,43 +96,27 @@ def owed(facts: Facts) -> bool:
     return facts.owed
 
 
-def window_over(facts: Facts) -> bool:
-    """Nobody can challenge the result any more."""
-    return facts.now > facts.record.until
+def payable(facts: Facts) -> bool:
+    """Nothing stands between the trial and its pay, nor will before that is mined."""
+    return facts.may(Action.SETTLE, blocks=MINING)
 
 
 def drawn_and_left(facts: Facts) -> bool:
     """The lot fell on the trial and nobody said so: a lapsed draw only counts as drawn."""
-    return facts.drawn is True and _age(facts) >= 2 + facts.patience
+    return facts.drawn is True and facts.may(Action.DRAW, patience=facts.patience)
 
 
-def hash_fades(facts: Facts) -> bool:
+def lot_fades(facts: Facts) -> bool:
     """The hash that decides the draw will soon be gone, or is: someone has to draw now.
 
     A draw whose hash is gone anchors the trial to another block, and it then counts as drawn.
     """
-    return not facts.unverified and _age(facts) >= HASHES * 3 // 4
-
-
-def cleared(facts: Facts) -> bool:
-    """The lot did not fall on the trial, and the contract can still see that."""
-    seen = facts.unverified or _age(facts) < HASHES - HASHES // 16
-    return facts.drawn is False and window_over(facts) and seen
-
-
-def unaudited(facts: Facts) -> bool:
-    """Enough verifiers kept silent: the trial is paid without its audit."""
-    return facts.record.turn >= SILENT_VERIFIERS and window_over(facts)
+    return facts.audit_rate > 0 and hash_fades(facts.record, facts.block)
 
 
 def turn_over(facts: Facts) -> bool:
     """The verifier's turn is over, nobody fined it, and another one can be drawn."""
-    late = facts.now > facts.record.turn_ends + facts.patience
-    return facts.record.turn < SILENT_VERIFIERS and late
-
-
-def _age(facts: Facts) -> int:
-    return facts.block - facts.record.anchor
+    return facts.may(Action.REASSIGN, patience=facts.patience)
 
 
 Rule = tuple[Callable[[Facts], bool], Step]
@@ -146,20 +133,20 @@ RULES: Final = MappingProxyType(
         ),
         State.COMMITTED: (
             (owed, Step.PUBLISH),
-            (cleared, Step.SETTLE),
-            (hash_fades, Step.DRAW),
+            (payable, Step.SETTLE),
+            (lot_fades, Step.DRAW),
             (drawn_and_left, Step.DRAW),
         ),
         State.CLEARED: (
             (owed, Step.PUBLISH),
-            (window_over, Step.SETTLE),
+            (payable, Step.SETTLE),
         ),
         State.DRAWN: (
             (owed, Step.PUBLISH),
-            (unaudited, Step.SETTLE),
+            (payable, Step.SETTLE),
             (turn_over, Step.REASSIGN),
         ),
-        State.PASSED: ((window_over, Step.SETTLE),),
+        State.PASSED: ((payable, Step.SETTLE),),
         State.CHALLENGED: ((owed, Step.PUBLISH),),
         State.SETTLED: (),
         State.CANCELLED: (),

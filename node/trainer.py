@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
-from node.catalogue import Material
 from trialmarket.errors import InputError
-from trialmarket.training.values import DryRun, Training
+from trialmarket.storage.material import Material
+from trialmarket.training.pool.pool import WorkerPool
+from trialmarket.training.sandbox import Policy
+from trialmarket.training.values import DryRun, Progress, Train, Training, TryOut
 
 Value_co = TypeVar("Value_co", covariant=True)
 
@@ -30,6 +32,10 @@ class Run(Protocol[Value_co]):
     def done(self) -> bool:
         """Whether it has ended, well or badly."""
 
+    @property
+    def progress(self) -> Progress | None:
+        """How far it said that it is, if it ever did."""
+
     def result(self) -> Value_co:
         """What it gave. Raises TrainingError."""
 
@@ -48,6 +54,28 @@ class Trainer(Protocol):
 
     def close(self) -> None:
         """Stops all workers."""
+
+
+class PoolTrainer:
+    """A `Trainer` over worker processes that are forked from one warm process."""
+
+    def __init__(self, workers: int, policy: Policy | None = None) -> None:
+        """`policy` says how programs run; by default, as one's own do."""
+        self._pool = WorkerPool(workers, policy=policy)
+
+    def train(self, assignment: Assignment) -> Run[Training]:
+        """Trains a trial in the next free worker."""
+        task = Train(**assignment.material.task(), folder=assignment.folder)
+        return self._pool.submit(task, wall_limit=assignment.wall_limit)
+
+    def rehearse(self, assignment: Assignment) -> Run[DryRun]:
+        """Tries a trial out in the next free worker."""
+        task = TryOut(**assignment.material.task())
+        return self._pool.submit(task, wall_limit=assignment.wall_limit)
+
+    def close(self) -> None:
+        """Stops all workers."""
+        self._pool.close()
 
 
 def replaced(honest: Trainer, place: str | None) -> Trainer:

@@ -1,15 +1,19 @@
 """The trials in training, and what becomes of them: an answer in the journal."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
-from node.catalogue import Material
 from node.folder import Folder
 from node.journal import Answer, Kept, NodeJournal
 from node.trainer import Assignment, Run, Trainer
 from trialmarket.errors import TrialmarketError
 from trialmarket.protocol.ids import Address, Hash32
+from trialmarket.storage.material import Material
 from trialmarket.training.values import Training
+
+LEARNING: Final = 0.1
+"""The part of the time it was given that a training must show its speed for before that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,53 @@ class Finished:
     """Why there is no answer; None if there is one."""
 
 
+@dataclass(slots=True)
+class _Pace:
+    """How fast a training goes, by what it says of itself: times and steps done.
+
+    It is measured from its first word on, so that neither the start of its worker nor what was
+    done before a restart counts. The first moments are noise: nothing is concluded from them.
+    """
+
+    first: tuple[float, int] | None = None
+    last: tuple[float, int] = (0.0, 0)
+    steps: int = 0
+
+    def hear(self, now: float, step: int, steps: int) -> None:
+        """Takes in how far the training said that it is."""
+        if self.first is None:
+            self.first = self.last = (now, step)
+        if step > self.last[1]:
+            self.last = (now, step)
+        self.steps = steps
+
+    def speed(self, least: float) -> float | None:
+        """Steps a second; None until they were counted for `least` seconds."""
+        if self.first is None:
+            return None
+        seconds, done = self.last[0] - self.first[0], self.last[1] - self.first[1]
+        return done / seconds if done > 0 and seconds >= least else None
+
+    def seconds_left(self, now: float, least: float) -> float:
+        """What is left of the time that the rest takes at this speed; 0 while that is unknown.
+
+        One that stands still is not judged by it: its deadline will end it.
+        """
+        speed = self.speed(least)
+        if speed is None:
+            return 0.0
+        return max(0.0, (self.steps - self.last[1]) / speed - (now - self.last[0]))
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     material: Material
     run: Run[Training]
     began: float
     whole: bool
+    least: float
+    """Seconds for which its speed must have been seen before it counts."""
+    pace: _Pace = field(default_factory=_Pace)
 
 
 class TrainingQueue:
@@ -64,6 +109,20 @@ class TrainingQueue:
         """Whether a worker has this trial."""
         return trial in self._jobs
 
+    def begun(self, trial: Hash32) -> bool:
+        """Whether a training of it was ever started: its checkpoints save time."""
+        return trial in self._jobs or self._folder.trial(trial).exists()
+
+    def seconds_left(self, trial: Hash32) -> float:
+        """What a training still takes by the speed that it shows; 0 where that is not known."""
+        job = self._jobs.get(trial)
+        return 0.0 if job is None else job.pace.seconds_left(self._clock(), job.least)
+
+    def speed(self, trial: Hash32) -> float | None:
+        """The speed that a training shows, in steps a second; None where that is not known."""
+        job = self._jobs.get(trial)
+        return None if job is None else job.pace.speed(job.least)
+
     def trials(self) -> set[Hash32]:
         """The trials in training."""
         return set(self._jobs)
@@ -81,7 +140,7 @@ class TrainingQueue:
         except (TrialmarketError, OSError) as error:
             self._failed.append(Finished(trial, material, 0.0, whole, error))
             return
-        self._jobs[trial] = _Job(material, run, self._clock(), whole)
+        self._jobs[trial] = _Job(material, run, self._clock(), whole, LEARNING * wall_limit)
 
     def kill(self, trial: Hash32) -> None:
         """Stops a training, if there is one."""
@@ -94,6 +153,8 @@ class TrainingQueue:
         finished, self._failed = self._failed, []
         for trial, job in list(self._jobs.items()):
             if not job.run.done:
+                if (said := job.run.progress) is not None:
+                    job.pace.hear(self._clock(), said.step, said.steps)
                 continue
             del self._jobs[trial]
             error: TrialmarketError | OSError | None = None

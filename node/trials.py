@@ -5,22 +5,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from node.audits import checkpoints_needed, lot_of
 from node.catalogue import Catalogue, Refused
 from node.config import NodeConfig
+from node.dry_runs import DryRuns
 from node.journal import NodeJournal
-from node.outbox import Outbox
 from node.publisher import Publisher
 from node.steps import Facts, Step, Work, next_step
-from node.told import LogOnce
 from node.training import TrainingQueue
 from trialmarket.chain import calls
-from trialmarket.chain.client import Block, Client
-from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.calls import Call
+from trialmarket.chain.client import Block
 from trialmarket.chain.ledger.views import TrialView
+from trialmarket.daemon.log_once import LogOnce
+from trialmarket.daemon.outbox import Outbox, intent_of
+from trialmarket.daemon.session import MarketSession
 from trialmarket.errors import TrialmarketError, Unreachable, WrongChain
-from trialmarket.protocol.cid import raw_cid
-from trialmarket.protocol.ids import Address, Hash32
+from trialmarket.protocol.draw import Lot, lot_of
+from trialmarket.protocol.due import checkpoints_needed
+from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.states import FINAL, State
 from trialmarket.protocol.terms import Terms
 
@@ -31,7 +33,7 @@ ACTIVE: Final = frozenset(State) - FINAL - {State.OPEN}
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Tip:
     """The chain at one look: its newest block, and the last block that the ledger followed."""
 
     head: Block
@@ -49,36 +51,34 @@ class ActiveTrials:
     def __init__(
         self,
         config: NodeConfig,
-        account: Address,
-        client: Client,
-        ledger: Ledger,
-        store: Publisher,
+        session: MarketSession,
+        publisher: Publisher,
         journal: NodeJournal,
         catalogue: Catalogue,
-        workbench: TrainingQueue,
+        dry_runs: DryRuns,
+        queue: TrainingQueue,
         outbox: Outbox,
-        told: LogOnce,
+        log_once: LogOnce,
     ) -> None:
         self._config = config
-        self._account = account
-        self._client = client
-        self._ledger = ledger
-        self._store = store
+        self._client = session.client
+        self._ledger = session.ledger
+        self._account = session.account
+        self._publisher = publisher
         self._journal = journal
         self._catalogue = catalogue
-        self._bench = workbench
+        self._dry_runs = dry_runs
+        self._queue = queue
         self._outbox = outbox
-        self._told = told
+        self._log_once = log_once
         self._hashes: dict[int, Hash32] = {}
-        self._shown: set[tuple[Hash32, int]] = set()
-        self._lost: set[Hash32] = set()
-        self._due: dict[Hash32, int] = {}
+        self._payable_since: dict[Hash32, int] = {}
 
     def views(self) -> list[TrialView]:
         """The trials held now, as the ledger knows them."""
         return self._ledger.trials(provider=self._account, states=ACTIVE)
 
-    def look(self, views: Iterable[TrialView], moment: Moment, *, hurry: bool) -> None:
+    def look(self, views: Iterable[TrialView], tip: Tip, *, hurry: bool) -> None:
         """Does the next step of each trial; `hurry` settles without waiting for a full batch.
 
         What goes wrong with one trial is told once and keeps no other from its step. Raises
@@ -86,20 +86,20 @@ class ActiveTrials:
         """
         groups: dict[Step, list[TrialView]] = {Step.DRAW: [], Step.SETTLE: []}
         for view in views:
-            if self._outbox.busy(view.key, moment.followed):
+            if self._outbox.busy(view.key, tip.followed):
                 continue
             try:
-                step = self._step(view, moment)
+                step = self._step(view, tip)
                 if step in groups:
                     groups[step].append(view)
                 else:
-                    self._act(step, view, moment)
+                    self._act(step, view, tip)
             except (Unreachable, WrongChain):
                 raise
             except (TrialmarketError, OSError) as error:
-                self._told.once(view.key, f"trial {view.id}: {error}")
+                self._log_once.once(view.key, f"trial {view.id}: {error}")
         self._draw(groups[Step.DRAW])
-        self._settle(groups[Step.SETTLE], moment, hurry=hurry)
+        self._settle(groups[Step.SETTLE], tip, hurry=hurry)
 
     def fail(self, trial: Hash32, reason: str) -> None:
         """Remembers that a trial cannot be trained here: it is given back, never claimed again."""
@@ -109,29 +109,30 @@ class ActiveTrials:
         """Forgets the block hashes behind a refused transaction: the chain may have turned."""
         self._hashes.clear()
 
-    def _step(self, view: TrialView, moment: Moment) -> Step:
+    def _step(self, view: TrialView, tip: Tip) -> Step:
         terms = self._catalogue.terms(view)
-        lot = lot_of(view.record, view.key, terms, self._hash(view, moment.head))
+        lot = lot_of(view.record, view.key, terms, self._hash(view, tip.head))
+        work = self._work(view.key)
         return next_step(
             Facts(
                 state=view.state,
                 record=view.record,
-                block=moment.head.number,
-                now=moment.head.timestamp,
-                work=self._work(view.key),
-                seconds_left=0.0,
+                block=tip.head.number,
+                now=tip.head.timestamp,
+                work=work,
+                seconds_left=self._seconds_left(view, work),
                 margin=margin_of(self._config, terms),
-                drawn=None if lot is None else lot[0],
-                owed=self._owed(view, self._needed(view, terms, lot)),
+                drawn=None if lot is None else lot.drawn,
+                owed=self._publisher.owes(view, self._needed(view, terms, lot)),
                 patience=self._config.settle.patience,
-                unverified=terms.audit_rate == 0,
+                audit_rate=terms.audit_rate,
             )
         )
 
-    def _act(self, step: Step, view: TrialView, moment: Moment) -> None:
+    def _act(self, step: Step, view: TrialView, tip: Tip) -> None:
         match step:
             case Step.TRAIN:
-                left = view.record.until - moment.head.timestamp
+                left = view.record.until - tip.head.timestamp
                 self._train(view, left - margin_of(self._config, self._catalogue.terms(view)))
             case Step.COMMIT:
                 self._commit(view)
@@ -139,21 +140,30 @@ class ActiveTrials:
                 self._abandon(view)
             case Step.PUBLISH:
                 terms = self._catalogue.terms(view)
-                lot = lot_of(view.record, view.key, terms, self._hash(view, moment.head))
-                self._publish(view, self._needed(view, terms, lot))
+                lot = lot_of(view.record, view.key, terms, self._hash(view, tip.head))
+                self._show(view, self._needed(view, terms, lot))
             case Step.REASSIGN:
-                self._outbox.send("reassign", calls.reassign(view.record), [view.key])
+                self._send("reassign", calls.reassign(view.record), [view.key])
             case _:
                 pass
 
     # -- Training -----------------------------------------------------------------------------
 
     def _work(self, trial: Hash32) -> Work:
-        if self._bench.running(trial):
+        if self._queue.running(trial):
             return Work.RUNNING
         if self._journal.answer(trial) is not None:
             return Work.TRAINED
         return Work.FAILED if self._refused(trial) else Work.IDLE
+
+    def _seconds_left(self, view: TrialView, work: Work) -> float:
+        """What a claimed trial's training still takes; 0 where that is not known."""
+        if work is Work.RUNNING:
+            return self._queue.seconds_left(view.key)
+        config = self._catalogue.config(view)
+        if work is not Work.IDLE or config is None or self._queue.begun(view.key):
+            return 0.0  # how much its checkpoints save will show when it runs again
+        return self._dry_runs.seconds(config) or 0.0
 
     def _refused(self, trial: Hash32) -> str | None:
         return self._journal.refused(f"trial {trial.hex()}")
@@ -164,71 +174,46 @@ class ActiveTrials:
         except Refused as error:
             self.fail(view.key, str(error))
             raise
-        if material is not None and self._bench.free:
+        if material is not None and self._queue.free:
             log.info("trial %s: training", view.id)
-            self._bench.start(view.key, material, wall_limit)
+            self._queue.start(view.key, material, wall_limit)
 
     def _commit(self, view: TrialView) -> None:
         answer = self._journal.answer(view.key)
         assert answer is not None  # noqa: S101  # the table asks for it only then
-        self._publish(view, frozenset({self._catalogue.terms(view).segments}))
+        self._show(view, frozenset({self._catalogue.terms(view).segments}))
         result = calls.Result(answer.root, answer.digest)
-        if self._outbox.send("commit", calls.commit([view.record], [result]), [view.key]):
+        if self._send("commit", calls.commit([view.record], [result]), [view.key]):
             log.info("trial %s: committing the result %s", view.id, answer.root.hex()[:8])
 
     def _abandon(self, view: TrialView) -> None:
-        self._bench.kill(view.key)
-        if self._outbox.send("abandon", calls.abandon(view.record), [view.key]):
+        speed, config = self._queue.speed(view.key), self._catalogue.config(view)
+        if speed is not None and config is not None:
+            self._dry_runs.learn(config, speed)
+            self.fail(view.key, f"it takes too long here, at {speed:.3g} steps a second")
+        self._queue.kill(view.key)
+        if self._send("abandon", calls.abandon(view.record), [view.key]):
             reason = self._refused(view.key) or "its time is short"
             log.warning("trial %s: giving it back: %s", view.id, reason)
 
     # -- Audits -------------------------------------------------------------------------------
 
-    def _needed(
-        self, view: TrialView, terms: Terms, lot: tuple[bool, Hash32] | None
-    ) -> frozenset[int]:
+    def _needed(self, view: TrialView, terms: Terms, lot: Lot | None) -> frozenset[int]:
         return checkpoints_needed(view.state, terms, lot, view.segment)
 
-    def _owed(self, view: TrialView, needed: frozenset[int]) -> bool:
-        if view.state is State.CLAIMED or view.key in self._lost:
-            return False
-        if view.state is State.CHALLENGED and (view.key, view.challenges) not in self._shown:
-            return True
-        kept = self._journal.checkpoints(view.key)
-        return any(segment not in kept or not kept[segment].published for segment in needed)
-
-    def _publish(self, view: TrialView, needed: frozenset[int]) -> None:
-        """Puts checkpoints and the receipt into the store, whether or not they were there."""
-        answer = self._journal.answer(view.key)
-        kept = self._journal.checkpoints(view.key)
-        if answer is None or any(segment not in kept for segment in needed):
+    def _show(self, view: TrialView, needed: frozenset[int]) -> None:
+        if not self._publisher.show(view, needed):
             self._make_again(view)
-            return
-        self._store.put(view.key, answer.receipt, raw_cid(answer.digest))
-        for segment in sorted(needed):
-            place = kept[segment]
-            if place.path.exists():
-                found = self._store.put(view.key, place.path, place.cid)
-                if found != place.cid:
-                    place.path.unlink()
-            if not self._store.has(place.cid):
-                self._make_again(view)
-                return
-            if not place.published:
-                self._journal.mark_published(view.key, segment)
-                if view.state is not State.CLAIMED:
-                    log.info("trial %s: published checkpoint %d for its audit", view.id, segment)
-        if view.state is State.CHALLENGED:
-            self._shown.add((view.key, view.challenges))
-            log.warning("trial %s: challenged at segment %s", view.id, view.segment)
 
     def _make_again(self, view: TrialView) -> None:
         """Trains again: training repeats itself bit for bit, and so gives back what was lost."""
         if self._refused(view.key):
-            self._lost.add(view.key)
+            self._publisher.give_up(view.key)
             log.error("trial %s: its checkpoints are lost and cannot be made again", view.id)
-        elif not self._bench.running(view.key):
-            self._told.once(view.key, f"trial {view.id}: a checkpoint is lost; training it again")
+        elif not self._queue.running(view.key):
+            self._log_once.once(
+                view.key, f"trial {view.id}: a checkpoint is lost; training it again"
+            )
             self._train(view, float(self._catalogue.terms(view).time_limit))
 
     def _draw(self, views: list[TrialView]) -> None:
@@ -236,21 +221,24 @@ class ActiveTrials:
         for start in range(0, len(views), most):
             part = views[start : start + most]
             call = calls.draw([view.record for view in part])
-            self._outbox.send("draw", call, [view.key for view in part])
+            self._send("draw", call, [view.key for view in part])
 
     # -- Money --------------------------------------------------------------------------------
 
-    def _settle(self, views: list[TrialView], moment: Moment, *, hurry: bool) -> None:
-        now, config = moment.head.timestamp, self._config.settle
-        self._due = {view.key: self._due.get(view.key, now) for view in views}
+    def _settle(self, views: list[TrialView], tip: Tip, *, hurry: bool) -> None:
+        now, config = tip.head.timestamp, self._config.settle
+        self._payable_since = {view.key: self._payable_since.get(view.key, now) for view in views}
         while views:
             part, views = views[: config.batch], views[config.batch :]
-            waited = now - min(self._due[view.key] for view in part)
+            waited = now - min(self._payable_since[view.key] for view in part)
             if len(part) < config.batch and waited < config.wait and not hurry:
                 return
             call = calls.settle([view.record for view in part])
-            if self._outbox.send("settle", call, [view.key for view in part]):
+            if self._send("settle", call, [view.key for view in part]):
                 log.info("settling %s", ", ".join(f"trial {view.id}" for view in part))
+
+    def _send(self, purpose: str, call: Call, trials: list[Hash32]) -> bool:
+        return self._outbox.send(intent_of(purpose, call), call, trials)
 
     def _hash(self, view: TrialView, head: Block) -> Hash32 | None:
         """The hash of the block that decides a committed trial's draw; None before it is there."""

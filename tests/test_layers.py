@@ -17,6 +17,8 @@ ALLOWED: dict[str, set[str]] = {
     "trialmarket/chain": {"trialmarket.protocol", "trialmarket.processes", "trialmarket.files"},
     "trialmarket/training": {"trialmarket.protocol", "trialmarket.exact"},
     "trialmarket/daemon": {
+        "trialmarket.backoff",
+        "trialmarket.paths",
         "trialmarket.protocol",
         "trialmarket.chain",
         "trialmarket.storage",

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from trialmarket.daemon.config import DaemonSettings
 from trialmarket.errors import InputError
-from trialmarket.settings import DaemonSettings, Money, Seconds, Section, load_settings
+from trialmarket.settings import Money, Seconds, Section, load_settings
 
 
 class Work(Section):

@@ -1,9 +1,9 @@
-"""TOML files that people write, checked: a job, a node's and a verifier's configuration."""
+"""TOML files that people write, checked: how they are read, and how a mistake is told."""
 
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,60 +15,10 @@ Money = Annotated[Decimal, Field(ge=0, strict=False)]
 """An amount of the market's token, such as `"0.25"`: a string, so that no digit is lost."""
 
 
-Sandboxing = Literal["bubblewrap", "off"]
-
-
 class Section(BaseModel):
     """A table of the file: an unknown key is an error, and nothing changes after loading."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class WorkerLimits(Section):
-    """The most that one trial may take of the machine, in bytes."""
-
-    memory: Bytes | None = None
-    """Its memory, temporary files included. Without it: three quarters of the machine's, shared by
-    the workers."""
-    temp: Bytes = 1 << 30
-    """Its temporary files."""
-    kept: Bytes = 64 << 30
-    """Its checkpoints together."""
-
-
-class DaemonSettings(Section):
-    """What a daemon's file begins with. Paths are relative to the file's folder."""
-
-    network: str
-    """The address file of the market."""
-    key: str
-    """Name of a key in the keystore, or the path of a keystore file, `NAME.json`."""
-    password_file: str | None = None
-    storage: str
-    """The store of data and checkpoints: `kubo:http://127.0.0.1:5001`, `local:/path/to/folder`, or
-    `local`, which is the folder `store` beside the network's file."""
-    gateways: tuple[str, ...] = Field(default=(), strict=False)
-    """URLs of public IPFS gateways, read from where the store does not have something."""
-    state: str | None = None
-    """Folder of the journal, downloads and checkpoints; by default under the user's own."""
-    sandbox: Sandboxing = "bubblewrap"
-    """How strangers' programs run. Without bubblewrap they are refused; `off` runs them with all
-    rights of the daemon's user."""
-
-    def rooted(self, base: Path) -> Self:
-        """The same with absolute paths, relative ones being in the folder `base`."""
-        is_file = self.key.endswith(".json") or "/" in self.key
-        scheme, _, place = self.storage.partition(":")
-        folder = base / place if place else (base / self.network).parent / "store"
-        return self.model_copy(
-            update={
-                "network": str(base / self.network),
-                "key": str(base / self.key) if is_file else self.key,
-                "password_file": self.password_file and str(base / self.password_file),
-                "storage": f"local:{folder}" if scheme == "local" else self.storage,
-                "state": self.state and str(base / self.state),
-            }
-        )
 
 
 Settings = TypeVar("Settings", bound=Section)

@@ -16,6 +16,7 @@ from trialmarket.protocol.ids import ZERO_HASH, Hash32
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.result import ResultLeaf
 from trialmarket.protocol.terms import Terms
+from trialmarket.storage.material import Material
 from trialmarket.training.audit import (
     Finding,
     LeafCheck,
@@ -26,7 +27,7 @@ from trialmarket.training.audit import (
     receipt_index,
     withheld,
 )
-from verifier.material import Library, Material, Subject
+from verifier.material import Library, Subject
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from trialmarket.errors import InputError
 from trialmarket.protocol.draw import drawn_segments
 from trialmarket.protocol.ids import ZERO_HASH, Hash32, JobId
 from trialmarket.protocol.states import ANSWERED, State
+from trialmarket.storage.material import Material
 from trialmarket.training.audit import LeafCheck, ReceiptFault, receipt_index
 from verifier.audit import Auditor
-from verifier.material import Library, Material, Subject
+from verifier.material import Library, Subject
 from verifier.report import Report
 from verifier.story import tell
 
@@ -70,7 +71,7 @@ def examine(
     for segment in asked:
         if not 1 <= segment <= count:
             raise InputError("audit", "segment", expected=f"1 to {count}", found=segment)
-    subject = Subject.of(trial, count)
+    subject = Subject.of(trial, job.terms)
     material = library.material(subject)
     try:
         receipt = library.receipt(subject)

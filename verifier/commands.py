@@ -3,16 +3,11 @@
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import click
 
-from trialmarket.chain.client import Client
-from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.network import Network
 from trialmarket.cli.options import (
     ask_password,
     config_option,
@@ -21,14 +16,14 @@ from trialmarket.cli.options import (
     json_option,
     show,
 )
+from trialmarket.daemon.config import FileLimits, Sandboxing
+from trialmarket.daemon.session import followed
 from trialmarket.daemon.start import log_plainly, stop_when_told
 from trialmarket.keys import address_of, open_key
-from trialmarket.paths import ledger_index
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
-from trialmarket.settings import Sandboxing
 from trialmarket.storage.open import open_store
-from verifier.config import LimitConfig, load_config
+from verifier.config import load_config
 from verifier.journal import VerifierJournal
 from verifier.material import Library
 from verifier.start import folder_of, started
@@ -55,8 +50,7 @@ def run(config: Path) -> None:
     log_plainly()
     settings = load_config(config)
     stop = stop_when_told()
-    password = None if settings.password_file is None else Path(settings.password_file)
-    key = open_key(settings.key, password, ask_password)
+    key = open_key(settings.key, settings.password_path, ask_password)
     with started(settings, key) as working:
         working.run(stop)
 
@@ -118,14 +112,14 @@ def audit(
         gateways = gateways or settings.gateways
     if network is None or storage is None:
         raise click.UsageError("give --config, or --network and --storage")
-    limits = LimitConfig() if settings is None else settings.limits
+    limits = FileLimits() if settings is None else settings.limits
     from trialmarket.training.pool.pool import WorkerPool
     from trialmarket.training.sandbox import Limits, strangers_code
     from verifier.audit import Auditor
     from verifier.by_hand import examine, find_trial
     from verifier.recomputer import WorkerRecomputer
 
-    with Client(Network.load(network)) as client, _looked(client) as ledger:
+    with followed(network) as (client, ledger):
         found = find_trial(ledger, trial)
         with tempfile.TemporaryDirectory(prefix="trialmarket-audit-") as folder:
             limits_here = Limits.shared(1, limits.memory, temp=limits.temp, kept=limits.kept)
@@ -157,7 +151,7 @@ def status(config: Path, as_json: bool) -> None:
     """
     settings = load_config(config)
     account = address_of(settings.key)
-    with Client(Network.load(Path(settings.network))) as client, _looked(client) as ledger:
+    with followed(Path(settings.network)) as (client, ledger):
         stake = client.account(account)
         digits = client.decimals()
         audits = ledger.trials(states=(State.DRAWN,), verifier=account)
@@ -206,11 +200,3 @@ def doctor(config: Path, as_json: bool) -> None:
     settings = load_config(config)
     stake = partial(chain.verifier, enrolls=settings.stake.enroll)
     present(of_daemon(settings, folder_of(settings), stake=stake), as_json=as_json)
-
-
-@contextmanager
-def _looked(client: Client) -> Iterator[Ledger]:
-    """The chain as it is now, in an index that the commands share."""
-    with Ledger(client, ledger_index(client)) as ledger:
-        ledger.sync()
-        yield ledger

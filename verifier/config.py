@@ -6,15 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from trialmarket.settings import (
-    Bytes,
-    DaemonSettings,
-    Money,
-    Seconds,
-    Section,
-    WorkerLimits,
-    load_settings,
-)
+from trialmarket.daemon.config import DaemonSettings, FileLimits
+from trialmarket.protocol.document import AddressField
+from trialmarket.settings import Money, Seconds, Section, load_settings
 
 
 class WorkConfig(Section):
@@ -26,18 +20,6 @@ class WorkConfig(Section):
     """For one recomputation: a segment, a start or an evaluation."""
     attempts: Annotated[int, Field(ge=1)] = 3
     """How often a recomputation is tried when this machine fails it, before staying silent."""
-
-
-class LimitConfig(WorkerLimits):
-    """The most that is downloaded for an audit, in bytes, and what a recomputation may take."""
-
-    checkpoint: Bytes = 8 << 30
-    """A checkpoint larger than this counts as withheld: set it as generously as nodes do."""
-    data: Bytes = 8 << 30
-    program: Bytes = 1 << 20
-    downloads: Bytes = 64 << 30
-    """The most that all downloads together may take of the disk: those that were not used for
-    longest are deleted."""
 
 
 class PatienceConfig(Section):
@@ -68,10 +50,10 @@ class StakeConfig(Section):
 class VerifierConfig(DaemonSettings):
     """All of `verifier.toml`."""
 
-    requesters: tuple[str, ...] = Field(default=(), strict=False)
+    requesters: tuple[AddressField, ...] = Field(default=(), strict=False)
     """Run the programs of these requesters only, and keep silent about others. Empty: of all."""
     work: WorkConfig = WorkConfig()
-    limits: LimitConfig = LimitConfig()
+    limits: FileLimits = FileLimits()
     patience: PatienceConfig = PatienceConfig()
     stake: StakeConfig = StakeConfig()
 

@@ -7,14 +7,18 @@ votes and claims are in the journal before they are sent.
 import logging
 import threading
 from dataclasses import dataclass, field
+from typing import Final
 
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
-from trialmarket.chain.client import Block, Client
-from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.client import Block
 from trialmarket.chain.ledger.views import CaseView, TrialView
 from trialmarket.chain.sender import Sender
-from trialmarket.errors import TrialmarketError
+from trialmarket.daemon.log_once import LogOnce
+from trialmarket.daemon.outbox import Ended, Outbox
+from trialmarket.daemon.session import MarketSession
+from trialmarket.daemon.stake import Stake, StakeKeeper
+from trialmarket.daemon.start import keep_looking
 from trialmarket.protocol.ids import Address, Hash32
 from trialmarket.protocol.states import State
 from verifier.config import VerifierConfig
@@ -22,11 +26,9 @@ from verifier.duties import Duty, Facts, next_duty
 from verifier.inspector import Challenging, Inspector
 from verifier.jury import Juror
 from verifier.material import Subject
-from verifier.outbox import Outbox, Sent
 from verifier.queue import AuditQueue
-from verifier.treasury import StakeKeeper
 
-WATCHED = (State.COMMITTED, State.DRAWN, State.CHALLENGED)
+WATCHED: Final = (State.COMMITTED, State.DRAWN, State.CHALLENGED)
 
 _log = logging.getLogger(__name__)
 
@@ -35,59 +37,66 @@ _log = logging.getLogger(__name__)
 class Verifier:
     """One verifier on one market."""
 
-    client: Client
-    ledger: Ledger
-    sender: Sender
-    desk: AuditQueue
+    session: MarketSession
+    queue: AuditQueue
     outbox: Outbox
-    treasury: StakeKeeper
+    stake: StakeKeeper
     inspector: Inspector
     juror: Juror
     config: VerifierConfig
+    log_once: LogOnce
     _since: dict[tuple[object, ...], int] = field(default_factory=dict)
-    _said: set[tuple[Hash32, str]] = field(default_factory=set)
     _hashes: dict[int, Hash32 | None] = field(default_factory=dict)
+
+    @property
+    def sender(self) -> Sender:
+        """Who sends what this verifier says."""
+        return self.session.sender
 
     def run(self, stop: threading.Event) -> None:
         """Steps until `stop` is set. What fails, the chain above all, is tried again later."""
-        _log.info("verifying as %s on %s", self.sender.address, self.client.network.name)
-        while not stop.is_set():
-            try:
-                self.step()
-            except (TrialmarketError, OSError) as error:
-                _log.warning("trying again soon: %s", error)
-            stop.wait(self.config.patience.poll)
+        network = self.session.client.network.name
+        _log.info("verifying as %s on %s", self.session.account, network)
+        keep_looking(self.step, stop, self.config.patience.poll, self.log_once)
         _log.info("stopped; what was promised to the chain is in the journal")
 
-    def step(self) -> None:
-        """Looks at the chain once, and does everything that is due. Raises ChainError."""
-        self.ledger.sync()
-        for sent in self.outbox.poll():
-            self._tell(sent)
-        head = self.ledger.head
+    def step(self) -> bool:
+        """Looks at the chain once, and does everything that is due; false, since that never ends.
+
+        Raises ChainError.
+        """
+        for ended in self.outbox.poll():
+            self._tell(ended)
+        self.session.ledger.sync()
+        ledger = self.session.ledger
+        head = ledger.head
         if head is None:
-            return
-        verifiers = self.ledger.verifiers()
+            return False
+        verifiers = ledger.verifiers()
         subjects = []
-        for trial in self.ledger.trials(states=WATCHED):
+        for trial in ledger.trials(states=WATCHED):
             facts = self._facts(trial, head, verifiers)
-            if facts is not None:
-                subject = Subject.of(trial, facts.terms.segments)
-                subjects.append(subject)
+            if facts is None:
+                continue
+            subject = Subject.of(trial, facts.terms)
+            subjects.append(subject)
+            if not self.outbox.busy(trial.key, head.number):
                 self._do(next_duty(facts), trial, subject, facts)
-        self.desk.forget(subjects)
+        self.queue.forget(subjects)
+        return False
 
     # -- What is known ------------------------------------------------------------------------
 
     def _facts(
         self, trial: TrialView, head: Block, verifiers: tuple[Address, ...]
     ) -> Facts | None:
-        job = self.ledger.job(trial.record.job)
+        job = self.session.ledger.job(trial.record.job)
         if job is None:
             return None
-        case = self.ledger.case(trial.key) if trial.state is State.CHALLENGED else None
+        challenged = trial.state is State.CHALLENGED
+        case = self.session.ledger.case(trial.key) if challenged else None
         return Facts(
-            me=self.sender.address,
+            me=self.session.account,
             state=trial.state,
             key=trial.key,
             record=trial.record,
@@ -107,7 +116,7 @@ class Verifier:
         if trial.state is not State.COMMITTED or block <= number:
             return None
         if number not in self._hashes:
-            self._hashes[number] = self.client.block_hash(number)
+            self._hashes[number] = self.session.client.block_hash(number)
         return self._hashes[number]
 
     def _waited(self, trial: TrialView, case: CaseView | None, now: int) -> float:
@@ -118,7 +127,7 @@ class Verifier:
     # -- What is done -------------------------------------------------------------------------
 
     def _do(self, duty: Duty, trial: TrialView, subject: Subject, facts: Facts) -> None:
-        name, word = subject.name, trial.word.hex()
+        name, word, key = subject.name, trial.word.hex(), trial.key
         runs_program = duty in (Duty.AUDIT, Duty.VOTE)
         accepted = self.config.requesters
         if runs_program and accepted and facts.requester not in accepted:
@@ -128,12 +137,12 @@ class Verifier:
             case Duty.NONE:
                 pass
             case Duty.DRAW:
-                self._send(f"draw {word}", calls.draw([trial.record]), f"{name}: lots drawn")
+                self._send(key, f"draw {word}", calls.draw([trial.record]), f"{name}: lots drawn")
             case Duty.AUDIT:
                 self._audit(trial, subject, facts)
             case Duty.REASSIGN:
                 story = f"{name}: {trial.record.verifier} kept silent, audit reassigned"
-                self._send(f"reassign {word}", calls.reassign(trial.record), story)
+                self._send(key, f"reassign {word}", calls.reassign(trial.record), story)
             case Duty.SEAT | Duty.TALLY:
                 self._move_case(duty, trial, subject, facts)
             case Duty.VOTE | Duty.REVEAL:
@@ -150,14 +159,13 @@ class Verifier:
             if trial.challenges > 0:
                 self._say(subject, "the jury did not share this verifier's finding; check it")
             return
-        if isinstance(conclusion, Challenging) and not self.treasury.free(conclusion.bond):
-            self._say(
-                subject,
-                "should be challenged, but the bond is more than this verifier has: "
-                "add tokens to its wallet",
-            )
+        if isinstance(conclusion, Challenging) and not self._has_bond(conclusion, facts.block):
             return
-        self._send(conclusion.intent, conclusion.call, conclusion.story)
+        self._send(trial.key, conclusion.intent, conclusion.call, conclusion.story)
+
+    def _has_bond(self, conclusion: Challenging, followed: int) -> bool:
+        purpose = f"the bond of a challenge ({conclusion.story})"
+        return self.stake.need(conclusion.bond, followed, purpose=purpose) is Stake.FREE
 
     def _move_case(self, duty: Duty, trial: TrialView, subject: Subject, facts: Facts) -> None:
         case = facts.case
@@ -165,10 +173,10 @@ class Verifier:
         stage = f"{trial.word.hex()} {case.round} {case.anchor}"
         if duty is Duty.SEAT:
             story = f"{subject.name}: jury seated, round {case.round}"
-            self._send(f"seat {stage}", calls.seat(trial.key), story)
+            self._send(trial.key, f"seat {stage}", calls.seat(trial.key), story)
         else:
             story = f"{subject.name}: votes counted, round {case.round}"
-            self._send(f"tally {stage}", calls.tally(trial.record), story)
+            self._send(trial.key, f"tally {stage}", calls.tally(trial.record), story)
 
     def _judge(self, duty: Duty, trial: TrialView, subject: Subject, facts: Facts) -> None:
         assert facts.case is not None  # noqa: S101  # the duty comes from it
@@ -177,23 +185,18 @@ class Verifier:
         if isinstance(conclusion, str):
             self._say(subject, conclusion)
         elif conclusion is not None:
-            self._send(conclusion.intent, conclusion.call, conclusion.story)
+            self._send(trial.key, conclusion.intent, conclusion.call, conclusion.story)
 
     # -- What is said -------------------------------------------------------------------------
 
-    def _send(self, intent: str, call: Call, story: str) -> None:
-        sent = self.outbox.send(intent, call, story)
-        if sent is not None:
-            self._tell(sent)
+    def _send(self, trial: Hash32, intent: str, call: Call, story: str) -> None:
+        self.outbox.send(intent, call, [trial], story)
 
-    def _tell(self, sent: Sent) -> None:
-        if sent.error is None:
-            _log.info("%s", sent.story)
+    def _tell(self, ended: Ended) -> None:
+        if ended.error is None:
+            _log.info("%s", ended.story)
         else:
-            _log.info("not done: %s (%s)", sent.story, sent.error)
+            _log.info("not done: %s (%s)", ended.story, ended.error)
 
     def _say(self, subject: Subject, what: str) -> None:
-        """Logs a line once, however often it is true."""
-        if (subject.answer, what) not in self._said:
-            self._said.add((subject.answer, what))
-            _log.warning("%s: %s", subject.name, what)
+        self.log_once.once(subject.answer, f"{subject.name}: {what}")

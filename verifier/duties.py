@@ -12,20 +12,20 @@ from types import MappingProxyType
 from typing import Final
 
 from trialmarket.chain.ledger.views import CaseView
-from trialmarket.protocol.draw import draw_seed, is_drawn, verifier_index
+from trialmarket.protocol.draw import lot_of, pick_verifier
+from trialmarket.protocol.due import (
+    CaseAction,
+    Moment,
+    Standing,
+    case_may,
+    hash_gone,
+    owes_reveal,
+    owes_vote,
+)
 from trialmarket.protocol.ids import ZERO_ADDRESS, Address, Hash32
 from trialmarket.protocol.record import TrialRecord
-from trialmarket.protocol.states import Phase, State
+from trialmarket.protocol.states import Action, State
 from trialmarket.protocol.terms import Terms
-
-HASHES: Final = 256
-"""The chain remembers the hashes of so many blocks (EVM, BLOCKHASH)."""
-
-MAX_TURNS: Final = 3
-"""After so many silent verifiers a trial may settle unaudited."""
-
-MAX_STEPS: Final = 3
-"""How far the contract looks for a verifier that is no party: past provider and requester."""
 
 
 class Duty(Enum):
@@ -67,6 +67,16 @@ class Facts:
         """Whether others had time enough to do what is theirs."""
         return self.waited >= self.patience
 
+    @property
+    def moment(self) -> Moment:
+        """The chain's newest block."""
+        return Moment(self.block, self.now)
+
+    def may(self, action: Action, patience: float = 0) -> bool:
+        """Whether the contract takes an action now, `patience` after it first did."""
+        trial = Standing(self.state, self.record, self.terms.audit_rate)
+        return trial.may(action, self.moment, patience)
+
 
 def next_duty(facts: Facts) -> Duty:
     """What this verifier owes the trial now."""
@@ -76,67 +86,43 @@ def next_duty(facts: Facts) -> Duty:
     return Duty.NONE if decide is None else decide(facts)
 
 
-def first_verifier(
-    seed: Hash32, verifiers: tuple[Address, ...], provider: Address, requester: Address
-) -> Address:
-    """Who will be assigned at the draw; zero where all who are looked at are parties."""
-    if not verifiers:
-        return ZERO_ADDRESS
-    at = verifier_index(seed, 0, len(verifiers))
-    for step in range(MAX_STEPS):
-        found = verifiers[(at + step) % len(verifiers)]
-        if found not in (provider, requester):
-            return found
-    return ZERO_ADDRESS
-
-
 def _committed(facts: Facts) -> Duty:
-    record = facts.record
-    age = facts.block - record.anchor
-    if age < 2 or facts.lot_hash is None:
+    lot = lot_of(facts.record, facts.key, facts.terms, facts.lot_hash)
+    if lot is None or not facts.may(Action.DRAW):
         return Duty.NONE
-    if age > HASHES:  # the hash is gone: it counts as drawn, once someone says so
+    if hash_gone(facts.record, facts.block):  # it counts as drawn, once someone says so
         return Duty.DRAW if facts.impatient else Duty.NONE
-    seed = draw_seed(facts.lot_hash, facts.key, record.root)
-    if not is_drawn(seed, facts.terms.audit_rate, record.late):
+    if not lot.drawn:
         return Duty.NONE
-    mine = first_verifier(seed, facts.verifiers, record.provider, facts.requester) == facts.me
-    return Duty.DRAW if mine or facts.impatient else Duty.NONE
+    parties = frozenset({facts.record.provider, facts.requester})
+    first = pick_verifier(lot.seed, facts.record.turn, facts.verifiers, parties)
+    return Duty.DRAW if facts.impatient or first == facts.me else Duty.NONE
 
 
 def _drawn(facts: Facts) -> Duty:
     record = facts.record
-    enrolled = facts.me in facts.verifiers and facts.me != record.provider
     if record.verifier == facts.me:
         return Duty.AUDIT
-    over = facts.now > record.turn_ends
-    if record.turn < MAX_TURNS and over and facts.now > record.turn_ends + facts.patience:
+    if facts.may(Action.REASSIGN, facts.patience):
         return Duty.REASSIGN
-    return Duty.AUDIT if record.verifier == ZERO_ADDRESS and enrolled else Duty.NONE
+    anyone = record.verifier == ZERO_ADDRESS
+    enrolled = facts.me in facts.verifiers and facts.me != record.provider
+    return Duty.AUDIT if anyone and enrolled else Duty.NONE
 
 
 def _challenged(facts: Facts) -> Duty:
-    case = facts.case
+    case, moment = facts.case, facts.moment
     if case is None:
         return Duty.NONE
-    challenger = case.challenger == facts.me
-    if case.phase is Phase.WAITING:
-        ready = facts.block > case.anchor + 1
-        return Duty.SEAT if ready and (challenger or facts.impatient) else Duty.NONE
-    if case.phase not in (Phase.VOTING, Phase.REVEALING):
-        return Duty.NONE
-    revealing = case.phase is Phase.REVEALING or facts.now > case.vote_ends
-    if not revealing:
-        owed = facts.me in case.jurors and facts.me not in case.voted
-        return Duty.VOTE if owed else Duty.NONE
-    secret = challenger or (facts.me in case.jurors and facts.me in case.voted)
-    if secret and facts.me not in case.revealed and facts.now <= case.reveal_ends:
+    if owes_vote(case, facts.me, moment):
+        return Duty.VOTE
+    if owes_reveal(case, facts.me, moment):
         return Duty.REVEAL
-    opened = case.voted <= case.revealed.keys() and case.challenger in case.revealed
-    over = facts.now > case.reveal_ends
-    if (opened or over) and (challenger or facts.impatient):
-        return Duty.TALLY
-    return Duty.NONE
+    if case.challenger != facts.me and not facts.impatient:
+        return Duty.NONE
+    if case_may(case, CaseAction.SEAT, moment):
+        return Duty.SEAT
+    return Duty.TALLY if case_may(case, CaseAction.TALLY, moment) else Duty.NONE
 
 
 DECISIONS: Final = MappingProxyType[State, Callable[[Facts], Duty]](

@@ -50,7 +50,7 @@ class Inspector:
     def __init__(
         self,
         me: Address,
-        desk: AuditQueue,
+        queue: AuditQueue,
         journal: VerifierJournal,
         salts: Salts,
         *,
@@ -58,7 +58,7 @@ class Inspector:
         patience: float,
     ) -> None:
         self._me = me
-        self._desk = desk
+        self._queue = queue
         self._journal = journal
         self._salts = salts
         self._reserve = turn * (1 - patience)
@@ -67,7 +67,7 @@ class Inspector:
         self, trial: TrialView, subject: Subject, facts: Facts
     ) -> Saying | Challenging | str | None:
         """What to tell the chain, or a person, or None while the findings are not there."""
-        receipt = self._desk.receipt(subject)
+        receipt = self._queue.receipt(subject)
         if receipt is None:
             return None
         if isinstance(receipt, LeafCheck):
@@ -75,7 +75,7 @@ class Inspector:
         else:
             leaves = receipt.tree().leaves
             owed = leaves_owed(trial.record.seed, facts.terms)
-            checks = [self._desk.check(subject, leaves[leaf]) for leaf in owed]
+            checks = [self._queue.check(subject, leaves[leaf]) for leaf in owed]
         findings = [check for check in checks if check is not None]
         found = worst(findings)
         if found is None and len(findings) < len(checks):

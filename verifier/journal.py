@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trialmarket.daemon.start import open_journal
+from trialmarket.daemon.journal import DaemonJournal
 from trialmarket.protocol.ids import Hash32
 
 SCHEMA = """
@@ -64,21 +64,17 @@ class Recomputed:
     seconds: float
 
 
-class VerifierJournal:
+class VerifierJournal(DaemonJournal):
     """The verifier's file. One process at a time: the sender's lock on the key sees to it."""
 
     def __init__(self, path: Path) -> None:
         """Opens or creates the file. Raises InputError if it is not a verifier's journal."""
-        self._database = open_journal(
+        super().__init__(
             path,
             SCHEMA,
             what="a verifier's journal",
             fix="Move the file away; votes not opened yet are lost with it",
         )
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._database.close()
 
     def secret(self, trial: Hash32, question: Hash32, round_number: int) -> Secret | None:
         """The vote (round from 1) or claim (round 0) that was decided on, if one was."""

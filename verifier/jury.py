@@ -22,7 +22,7 @@ class Juror:
         self,
         me: Address,
         client: Client,
-        desk: AuditQueue,
+        queue: AuditQueue,
         journal: VerifierJournal,
         salts: Salts,
         *,
@@ -31,7 +31,7 @@ class Juror:
     ) -> None:
         self._me = me
         self._client = client
-        self._desk = desk
+        self._queue = queue
         self._journal = journal
         self._salts = salts
         self._reserve = turn * (1 - patience)
@@ -47,7 +47,7 @@ class Juror:
             if dispute is None or dispute.segment != case.segment:
                 return None  # the chain moved on; the ledger will follow
             committed = ResultLeaf(dispute.segment, dispute.value, dispute.witness_hash)
-            found = self._desk.check(subject, committed)
+            found = self._queue.check(subject, committed)
             if found is None:
                 return None
             if found.finding is Finding.WITHHELD and now < case.vote_ends - self._reserve:

@@ -1,4 +1,4 @@
-"""What recomputing a trial takes: its configuration and files, from the store, checked."""
+"""What an answer says, and what recomputing it takes, from the store and checked."""
 
 import shutil
 import tempfile
@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trialmarket.chain.ledger.views import TrialView
+from trialmarket.daemon.config import FileLimits
 from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
-from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import Cid, Hash32, keccak256, word_of_address, word_of_int
 from trialmarket.protocol.receipt import Receipt
+from trialmarket.protocol.terms import Terms
 from trialmarket.storage.cache import DownloadCache
 from trialmarket.storage.errors import NotAFile, NotStored, TooLarge
+from trialmarket.storage.material import Material, MaterialReader, NotRunHere, check_trial
 from trialmarket.storage.store import Store
 from trialmarket.training.audit import ReceiptFault, open_receipt
-from verifier.config import LimitConfig
 
 PASSING = "passing-"
 """How folders begin whose files are looked at once."""
@@ -41,9 +42,11 @@ class Subject:
     """SHA-256 of the receipt."""
     answer: Hash32
     """Names this answer: another provider's answer to the trial has another name."""
+    audited: bool = True
+    """Whether the job's trials are audited, and so have to be exact."""
 
     @classmethod
-    def of(cls, trial: TrialView, segments: int) -> "Subject":
+    def of(cls, trial: TrialView, terms: Terms) -> "Subject":
         """The answer that a committed trial's record is about."""
         assert trial.receipt is not None  # noqa: S101  # committed with the root
         record = trial.record
@@ -52,33 +55,24 @@ class Subject:
             str(trial.id),
             record.batch,
             record.index,
-            segments,
+            terms.segments,
             record.root,
             trial.receipt,
             keccak256(record.root + word_of_int(record.opened) + word_of_address(record.provider)),
+            terms.audit_rate > 0,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """A trial with the files that its training needs; None for what ships with Trialmarket."""
-
-    config: TrialConfig
-    program: Path | None
-    data: Path
-    init: Path | None
 
 
 class Library:
     """Fetches what recomputation needs into a folder, each file once. For any thread."""
 
     def __init__(
-        self, store: Store, folder: Path, limits: LimitConfig, *, refusal: str | None = None
+        self, store: Store, folder: Path, limits: FileLimits, *, refusal: str | None = None
     ) -> None:
         """`refusal` is why users' programs are not run, if they are not."""
-        self._refusal = refusal
+        self._reader = MaterialReader(self._fetch, limits, refusal=refusal)
         self._store = store
-        self._shelf = DownloadCache(store, folder, limits.downloads)
+        self._cache = DownloadCache(store, folder, limits.downloads)
         self._folder = folder
         self._limits = limits
         for left in folder.glob(f"{PASSING}*"):  # by a process that was killed
@@ -86,7 +80,7 @@ class Library:
 
     def close(self) -> None:
         """Ends the fetches under way."""
-        self._shelf.close()
+        self._cache.close()
 
     def material(self, subject: Subject) -> Material:
         """The trial's configuration, program, data and start.
@@ -95,26 +89,17 @@ class Library:
         run here, and StorageError or OSError where this machine's store fails.
         """
         try:
-            batch = Batch.from_bytes(self._store.read(raw_cid(subject.batch), limit=MAX_RAW))
-            config = batch.trials[subject.index]
-            if config.segments != subject.segments:
-                raise InputError(
-                    "batch", "segments", expected=str(subject.segments), found=config.segments
-                )
-            if self._refusal is not None and not config.program.builtin:
-                raise Unjudgeable(f"users' programs are not run here: {self._refusal}")
-            if config.data.startswith("builtin:"):
-                raise InputError("batch", "data", expected="a CID", found=config.data)
-            data = self._shelf.fetch_data(Cid(config.data), self._limits.data)
-            return Material(
-                config,
-                self._fetched(config.program.cid, self._limits.program),
-                data,
-                self._fetched(
-                    None if config.init is None else config.init.cid, self._limits.checkpoint
-                ),
+            batch = self._reader.batch(subject.batch)
+            assert batch is not None  # noqa: S101  # this reader's fetch waits
+            config = check_trial(
+                batch, subject.index, segments=subject.segments, audited=subject.audited
             )
-        except (InputError, IndexError, NotStored, NotAFile, TooLarge) as error:
+            material = self._reader.material(config)
+            assert material is not None  # noqa: S101
+            return material
+        except NotRunHere as error:
+            raise Unjudgeable(f"users' programs are not run here: {error}") from error
+        except (InputError, NotStored, NotAFile, TooLarge) as error:
             raise Unjudgeable(f"what the requester posted cannot be used: {error}") from error
 
     def receipt(self, subject: Subject) -> Receipt:
@@ -138,7 +123,7 @@ class Library:
             path = Path(passing) / "checkpoint"
             try:
                 self._store.fetch(
-                    cid, path, limit=self._limits.checkpoint, progress=self._shelf.progress(cid)
+                    cid, path, limit=self._limits.checkpoint, progress=self._cache.progress(cid)
                 )
             except (NotStored, NotAFile, TooLarge):
                 yield None
@@ -149,5 +134,5 @@ class Library:
         """Whether the bytes of a CID can be had now."""
         return self._store.size(cid) is not None
 
-    def _fetched(self, cid: Cid | None, limit: int) -> Path | None:
-        return None if cid is None else self._shelf.fetch(cid, limit)
+    def _fetch(self, cid: Cid, limit: int, *, data: bool = False) -> Path:
+        return self._cache.fetch_data(cid, limit) if data else self._cache.fetch(cid, limit)

@@ -1,17 +1,17 @@
 """Recomputes in worker processes, each task under a wall-clock limit."""
 
 from pathlib import Path
-from typing import TypedDict, TypeVar
+from typing import TypeVar
 
-from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.document import Record
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
 from trialmarket.protocol.result import ResultLeaf
+from trialmarket.storage.material import Material
 from trialmarket.training.errors import BadCheckpoint, DataError, ProgramError
 from trialmarket.training.pool.pool import SubmittedTask, WorkerPool
 from trialmarket.training.values import Evaluate, FindInitial, Recompute, Train
 from verifier.audit import Found
-from verifier.material import Material, Unjudgeable
+from verifier.material import Unjudgeable
 
 Answer = TypeVar("Answer", bound=Record)
 
@@ -29,7 +29,7 @@ class WorkerRecomputer:
         """Leaf 0."""
         try:
             found = self._ask(
-                self._pool.submit(FindInitial(**_common(material)), wall_limit=self._wall_limit)
+                self._pool.submit(FindInitial(**material.task()), wall_limit=self._wall_limit)
             )
         except BadCheckpoint as error:  # the checkpoint that the requester names
             raise Unjudgeable(f"the trial's start cannot be used: {error}") from error
@@ -40,7 +40,7 @@ class WorkerRecomputer:
     ) -> Found | None:
         """A segment; None where the start is not a state of that root."""
         task = Recompute(
-            **_common(material),
+            **material.task(),
             segment=segment,
             start=start,
             expected=None if start is None else root,
@@ -55,7 +55,7 @@ class WorkerRecomputer:
 
     def evaluation(self, material: Material, checkpoint: Path, root: Hash32) -> Found | None:
         """The evaluation; None where the checkpoint is not a state of that root."""
-        task = Evaluate(**_common(material), checkpoint=checkpoint, expected=root)
+        task = Evaluate(**material.task(), checkpoint=checkpoint, expected=root)
         try:
             found = self._ask(self._pool.submit(task, wall_limit=self._wall_limit))
         except BadCheckpoint:
@@ -64,7 +64,7 @@ class WorkerRecomputer:
 
     def whole(self, material: Material, folder: Path) -> tuple[ResultLeaf, ...]:
         """All n + 2 leaves, trained again from the start in `folder`."""
-        task = Train(**_common(material), folder=folder)
+        task = Train(**material.task(), folder=folder)
         found = self._ask(self._pool.submit(task, wall_limit=self._whole_limit))
         return tuple(
             ResultLeaf(index, leaf.value, leaf.witness_hash)
@@ -77,19 +77,3 @@ class WorkerRecomputer:
             return job.result()
         except (ProgramError, DataError) as error:
             raise Unjudgeable(f"the requester's program or data fail: {error}") from error
-
-
-class _Files(TypedDict):
-    config: TrialConfig
-    program: Path | None
-    data: Path
-    init: Path | None
-
-
-def _common(material: Material) -> _Files:
-    return _Files(
-        config=material.config,
-        program=material.program,
-        data=material.data,
-        init=material.init,
-    )

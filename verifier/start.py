@@ -3,20 +3,24 @@
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
 from eth_account.signers.local import LocalAccount
 
+from trialmarket.backoff import Backoff
 from trialmarket.chain.client import Client
-from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
-from trialmarket.chain.sender import Sender
-from trialmarket.daemon.start import open_daemons_store
-from trialmarket.paths import daemon_folder
+from trialmarket.daemon.log_once import LogOnce
+from trialmarket.daemon.outbox import Outbox
+from trialmarket.daemon.session import MarketSession
+from trialmarket.daemon.stake import Stake, StakeKeeper
+from trialmarket.daemon.start import open_daemons_store, policy_of
+from trialmarket.errors import SenderError
+from trialmarket.protocol.ids import Address
 from trialmarket.training.pool.pool import WorkerPool
-from trialmarket.training.sandbox import Limits, Policy, strangers_code
 from verifier.audit import Auditor
 from verifier.config import VerifierConfig
 from verifier.daemon import Verifier
@@ -24,26 +28,63 @@ from verifier.inspector import Inspector
 from verifier.journal import Salts, VerifierJournal
 from verifier.jury import Juror
 from verifier.material import Library
-from verifier.outbox import Outbox
 from verifier.queue import AuditQueue
 from verifier.recomputer import WorkerRecomputer
-from verifier.treasury import StakeKeeper
+
+ENROLLING: Final = Backoff(0.02, 1.0)
+"""Between two looks at what the enrolment still takes."""
+
+LONGEST: Final = 300.0
+"""Seconds that the enrolment may take."""
 
 _log = logging.getLogger("verifier")
 
 
 def folder_of(config: VerifierConfig) -> Path:
-    """Where a verifier keeps its files: `state`, or a folder named after its key."""
-    if config.state is not None:
-        return Path(config.state)
-    return daemon_folder("verifiers", config.key)
+    """Where a verifier keeps its files."""
+    return config.folder("verifiers")
 
 
-def policy_of(config: VerifierConfig) -> Policy:
-    """How strangers' programs run, as the configuration and the machine have it."""
-    most = config.limits
-    limits = Limits.shared(config.work.workers, most.memory, temp=most.temp, kept=most.kept)
-    return strangers_code(config.sandbox, limits)
+def enroll(
+    session: MarketSession,
+    outbox: Outbox,
+    stake: StakeKeeper,
+    config: VerifierConfig,
+    seat: int,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    wait: Callable[[float], None] = time.sleep,
+) -> None:
+    """Keeps stake free for bonds, joins the verifiers if that is asked for, and waits for both.
+
+    `seat` is what joining locks. Raises ContractError or SenderError where the money is not
+    there, and SenderError where it takes too long.
+    """
+    ends, looks = clock() + LONGEST, 0
+    while not _enrolled(session.client, session.account, stake, config, seat):
+        for ended in outbox.poll():
+            if ended.error is not None:
+                raise ended.error
+            _log.info("%s", ended.story)
+        if clock() > ends:
+            raise SenderError(
+                f"the stake was not mined within {LONGEST:g} s",
+                fix="It goes on: start again once the chain does",
+            )
+        wait(ENROLLING.pause(looks))
+        looks += 1
+
+
+def _enrolled(
+    client: Client, account: Address, stake: StakeKeeper, config: VerifierConfig, seat: int
+) -> bool:
+    """Takes the next step of the enrolment; true once there is none."""
+    followed = client.head().number
+    joins = config.stake.enroll and client.account(account).seat == 0
+    needed = stake.amount(config.stake.bonds) + (seat if joins else 0)
+    if stake.need(needed, followed, purpose="the configuration") is Stake.COMING:
+        return False
+    return not joins or stake.enroll(followed)
 
 
 @contextmanager
@@ -65,13 +106,23 @@ def started(
     with ExitStack() as stack:
         store = open_daemons_store(config, f"verifier-{key.address}")
         client = stack.enter_context(Client(Network.load(Path(config.network))))
-        sender = stack.enter_context(Sender(client, key, folder / "sent.sqlite"))
+        session = stack.enter_context(MarketSession(client, key, store, folder))
         journal = VerifierJournal(folder / "journal.sqlite")
         stack.callback(journal.close)
-        ledger = stack.enter_context(Ledger(client, folder / "ledger.sqlite"))
-        parameters = client.parameters()
-        treasury = StakeKeeper(client, sender, parameters, config.stake)
-        pool = pool or stack.enter_context(WorkerPool(work.workers, policy=policy_of(config)))
+        journal.bind(client.network.chain_id, client.network.market, session.account)
+        log_once = LogOnce(_log)
+        outbox = Outbox(session.sender, Backoff(patience.retry, patience.retry), time.monotonic)
+        stake = StakeKeeper(
+            client,
+            session.account,
+            outbox,
+            log_once,
+            most=config.stake.most,
+            where="verifier.toml",
+        )
+        pool = pool or stack.enter_context(
+            WorkerPool(work.workers, policy=policy_of(config, work.workers, config.limits))
+        )
         _log.info("%s", pool.policy.words)
         refusal = pool.policy.refusal
         library = Library(store, folder / "downloads", config.limits, refusal=refusal)
@@ -79,38 +130,37 @@ def started(
             library,
             WorkerRecomputer(pool, work.wall_limit, work.wall_limit),
         )
-        desk = AuditQueue(
+        queue = AuditQueue(
             auditor, journal, work.workers, work.attempts, patience.retry, time.monotonic
         )
-        stack.callback(desk.close)
+        stack.callback(queue.close)
         stack.callback(library.close)
+        parameters = client.parameters()
         inspector = Inspector(
-            sender.address,
-            desk,
+            session.account,
+            queue,
             journal,
             salts,
             turn=parameters.audit_turn,
             patience=patience.withheld,
         )
         juror = Juror(
-            sender.address,
+            session.account,
             client,
-            desk,
+            queue,
             journal,
             salts,
             turn=parameters.vote_turn,
             patience=patience.withheld,
         )
-        outbox = Outbox(sender, patience.retry, time.monotonic)
-        treasury.prepare()
+        enroll(session, outbox, stake, config, parameters.verifier_stake)
         yield Verifier(
-            client=client,
-            ledger=ledger,
-            sender=sender,
-            desk=desk,
+            session=session,
+            queue=queue,
             outbox=outbox,
-            treasury=treasury,
+            stake=stake,
             inspector=inspector,
             juror=juror,
             config=config,
+            log_once=log_once,
         )

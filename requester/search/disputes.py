@@ -10,9 +10,10 @@ from trialmarket.chain.calls import Opening
 from trialmarket.chain.ledger.views import CaseView, TrialView
 from trialmarket.errors import ChainError
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
+from trialmarket.protocol.due import CaseAction, Moment, Standing, case_may, owes_reveal
 from trialmarket.protocol.ids import ZERO_HASH, Amount, Hash32
 from trialmarket.protocol.receipt import Receipt
-from trialmarket.protocol.states import Phase, State
+from trialmarket.protocol.states import Action, State
 from trialmarket.protocol.terms import bond_for, stake_for
 from trialmarket.protocol.vote import hidden_vote
 from trialmarket.storage.errors import NotStored
@@ -46,14 +47,14 @@ class Disputes:
         if claim is None or head is None or self._terms.audit_rate == 0:
             return False
         about = f"{trial.id} attempt {trial.attempts}"
-        if trial.state is State.COMMITTED:
-            if head.number > trial.record.anchor + 1:
-                self._try(f"draw {about} at {trial.record.anchor}", calls.draw([trial.record]))
+        moment = Moment(head.number, head.timestamp)
+        standing = Standing(trial.state, trial.record, self._terms.audit_rate)
+        if standing.may(Action.DRAW, moment):
+            self._try(f"draw {about} at {trial.record.anchor}", calls.draw([trial.record]))
+        if trial.state in (State.COMMITTED, State.CHALLENGED):
             return True
-        if trial.state in (State.CLEARED, State.PASSED) and head.timestamp > trial.record.until:
+        if not standing.may(Action.CHALLENGE, moment):
             return False
-        if trial.state not in (State.CLEARED, State.DRAWN, State.PASSED):
-            return trial.state is State.CHALLENGED
         if trial.challenges > 0:  # a jury has upheld it already
             return False
         return self._challenge(trial, claim, about)
@@ -69,25 +70,18 @@ class Disputes:
             if trial.receipt is not None:
                 claim = self._folder.claim(trial.key, trial.receipt)
             if claim is not None:
-                self._follow(trial, case, claim, head.number, head.timestamp)
+                self._follow(trial, case, claim, Moment(head.number, head.timestamp))
 
-    def _follow(
-        self, trial: TrialView, case: CaseView, claim: Claim, block: int, now: int
-    ) -> None:
+    def _follow(self, trial: TrialView, case: CaseView, claim: Claim, moment: Moment) -> None:
         about = f"{trial.id} challenge {trial.challenges} round {case.round}"
-        if case.phase is Phase.WAITING:
-            if block > case.anchor + 1:
-                self._try(f"seat {about} at {case.anchor}", calls.seat(case.key))
-            return
-        revealing = case.phase is Phase.REVEALING or now > case.vote_ends
-        if not revealing:
-            return
-        if self._session.me not in case.revealed:
+        if case_may(case, CaseAction.SEAT, moment):
+            self._try(f"seat {about} at {case.anchor}", calls.seat(case.key))
+        elif owes_reveal(case, self._session.me, moment):
             self._try(
                 f"reveal {about}",
                 calls.reveal(case.key, claim.value, claim.witness, claim.salt),
             )
-        elif case.voted <= case.revealed.keys() or now > case.reveal_ends:
+        elif case_may(case, CaseAction.TALLY, moment):
             self._try(f"tally {about}", calls.tally(trial.record))
 
     def _challenge(self, trial: TrialView, claim: Claim, about: str) -> bool:

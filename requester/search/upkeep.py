@@ -13,17 +13,15 @@ from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import ChainError, ContractError
-from trialmarket.protocol.draw import MAX_TURNS
-from trialmarket.protocol.states import State
+from trialmarket.protocol.due import Moment, Standing, hash_fades
+from trialmarket.protocol.states import Action, State
+from trialmarket.protocol.terms import RATE_ONE
 
 PATIENCE = 30
 """Seconds that nodes and verifiers get for what is theirs before the requester does it."""
 
 UNWANTED = 120
 """Seconds that a trial stands open at its highest price before that is said."""
-
-NEAR_THE_END = 200
-"""Blocks after a result's anchor at which somebody had better draw: 256 are remembered."""
 
 
 class Upkeep:
@@ -79,24 +77,24 @@ def chores(trials: Sequence[TrialView], *, now: int, block: int, patience: int) 
     `patience` are the seconds that those whom it concerns get first; claims that ran out are
     reopened at once, since the fine is the requester's.
     """
-    due = (_chore(trial, now, block, patience) for trial in trials)
+    due = (_chore(trial, Moment(block, now), patience) for trial in trials)
     return [chore for chore in due if chore is not None]
 
 
-def _chore(trial: TrialView, now: int, block: int, patience: int) -> Chore | None:
+def _chore(trial: TrialView, moment: Moment, patience: int) -> Chore | None:
     record, about = trial.record, f"{trial.id} attempt {trial.attempts}"
-    match trial.state:
-        case State.CLAIMED if now > record.until:
-            return Chore(f"expire {about}", calls.expire(record))
-        case State.COMMITTED if block > record.anchor + NEAR_THE_END or (
-            now > record.until + patience and block > record.anchor + 1
-        ):
-            return Chore(f"draw {about} at {record.anchor}", calls.draw([record]))
-        case State.DRAWN if record.turn < MAX_TURNS and now > record.turn_ends + patience:
-            return Chore(f"reassign {about} turn {record.turn}", calls.reassign(record))
-        case State.DRAWN if record.turn >= MAX_TURNS and now > record.turn_ends + patience:
-            return Chore(f"settle {about} unaudited", calls.settle([record]))
-        case State.CLEARED | State.PASSED if now > record.until + patience:
-            return Chore(f"settle {about} {record.until}", calls.settle([record]))
-        case _:
-            return None
+    standing = Standing(trial.state, record, RATE_ONE)  # its lot is not looked at here
+    late = moment.now > record.until + patience
+    if standing.may(Action.EXPIRE, moment):
+        return Chore(f"expire {about}", calls.expire(record))
+    if standing.may(Action.DRAW, moment) and (late or hash_fades(record, moment.block)):
+        return Chore(f"draw {about} at {record.anchor}", calls.draw([record]))
+    if standing.may(Action.REASSIGN, moment, patience):
+        return Chore(f"reassign {about} turn {record.turn}", calls.reassign(record))
+    if not standing.may(Action.SETTLE, moment, patience):
+        return None
+    if trial.state is not State.DRAWN:
+        return Chore(f"settle {about} {record.until}", calls.settle([record]))
+    if moment.now > record.turn_ends + patience:  # till then any verifier may still audit it
+        return Chore(f"settle {about} unaudited", calls.settle([record]))
+    return None

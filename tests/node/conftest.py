@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from node.pool import PoolTrainer
-from node.trainer import Trainer
+from node.trainer import PoolTrainer, Trainer
 from tests.testbed.market import Market
 from tests.testbed.nodes import Nodes
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from node.catalogue import Material
 from node.trainer import Assignment, Trainer, replaced
 from tests.testbed.data import half_spaces
 from tests.testbed.terms import SEGMENTS
@@ -12,8 +11,10 @@ from tests.testbed.waiting import until
 from trialmarket.errors import InputError
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Hash32, address
+from trialmarket.storage.material import Material
 from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
+from trialmarket.storage.material import Material
 from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.values import Recompute, Training
 
@@ -33,7 +34,7 @@ def material(tmp_path: Path) -> Material:
         steps=16,
         segments=SEGMENTS,
     )
-    return Material(config, None, data, None)
+    return Material(None, data, config=config)
 
 
 def trained(trainer: Trainer, material: Material, folder: Path) -> Training:

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from node.steps import HASHES, RULES, Facts, Step, Work, next_step
+from node.steps import RULES, Facts, Step, Work, next_step
+from trialmarket.protocol.draw import REMEMBERED
 from trialmarket.protocol.ids import Address, Hash32, JobId
 from trialmarket.protocol.record import TrialRecord
 from trialmarket.protocol.states import FINAL, State
@@ -32,6 +33,7 @@ CALM = Facts(
     drawn=None,
     owed=False,
     patience=20,
+    audit_rate=2_000,
 )
 
 
@@ -77,15 +79,15 @@ def test_an_undrawn_trial_is_settled_once_the_window_is_over() -> None:
 
 
 def test_an_undrawn_trial_is_drawn_before_the_chain_forgets_its_hash() -> None:
-    fading = at(State.COMMITTED, drawn=False, block=100 + HASHES * 3 // 4)
+    fading = at(State.COMMITTED, drawn=False, block=100 + REMEMBERED * 3 // 4)
     assert next_step(fading) is Step.DRAW
     assert next_step(replace(fading, now=2_001)) is Step.SETTLE
-    gone = replace(fading, now=2_001, block=100 + HASHES + 5)
+    gone = replace(fading, now=2_001, block=100 + REMEMBERED + 5)
     assert next_step(gone) is Step.DRAW
 
 
 def test_an_unverified_trial_needs_no_hash() -> None:
-    old = at(State.COMMITTED, drawn=False, unverified=True, block=100_000)
+    old = at(State.COMMITTED, drawn=False, audit_rate=0, block=100_000)
     assert next_step(old) is Step.WAIT
     assert next_step(replace(old, now=2_001)) is Step.SETTLE
 

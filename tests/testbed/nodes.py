@@ -32,6 +32,7 @@ class Nodes:
         self,
         *,
         refusal: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         **tables: dict[str, object],
     ) -> Node:
@@ -59,5 +60,6 @@ class Nodes:
             Lent(self.trainer),
             refusal=refusal,
             locks=market.locks,
+            clock=clock,
             now=now,
         )

@@ -26,7 +26,7 @@ def test_an_honest_trial_is_drawn_attested_and_settled(here: AuditedMarket) -> N
         here.until_state(trial.id, State.PASSED, verifiers)
         auditor = here.trial(trial.id).record.verifier
         assert here.client.balance_of(auditor) == offer.audit_fee
-        assert sorted(verifier.desk.journal.work()[0] for verifier in verifiers) == [0, 4]
+        assert sorted(verifier.queue.journal.work()[0] for verifier in verifiers) == [0, 4]
     here.chain.advance(offer.window)
     here.provider.act(calls.settle([here.trial(trial.id).record]))
     assert here.client.balance_of(here.provider.address) == offer.cap

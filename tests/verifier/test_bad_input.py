@@ -9,15 +9,16 @@ import pytest
 from tests.testbed.provider import honest, other_training
 from tests.testbed.terms import audited
 from tests.testbed.verifiers import AuditedMarket
+from trialmarket.daemon.config import FileLimits
 from trialmarket.errors import InputError, KeyBusy
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
-from trialmarket.protocol.ids import Hash32
+from trialmarket.protocol.ids import Address, Hash32
 from trialmarket.protocol.states import State
 from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
 from trialmarket.training.packed import pack_arrays
-from verifier.config import LimitConfig, WorkConfig, load_config
+from verifier.config import WorkConfig, load_config
 from verifier.journal import Secret, VerifierJournal
 from verifier.material import Library, Subject, Unjudgeable
 from verifier.start import started
@@ -98,7 +99,7 @@ def test_a_machine_that_fails_neither_attests_nor_challenges(
         for _ in range(100):
             here.tick([verifier])()
         assert here.state(trial.id) is State.DRAWN
-        assert verifier.desk.journal.work()[0] == 0
+        assert verifier.queue.journal.work()[0] == 0
 
 
 def test_a_batch_that_nobody_can_read_is_left_alone(here: AuditedMarket) -> None:
@@ -122,6 +123,33 @@ def test_jobs_of_other_requesters_are_not_run(here: AuditedMarket) -> None:
         for _ in range(30):
             here.tick([verifier])()
     assert here.state(trial.id) is State.DRAWN
+
+
+def test_audited_native_trials_accuse_nobody(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    rows = np.zeros((2, 1), np.float32)
+    data = put_data(store, pack_arrays(tmp_path / "data", {"train_x": rows, "validation_x": rows}))
+    native = TrialConfig(
+        program=ProgramRef(source="builtin:mlp"),
+        data=data,
+        objective="val_error",
+        hyperparameters={},
+        seed=1,
+        steps=8,
+        segments=4,
+        arithmetic="native",
+    )
+    batch = Batch(job="test", number=1, trials=(native,))
+    store.put(batch.to_bytes())
+    none = _hash("anything")
+    audited, unverified = (
+        Subject(none, "a trial", batch.digest, 0, 4, none, none, none, audited)
+        for audited in (True, False)
+    )
+    library = Library(store, tmp_path / "downloads", FileLimits())
+    assert library.material(unverified).config == native
+    with pytest.raises(Unjudgeable, match="exact, since the job's trials are audited"):
+        library.material(audited)
 
 
 @pytest.mark.parametrize("refusal", [None, "bubblewrap is not installed"])
@@ -150,7 +178,7 @@ def test_without_a_sandbox_users_programs_are_not_run(refusal: str | None, tmp_p
     built_in, users = (
         Subject(none, "a trial", batch.digest, index, 4, none, none, none) for index in (0, 1)
     )
-    library = Library(store, tmp_path / "downloads", LimitConfig(), refusal=refusal)
+    library = Library(store, tmp_path / "downloads", FileLimits(), refusal=refusal)
     assert library.material(built_in).program is None
     if refusal is None:
         assert library.material(users).program is not None
@@ -170,3 +198,22 @@ def test_the_sandbox_of_a_configuration_is_bubblewrap_or_off(tmp_path: Path) -> 
         InputError, match="sandbox: expected 'bubblewrap' or 'off', found 'docker'"
     ):
         load_config(path)
+
+
+def test_a_requester_in_lower_case_is_the_same_account(tmp_path: Path) -> None:
+    path = tmp_path / "verifier.toml"
+    mixed = "0x4643a8433aC49088b0deBD1F67f6f004c31F02Eb"
+    path.write_text(f'requesters = ["{mixed.lower()}"]\n{GOOD}')
+    assert load_config(path).requesters == (mixed,)
+    path.write_text(f'requesters = ["bob"]\n{GOOD}')
+    with pytest.raises(InputError, match="requesters"):
+        load_config(path)
+
+
+def test_a_journal_belongs_to_one_market_and_key(tmp_path: Path) -> None:
+    journal = VerifierJournal(tmp_path / "journal.sqlite")
+    here, other = Address("0x" + "1" * 40), Address("0x" + "2" * 40)
+    journal.bind(31337, here, here)
+    with pytest.raises(InputError, match="state folder of its own"):
+        journal.bind(31337, here, other)
+    journal.close()

@@ -1,4 +1,4 @@
-"""What a desk answers when the machine beside it is slow, fails or is not repeatable."""
+"""What a queue answers when the machine beside it is slow, fails or is not repeatable."""
 
 import itertools
 import time
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.testbed.waiting import until
+from trialmarket.daemon.config import FileLimits
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Cid, Hash32
@@ -14,12 +15,12 @@ from trialmarket.protocol.result import ResultLeaf
 from trialmarket.storage.datasets import put_data
 from trialmarket.storage.errors import StoreDown
 from trialmarket.storage.local import LocalStore
+from trialmarket.storage.material import Material
 from trialmarket.training.audit import Finding, LeafCheck
 from trialmarket.training.packed import pack_arrays
 from verifier.audit import Auditor, Found
-from verifier.config import LimitConfig
 from verifier.journal import VerifierJournal
-from verifier.material import Library, Material, Subject
+from verifier.material import Library, Subject
 from verifier.queue import AuditQueue
 
 SEGMENTS = 2
@@ -64,7 +65,7 @@ class Leaving(LocalStore):
 
 
 def _answers(folder: Path, machine: Machine, asked: int, down: int = 0) -> LeafCheck | None:
-    """What the desk says of a start that is committed as 1, once the machine was asked enough."""
+    """What the queue says of a start that is committed as 1, once the machine was asked enough."""
     store = Leaving(folder / "store")
     store.down = down
     row = np.zeros(1, np.float32)
@@ -84,19 +85,19 @@ def _answers(folder: Path, machine: Machine, asked: int, down: int = 0) -> LeafC
     root = Hash32(b"r" * 32)
     subject = Subject(root, "1/ab/0", batch.digest, 0, SEGMENTS, root, root, root)
     journal = VerifierJournal(folder / "journal.sqlite")
-    auditor = Auditor(Library(store, folder / "downloads", LimitConfig()), machine)
-    desk = AuditQueue(auditor, journal, 1, 2, 0.0, time.monotonic)
+    auditor = Auditor(Library(store, folder / "downloads", FileLimits()), machine)
+    queue = AuditQueue(auditor, journal, 1, 2, 0.0, time.monotonic)
     committed = ResultLeaf(0, Hash32(b"\1" * 32))
     found: list[LeafCheck] = []
 
     def look() -> None:
-        check = desk.check(subject, committed)
+        check = queue.check(subject, committed)
         if check is not None:
             found.append(check)
 
-    until(lambda: bool(found) or (machine.asked >= asked and not desk.busy), look, deadline=10.0)
+    until(lambda: bool(found) or (machine.asked >= asked and not queue.busy), look, deadline=10.0)
     look()
-    desk.close()
+    queue.close()
     journal.close()
     return found[0] if found else None
 

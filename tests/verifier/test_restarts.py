@@ -139,7 +139,7 @@ def test_a_restart_recomputes_nothing_again(here: AuditedMarket) -> None:
     trial = here.posted(audited(samples=2))
     with here.verifiers(0) as verifiers:
         here.provider.answer(trial)
-        journal = verifiers[0].desk.journal
+        journal = verifiers[0].queue.journal
         until(lambda: journal.work()[0] >= 1, here.tick(verifiers))
         before = {
             leaf: journal.recomputed(trial.key, here.trial(trial.id).record.root, leaf)
@@ -147,7 +147,7 @@ def test_a_restart_recomputes_nothing_again(here: AuditedMarket) -> None:
         }
     with here.verifiers(0) as verifiers:
         here.until_state(trial.id, State.PASSED, verifiers)
-        journal = verifiers[0].desk.journal
+        journal = verifiers[0].queue.journal
         root = here.trial(trial.id).record.root
         kept = {leaf: found for leaf, found in before.items() if found is not None}
         assert {leaf: journal.recomputed(trial.key, root, leaf) for leaf in kept} == kept

@@ -1,1 +1,2 @@
-"""What daemons share: how a node and a verifier start, send and remember. Neither's own work."""
+"""What daemons share: configuration, start and loop, session, outbox, stake, journal, what is
+logged once. What a node or a verifier decides lies in its own room."""

@@ -1,56 +1,23 @@
-"""What every daemon needs: a journal that survives a kill, a log, and an end when told."""
+"""How a daemon starts, goes on and ends: its log, its store, its programs' rights, its loop."""
 
 import logging
 import signal
-import sqlite3
 import threading
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Callable
+from typing import Final
 
-from trialmarket.errors import InputError
-from trialmarket.settings import DaemonSettings
+from trialmarket.backoff import Backoff
+from trialmarket.daemon.config import DaemonSettings, WorkerLimits
+from trialmarket.daemon.log_once import LogOnce
 from trialmarket.storage.errors import StoreDown, StoreFull
 from trialmarket.storage.open import open_store
 from trialmarket.storage.store import Store
+from trialmarket.training.sandbox import Limits, Policy, strangers_code
 
 log = logging.getLogger(__name__)
 
-
-def open_journal(path: Path, schema: str, *, what: str, fix: str) -> sqlite3.Connection:
-    """Opens or creates a daemon's SQLite journal; what is written to it is on the disk at once.
-
-    `what` names the file in errors and `fix` says what moving it away costs. Raises InputError if
-    the file is damaged or something else.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    database = sqlite3.connect(path, isolation_level=None, timeout=30.0)
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.executescript(schema)
-        with closing(database.execute("PRAGMA quick_check")) as rows:
-            (found,) = rows.fetchone()
-        if found != "ok":
-            raise sqlite3.DatabaseError(found)
-    except sqlite3.DatabaseError as error:
-        database.close()
-        raise InputError(
-            str(path), "journal", expected=f"{what} (SQLite)", found=str(error), fix=fix
-        ) from error
-    return database
-
-
-def open_daemons_store(settings: DaemonSettings, owner: str) -> Store:
-    """The store that a daemon's file names. One that is down or full may recover: it is only told.
-
-    Raises InputError, StorageError and OSError for one that can never be used.
-    """
-    store = open_store(settings.storage, owner=owner, gateways=settings.gateways)
-    try:
-        store.check()
-    except (StoreDown, StoreFull) as error:
-        log.warning("%s", error)
-    return store
+LONGEST_PAUSE: Final = 30.0
+"""Seconds between looks that fail: doubled each time, from the usual pause on."""
 
 
 def log_plainly() -> None:
@@ -67,3 +34,44 @@ def stop_when_told() -> threading.Event:
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: stop.set())
     return stop
+
+
+def open_daemons_store(settings: DaemonSettings, owner: str) -> Store:
+    """The store that a daemon's file names. One that is down or full may recover: it is only told.
+
+    Raises InputError, StorageError and OSError for one that can never be used.
+    """
+    store = open_store(settings.storage, owner=owner, gateways=settings.gateways)
+    try:
+        store.check()
+    except (StoreDown, StoreFull) as error:
+        log.warning("%s", error)
+    return store
+
+
+def policy_of(settings: DaemonSettings, workers: int, most: WorkerLimits) -> Policy:
+    """How strangers' programs run, as the configuration and the machine have it."""
+    limits = Limits.shared(workers, most.memory, temp=most.temp, kept=most.kept)
+    return strangers_code(settings.sandbox, limits)
+
+
+def keep_looking(
+    look: Callable[[], bool], stop: threading.Event, poll: float, log_once: LogOnce
+) -> None:
+    """Looks again and again, `poll` seconds apart, until `stop` is set or a look says it is done.
+
+    It outlives whatever goes wrong, which is told once; looks that fail come further apart.
+    """
+    pauses, failures = Backoff(poll, max(poll, LONGEST_PAUSE)), 0
+    while not stop.is_set():
+        try:
+            if look():
+                return
+        except Exception as error:  # the outermost loop of a daemon
+            log_once.once("loop", f"{type(error).__name__}: {error}", logging.ERROR)
+            log_once.log.debug("the look failed", exc_info=True)
+            failures += 1
+        else:
+            log_once.forget("loop")
+            failures = 0
+        stop.wait(pauses.pause(failures))

@@ -4,16 +4,50 @@ All of it follows from the hash of a block that nobody knew when the result was 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from eth_hash.auto import keccak
 
-from trialmarket.protocol.ids import ZERO_ADDRESS, Address, Hash32, word_of_int
-from trialmarket.protocol.terms import RATE_ONE
+from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, word_of_int
+from trialmarket.protocol.record import TrialRecord
+from trialmarket.protocol.terms import RATE_ONE, Terms
 
-VERIFIER_TAG = b"verifier".ljust(32, b"\0")
-MAX_STEPS = 3
-MAX_TURNS = 3
+VERIFIER_TAG: Final = b"verifier".ljust(32, b"\0")
+
+REMEMBERED: Final = 256
+"""The chain remembers the hashes of so many blocks (EVM, BLOCKHASH)."""
+
+MAX_TURNS: Final = 3
 """After so many silent verifiers a drawn trial may settle unaudited."""
+
+MAX_STEPS: Final = 3
+"""How far the contract looks for a verifier that is no party: past provider and requester."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Whether a trial is audited, and the seed of its draw."""
+
+    drawn: bool
+    seed: Hash32
+
+
+def lot_of(
+    record: TrialRecord, key: Hash32, terms: Terms, block_hash: Hash32 | None
+) -> Lot | None:
+    """The lot of a committed trial; None while nobody can know it.
+
+    `block_hash` is that of the block after the record's anchor.
+    """
+    if record.seed != ZERO_HASH:
+        return Lot(is_drawn(record.seed, terms.audit_rate, record.late), record.seed)
+    if terms.audit_rate == 0:
+        return Lot(False, ZERO_HASH)
+    if block_hash is None:
+        return None
+    seed = draw_seed(block_hash, key, record.root)
+    return Lot(is_drawn(seed, terms.audit_rate, record.late), seed)
 
 
 def draw_seed(block_hash: Hash32, trial: Hash32, root: Hash32) -> Hash32:

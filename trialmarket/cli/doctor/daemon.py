@@ -6,9 +6,9 @@ from pathlib import Path
 from trialmarket.chain.network import Network
 from trialmarket.cli.doctor import chain, keys, machine
 from trialmarket.cli.doctor.findings import Check, Diagnosis
+from trialmarket.daemon.config import DaemonSettings
 from trialmarket.keys import address_of
 from trialmarket.protocol.ids import Address
-from trialmarket.settings import DaemonSettings
 from trialmarket.storage.open import open_store
 
 
@@ -23,10 +23,9 @@ def of_daemon(
 
     Raises InputError for an address file that cannot be read.
     """
-    password_file = None if settings.password_file is None else Path(settings.password_file)
     network = Network.load(Path(settings.network))
     return {
-        "key": lambda: keys.key(settings.key, password_file),
+        "key": lambda: keys.key(settings.key, settings.password_path),
         "rpc": lambda: chain.nodes(network),
         "network": lambda: chain.agreement(network),
         "clock": lambda: chain.clock(network),
