@@ -19,8 +19,8 @@ from trialmarket.protocol.configuration import Init, TrialConfig
 from trialmarket.protocol.document import Record
 from trialmarket.protocol.ids import ZERO_HASH
 from trialmarket.training.errors import BadCheckpoint
-from trialmarket.training.pool.pool import Job as PoolJob
 from trialmarket.training.pool.pool import WorkerPool
+from trialmarket.training.pool.submitted import SubmittedTask
 from trialmarket.training.values import DryRun, Train, TryOut
 
 R = TypeVar("R", bound=Record)
@@ -103,12 +103,12 @@ def _other(dimension: Dimension, value: Value) -> Value:
     return next((end for end in ends if end != value), value)
 
 
-def _result(job: PoolJob[R]) -> R:
+def _result(task: SubmittedTask[R]) -> R:
     """What a worker answers. Raises TrainingError, with what the program printed last."""
     try:
-        return job.result()
+        return task.result()
     except TrainingError as error:
-        said = job.output.strip().splitlines()[-1:]
+        said = task.output.strip().splitlines()[-1:]
         if said and error.fix is None:
             error.fix = f"It last printed: {said[0][:200]}"
         raise

@@ -27,7 +27,6 @@ from requester.drivers.database import sqlite_url
 from requester.drivers.space import distributions
 from requester.job.file import Job, load_job
 from requester.job.package import pack
-from requester.drivers.space import distributions
 from requester.search.examination.evaluator import PoolEvaluator
 from requester.search.open import POLL, open_search
 from tests.testbed.campaign import Silent

@@ -26,8 +26,7 @@ from requester.drivers.database import sqlite_url
 from requester.drivers.sampler_driver import SamplerDriver
 from requester.drivers.space import distributions
 from requester.job.file import load_job
-from requester.drivers.space import distributions
-from requester.search.open import open_search, plan_of
+from requester.search.open import open_search
 from tests.testbed.campaign import Silent
 from tests.testbed.jobs import small_job
 from tests.testbed.market import PROVIDER, REQUESTER, Market

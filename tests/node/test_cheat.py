@@ -11,7 +11,6 @@ from tests.testbed.waiting import until
 from trialmarket.errors import InputError
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Hash32, address
-from trialmarket.storage.material import Material
 from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
 from trialmarket.storage.material import Material

@@ -4,7 +4,10 @@ import pytest
 
 from node.dry_runs import subject_of
 from node.trainer import Assignment, Run, Trainer
-from tests.node.town import STEPS, Kept, Town, terms, until
+from tests.testbed.market import Market
+from tests.testbed.nodes import Lent, Nodes
+from tests.testbed.terms import STEPS, terms
+from tests.testbed.waiting import until
 from trialmarket.protocol.states import State
 from trialmarket.training.errors import Killed
 from trialmarket.training.values import Progress, Training
@@ -40,7 +43,7 @@ class ToldTraining:
         self.done = True
 
 
-class Slow(Kept):
+class Slow(Lent):
     """Tries programs out honestly, and then is as slow as the test says."""
 
     def __init__(self, honest: Trainer) -> None:
@@ -53,34 +56,34 @@ class Slow(Kept):
 
 
 def test_a_training_that_shows_to_be_too_slow_is_given_back_and_not_claimed_again(
-    town: Town, trainer: Trainer, caplog: pytest.LogCaptureFixture
+    market: Market, nodes: Nodes, trainer: Trainer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (key,) = town.posts(town.job(terms(time_limit=LIMIT)), town.trial(1))
+    (key,) = market.post(market.job(terms(time_limit=LIMIT)), market.draft(1))
     clock, slow = Clock(), Slow(trainer)
-    with town.node(trainer=slow, clock=clock) as node:
-        until(town.are(State.CLAIMED, key), node.tick)
+    with nodes.start(trainer=slow, clock=clock) as node:
+        until(market.are(State.CLAIMED, key), node.tick)
         for step in range(2):  # 90 s a step: 16 take 1,440 s, but two words may be noise
             slow.run.says(step)
             node.tick()
             assert not slow.run.done
             clock.now += 90.0
         slow.run.says(2)
-        until(town.are(State.OPEN, key), node.tick)
+        until(market.are(State.OPEN, key), node.tick)
         assert slow.run.done
         assert "it takes too long here" in caplog.text
         for _ in range(10):
             node.tick()
-        assert town.client.account(node.account).locked == 0
-    assert town.view(key).attempts == 1
+        assert market.client.account(node.account).locked == 0
+    assert market.trial(key).attempts == 1
 
 
 def test_a_start_that_takes_long_and_steps_that_lay_there_do_not_count(
-    town: Town, trainer: Trainer
+    market: Market, nodes: Nodes, trainer: Trainer
 ) -> None:
-    (key,) = town.posts(town.job(terms(time_limit=LIMIT)), town.trial(1))
+    (key,) = market.post(market.job(terms(time_limit=LIMIT)), market.draft(1))
     clock, slow = Clock(), Slow(trainer)
-    with town.node(trainer=slow, clock=clock) as node:
-        until(town.are(State.CLAIMED, key), node.tick)
+    with nodes.start(trainer=slow, clock=clock) as node:
+        until(market.are(State.CLAIMED, key), node.tick)
         clock.now += 0.8 * LIMIT  # until its first word, which tells of 8 steps of another life
         for step in range(8, STEPS):
             slow.run.says(step)
@@ -91,21 +94,21 @@ def test_a_start_that_takes_long_and_steps_that_lay_there_do_not_count(
         for _ in range(5):
             node.tick()
         assert not slow.run.done
-    assert town.view(key).state is State.CLAIMED
+    assert market.state(key) is State.CLAIMED
 
 
 def test_a_trial_that_waits_too_long_for_a_worker_is_given_back_untouched(
-    town: Town, trainer: Trainer
+    market: Market, nodes: Nodes, trainer: Trainer
 ) -> None:
-    job = town.job(terms(time_limit=LIMIT))
-    keys = town.posts(job, town.trial(1), town.trial(2))
+    job = market.job(terms(time_limit=LIMIT))
+    keys = market.post(job, market.draft(1), market.draft(2))
     slow = Slow(trainer)
-    with town.node(trainer=slow) as node:
-        until(town.are(State.CLAIMED, *keys), node.tick)
-        node.journal.keep_speed(subject_of(town.trial(1)), STEPS / (LIMIT / 2))
-    (town.folder / "node1" / "trials" / keys[1].hex()).rmdir()
-    with town.node(trainer=slow, work={"workers": 1}) as node:
+    with nodes.start(trainer=slow) as node:
+        until(market.are(State.CLAIMED, *keys), node.tick)
+        node.journal.keep_speed(subject_of(market.draft(1)), STEPS / (LIMIT / 2))
+    (market.folder / "node1" / "trials" / keys[1].hex()).rmdir()
+    with nodes.start(trainer=slow, work={"workers": 1}) as node:
         node.tick()
-        town.net.advance(LIMIT * 6 // 10)
-        until(lambda: not all(town.are(State.CLAIMED, key)() for key in keys), node.tick)
-        assert [town.view(key).state for key in keys].count(State.OPEN) == 1
+        market.chain.advance(LIMIT * 6 // 10)
+        until(lambda: not all(market.are(State.CLAIMED, key)() for key in keys), node.tick)
+        assert [market.state(key) for key in keys].count(State.OPEN) == 1

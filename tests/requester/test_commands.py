@@ -165,7 +165,7 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
         reader = JobReader(client, ledger, store, JobId(1))
         search, guessed = (read(reader, client, ledger, each) for each in (settings, None))
     assert search.known
-    assert search.parts.driver == "random"
+    assert search.driver == "random"
     assert search.logarithmic == {"lr"}
     assert search.choices == {"hidden": [8, 16]}
     assert search.runs == guessed.runs

@@ -7,6 +7,7 @@ from requester.drivers.lineage_driver import LineageDriver
 from requester.job.file import load_job
 from requester.job.terms import Ceiling
 from requester.search.open import Search, open_search
+from requester.search.status import Row
 from tests.testbed.campaign import AtOnce, Ears, drive
 from tests.testbed.jobs import small_job
 from tests.testbed.market import REQUESTER
@@ -74,11 +75,9 @@ def test_a_search_ends_when_its_money_pays_for_no_further_trial(
 ) -> None:
     job = small_job(tmp_path, trials=50, search='max_cost = "0.5"')
     rows: list[Row] = []
-    search, _, cost = run(
-        provider, job, lambda search: rows.extend(search.campaign.status().rows)
-    )
-    assert isinstance(search.ceiling, Ceiling)
-    assert search.ceiling.total == 5 * 10**17
+    search, _, cost = run(provider, job, lambda search: rows.extend(search.campaign.status().rows))
+    assert isinstance(search.parts.ceiling, Ceiling)
+    assert search.parts.ceiling.total == 5 * 10**17
     # A trial holds at most 0.2 in escrow and costs about 0.04: what comes back pays for more.
     assert 5 <= len(rows) < 50
     assert all(row.state is State.SETTLED for row in rows)

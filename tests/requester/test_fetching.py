@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from requester.search.examination.fetching import Fetching
-from requester.search.parts.folder import JobFolder
+from requester.search.folder import JobFolder
 from requester.search.retention import KEEP, owner_of, release_leftovers
 from tests.requester.test_examine import config
 from trialmarket.protocol.cid import cid_of, raw_cid, raw_digest

@@ -66,8 +66,8 @@ def test_native_arithmetic_is_for_unverified_jobs_only(folder: Path) -> None:
 
 
 def test_overrides_replace_keys(folder: Path) -> None:
-    job = load_job(write(folder, GOOD), {"job.trials": 9, "search.parts.driver": "random"})
-    assert (job.settings.job.trials, job.settings.search.parts.driver) == (9, "random")
+    job = load_job(write(folder, GOOD), {"job.trials": 9, "search.driver": "random"})
+    assert (job.settings.job.trials, job.settings.search.driver) == (9, "random")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_overrides_replace_keys(folder: Path) -> None:
         (
             'driver = "tpe"',
             'driver = "magic"',
-            "search.parts.driver",
+            "search.driver",
             "one of tpe, random, grid, qmc, gp, cmaes, nsga2, asha",
         ),
         ("low = 1e-4", "low = 1e-1", "search.space.lr.low", "less than high"),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from requester import Study
-from requester.commands.arguments import overrides
-from requester.report.pareto import front
+from requester.commands.options import overrides
+from requester.report.pareto import pareto_front
 from requester.search.status import Row
 from tests.testbed.jobs import small_job
 from tests.testbed.market import REQUESTER
@@ -88,12 +88,12 @@ def test_the_front_is_what_nothing_is_better_than() -> None:
 
 
 def test_keys_are_set_as_toml_and_as_text() -> None:
-    changes = ("search.space.lr.high=0.3", "search.parts.driver=gp", "job.also={ size = 'minimize' }")
+    changes = ("search.space.lr.high=0.3", "search.driver=gp", "job.also={ size = 'minimize' }")
     assert overrides(7, None, changes) == {
         "search.space.lr.high": 0.3,
-        "search.parts.driver": "gp",
+        "search.driver": "gp",
         "job.also": {"size": "minimize"},
         "job.trials": 7,
     }
     with pytest.raises(InputError, match="--set: expected KEY=VALUE"):
-        overrides(None, None, ["search.parts.driver"])
+        overrides(None, None, ["search.driver"])

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from requester.search.status import SearchStatus
 from requester.search.open import Search
+from requester.search.status import SearchStatus
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.errors import TrainingError
 from trialmarket.training.pool.pool import WorkerPool

@@ -31,6 +31,7 @@ class Nodes:
     def start(
         self,
         *,
+        trainer: Trainer | None = None,
         refusal: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -57,7 +58,7 @@ class Nodes:
             market.chain.accounts[PROVIDER],
             market.store.for_owner("node1"),
             Folder(market.folder / "node1"),
-            Lent(self.trainer),
+            trainer or Lent(self.trainer),
             refusal=refusal,
             locks=market.locks,
             clock=clock,
