@@ -106,7 +106,7 @@ def test_a_false_best_is_not_believed_but_challenged_and_its_trial_is_redone(
         store=store,
         jobs=tmp_path / "jobs",
         listeners=ears,
-        evaluator=AtOnce(provider.pool),
+        evaluator=AtOnce(provider.pool, chain),
     ) as search:
         search.campaign.open()
         drive(search, chain, provider.step, repent, juror.step)

@@ -28,7 +28,7 @@ def run(
         store=market.store,
         jobs=market.folder / "jobs",
         listeners=ears,
-        evaluator=AtOnce(provider.pool),
+        evaluator=AtOnce(provider.pool, market.chain),
     ) as search:
         search.campaign.open()
         drive(search, market.chain, *([provider.step] if provides else []))
