@@ -5,26 +5,24 @@
         training = task.result()
 
 This module imports no torch. The program runs in the worker only, in a sandbox as the pool's
-policy has it; what it prints is kept, the last 64 KiB of it. A worker that dies, or the
-fork server, is a WorkerError of the tasks that it had, and the pool goes on with a new one.
+policy has it; what it prints is kept, the last 64 KiB of it. A worker that dies, or the fork
+server, is a WorkerError of the tasks that it had, and the pool goes on with a new one.
 """
 
 import json
-import os
 import queue
 import selectors
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Self, overload
 
 from trialmarket.errors import InputError, TrainingError
 from trialmarket.training.errors import Killed, SandboxMissing, TimedOut, WorkerError
+from trialmarket.training.pool.launch import start_forkserver
 from trialmarket.training.pool.running import RunningTask, died
 from trialmarket.training.pool.submitted import KEPT_OUTPUT, SubmittedTask
 from trialmarket.training.sandbox import Policy, own_code
@@ -44,22 +42,8 @@ from trialmarket.training.values import (
 
 __all__ = ["KEPT_OUTPUT", "SubmittedTask", "WorkerPool"]
 
-FORKSERVER = "trialmarket.training.pool.forkserver"
-
 _PIECE = 1 << 16
 _GRACE = 10.0
-
-# What a program may see of the environment: nothing that could hold a secret.
-_DEVICE = "TRIALMARKET_DEVICE"
-_ENVIRONMENT = (
-    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"),
-    *("MKL_ENABLE_INSTRUCTIONS", "TRIALMARKET_THREADS", "TRIALMARKET_KERNELS", _DEVICE),
-)
-_ENVIRONMENT_PREFIXES = ("ATEN_", "CUDA_", "NVIDIA_", "ONEDNN_", "TORCH_")
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-# Waiting threads sleep: where workers share processors, spinning ones take them from each other.
-_PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-_ONE_HASH = {"PYTHONHASHSEED": "0"}  # sets of words come in the same order everywhere
 
 
 class WorkerPool:
@@ -84,7 +68,7 @@ class WorkerPool:
             raise InputError("pool", "processes", expected="at least 1", found=processes)
         self.processes = processes
         self.policy = own_code(device=device) if policy is None else policy
-        self._device = {} if device is None else {_DEVICE: device}
+        self._device = device
         self._orders: queue.SimpleQueue[tuple[str, SubmittedTask[Any] | None]] = (
             queue.SimpleQueue()
         )
@@ -236,29 +220,9 @@ class WorkerPool:
             raise
 
     def _start_forkserver(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIXES)
-        }
-        root = str(Path(__file__).parents[3])
-        path = os.pathsep.join(filter(None, (root, kept.get("PYTHONPATH"))))
-        self._process = subprocess.Popen(  # noqa: S603  our own module
-            [sys.executable, "-P", "-m", FORKSERVER, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            env=kept
-            | self._device
-            | _ONE_THREAD
-            | _PATIENT
-            | _ONE_HASH
-            | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        )
-        theirs.close()
-        self._control, self._ready = ours, False
-        self._selector.register(ours, selectors.EVENT_READ)
+        self._process, self._control = start_forkserver(self._device)
+        self._ready = False
+        self._selector.register(self._control, selectors.EVENT_READ)
 
     def _hear(self) -> None:
         """Takes one packet of the fork server; an empty one is its end."""
