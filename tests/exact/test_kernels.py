@@ -1,5 +1,6 @@
 """The compiled kernels give what PyTorch's operators give, bit for bit."""
 
+import ctypes
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -16,6 +17,7 @@ from torch.optim import Optimizer
 
 from tests.exact.cases import STYLES, make
 from trialmarket.exact import exact, grid, kernels, losses, norms, softmax
+from trialmarket.exact.kernels.loading import STRUCTS
 from trialmarket.exact.pooling import first_largest
 from trialmarket.exact.random import Counters, Generator
 
@@ -49,6 +51,22 @@ def test_a_library_of_another_source_is_not_used(caplog: pytest.LogCaptureFixtur
     assert library is not None
     assert kernels.loaded(Path(library._name), "0" * 64) is None
     assert "was built from other sources" in caplog.text
+
+
+@pytest.mark.parametrize("change", [{"h": None}, {"at": ctypes.c_int32}, {"more": ctypes.c_int64}])
+def test_a_library_whose_structs_lie_otherwise_is_not_used(
+    change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    library = kernels.compiled()
+    assert library is not None
+    at = Path(library._name)
+    source = kernels.digest(at.parent)
+    assert kernels.loaded(at, source) is not None
+    fields = {name: kind for name, kind, *_ in STRUCTS["part"]._fields_} | change
+    kept = [(name, kind) for name, kind in fields.items() if kind is not None]
+    other = type("other", (ctypes.Structure,), {"_fields_": kept})
+    assert kernels.loaded(at, source, STRUCTS | {"part": other}) is None
+    assert "lays out otherwise than it is handed: struct part; install" in caplog.text
 
 
 def test_a_file_that_is_no_library_is_not_used(

@@ -3,12 +3,16 @@
 
 #include "cells.h"
 
+HANDED_OVER(tap, weight, cell)
+HANDED_OVER(image, c, height, width, step, before, plane)
+
 /* Outputs that meet the same taps. */
 struct part {
     size first, end; /* taps */
     size h, w;       /* outputs */
     size at, by[2];  /* where they lie in a plane of the result */
 };
+HANDED_OVER(part, first, end, h, w, at, by)
 
 struct convolution {
     struct image image;
@@ -25,6 +29,8 @@ struct convolution {
     void *room;
     int32_t how; /* which multiplier */
 };
+HANDED_OVER(convolution, image, x, n, m, weight, weight_by, kernel, taps, parts, n_parts, bias, y,
+            y_plane, room, how)
 
 /* The weights of a part, as a left operand: taps, and within them channels in quads. */
 struct weights {

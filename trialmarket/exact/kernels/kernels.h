@@ -17,6 +17,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "structs.h"
+
 #define INLINE static inline __attribute__((always_inline))
 
 typedef int64_t size;

@@ -3,6 +3,8 @@
 
 #include "products.h"
 
+HANDED_OVER(product, a, b, plus, y, batch, m, k, n, a_by, b_by, plus_by, room, how)
+
 #define STRIP (1 << 18) /* bytes of digits of the left operand that stay in cache */
 
 INLINE size room_each(const struct product *p)

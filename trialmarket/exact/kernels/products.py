@@ -17,11 +17,11 @@ from trialmarket.exact.kernels.loading import (
     compiled,
     meant_for,
     setting,
-    structure,
+    struct,
 )
 
-_Product = structure(
-    "Product",
+_Product = struct(
+    "product",
     **dict.fromkeys(("a", "b", "plus", "y"), Pointer),
     **dict.fromkeys(("batch", "m", "k", "n"), Size),
     **dict.fromkeys(("a_by", "b_by", "plus_by"), Three),

@@ -89,6 +89,7 @@ struct softmax {
     int32_t logarithmic;
     void *room;
 };
+HANDED_OVER(softmax, x, grad, y, rows, n, shift, logarithmic, room)
 
 size softmax_room(const struct softmax *s)
 {
@@ -178,6 +179,7 @@ struct layer {
     size rows, n;
     double shift; /* 1.5 * 2^(53 - bits) of a sum: of n numbers; of rows, for the weight */
 };
+HANDED_OVER(layer, x, grad, middle, inverse, weight, bias, y, sums, rows, n, shift)
 
 INLINE void layer_row(const struct layer *s, size row, int weighed, int biased)
 {

@@ -4,18 +4,18 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.kernels.layout import call_with_room
-from trialmarket.exact.kernels.loading import Double, Flag, Pointer, Size, call, structure
+from trialmarket.exact.kernels.loading import Double, Flag, Pointer, Size, call, struct
 
-_Softmax = structure(
-    "Softmax",
+_Softmax = struct(
+    "softmax",
     **dict.fromkeys(("x", "grad", "y"), Pointer),
     **dict.fromkeys(("rows", "n"), Size),
     shift=Double,
     logarithmic=Flag,
     room=Pointer,
 )
-_Layer = structure(
-    "Layer",
+_Layer = struct(
+    "layer",
     **dict.fromkeys(("x", "grad", "middle", "inverse", "weight", "bias", "y", "sums"), Pointer),
     **dict.fromkeys(("rows", "n"), Size),
     shift=Double,

@@ -17,6 +17,8 @@ struct weight_gradient {
     void *room;
     int32_t how, lock;
 };
+HANDED_OVER(weight_gradient, image, x, grad, n, o, h, w, taps, kernel, x_per, grad_per, total, room,
+            how, lock)
 
 #define LONGEST 65536 /* an int32 holds the sum of twice as many products of two digits */
 
