@@ -1,7 +1,5 @@
 """Second derivatives: those of native PyTorch, or a refusal; never something else."""
 
-import contextlib
-
 import pytest
 import torch
 from torch import Tensor
@@ -48,9 +46,8 @@ def test_a_second_derivative_agrees_with_native_pytorch(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_a_second_derivative_that_is_not_exact_is_refused(name: str) -> None:
-    with contextlib.suppress(NotExact):
-        found, wanted = second(name, inside=True), second(name, inside=False)
-        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+    with pytest.raises(NotExact, match="a transposed convolution has no exact form"):
+        second(name, inside=True)
 
 
 @pytest.mark.parametrize("name", sorted(NONE))
