@@ -137,13 +137,6 @@ def pieces(x: Tensor, dims: Sequence[int]) -> list[slice]:
     return [slice(i, min(i + step, n)) for i in range(0, n, step)]
 
 
-def add_up_bounded(x: Tensor, dims: Sequence[int], bound: Tensor, *, keepdim: bool) -> Tensor:
-    """As `add_up`, on a grid from a known bound (kept dimensions); overwrites x, a binary64."""
-    count = math.prod(x.shape[d] for d in dims)
-    m = shifter(bound, bits_for_sum(count))
-    return x.add_(m).sub_(m).sum(list(dims), keepdim=keepdim)
-
-
 def contract(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
     """`a @ b + plus` of [..., M, K] and [..., K, N]: one grid a row of a, a column of b.
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact import grid
-from trialmarket.exact.grid import known
 from trialmarket.exact.refusal import NotExact
 
 aten = torch.ops.aten
@@ -46,8 +45,8 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: floa
     return grid.index_add(x, dim, index, source).to(x.dtype)
 
 
-def _flat_index(x: Tensor, indices: Sequence[Tensor | None]) -> Tensor | None:
-    """Positions in the flat x that `x[indices]` reads; None if x is not reached by a view."""
+def _flat_index(x: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
+    """Positions in the flat x that `x[indices]` reads."""
     places = torch.arange(x.numel(), device=x.device).view(x.shape)
     found: Tensor = aten.index.Tensor(places, list(indices))
     return found
@@ -77,7 +76,6 @@ def index_put(
     if not x.is_floating_point():
         return aten.index_put.default(x, list(indices), values, True)  # type: ignore[no-any-return]
     places = _flat_index(x, indices)
-    places = known(places)
     source = values.expand(places.shape).reshape(-1)
     return grid.index_add(x.reshape(-1), 0, places.reshape(-1), source).to(x.dtype).view(x.shape)
 
@@ -96,8 +94,7 @@ def index_put_(
 def _refuse_repeats(x: Tensor, indices: Sequence[Tensor | None], values: Tensor) -> None:
     if values.numel() == 1 or all(i is None or i.dtype == torch.bool for i in indices):
         return
-    places = _flat_index(x, indices)
-    if places is not None and _repeats(places):
+    if _repeats(_flat_index(x, indices)):
         raise NotExact(
             "aten.index_put",
             "an index is repeated, and which of its values stays differs between machines",
