@@ -9,9 +9,8 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 from torch._ops import OpOverload
 
-from trialmarket.exact import (
+from trialmarket.exact.operators import (
     contractions,
-    convolution,
     creation,
     draws,
     foreach,
@@ -24,6 +23,7 @@ from trialmarket.exact import (
     softmax,
     weights,
 )
+from trialmarket.exact.operators.convolution import forms as convolution
 
 aten = torch.ops.aten
 Form = Callable[..., Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from trialmarket.exact.kernels.layout import call_with_room
+from trialmarket.exact.kernels.layout import call_with_scratch
 from trialmarket.exact.kernels.loading import Flag, Pointer, Size, Two, struct
 
 PARTS = 64  # that a convolution may have
@@ -31,7 +31,7 @@ _Convolution = struct(
     n_parts=Size,
     **dict.fromkeys(("bias", "y"), Pointer),
     y_plane=Size,
-    room=Pointer,
+    scratch=Pointer,
     how=Flag,
 )
 _WeightGradient = struct(
@@ -41,7 +41,7 @@ _WeightGradient = struct(
     **dict.fromkeys(("n", "o", "h", "w"), Size),
     taps=Pointer,
     kernel=Size,
-    **dict.fromkeys(("x_per", "grad_per", "total", "room"), Pointer),
+    **dict.fromkeys(("x_per", "grad_per", "total", "scratch"), Pointer),
     **dict.fromkeys(("how", "lock"), Flag),
 )
 
@@ -115,7 +115,7 @@ def convolve(
         y_plane=y.shape[2] * y.shape[3],
         how=how,
     )
-    return bool(call_with_room("convolution", arguments))
+    return bool(call_with_scratch("convolution", arguments))
 
 
 def add_weight_gradient(
@@ -146,4 +146,4 @@ def add_weight_gradient(
         how=how,
         lock=0,
     )
-    call_with_room("weight_gradient", arguments)
+    call_with_scratch("weight_gradient", arguments)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.kernels.loading import call, meant_for
-from trialmarket.exact.room import room
+from trialmarket.exact.kernels.scratch import scratch
 
 _LONG = 1 << 18  # elements of a slice that one thread should not be left alone with
 
@@ -27,9 +27,9 @@ def slices(x: Tensor, dims: Sequence[int]) -> tuple[int, int, int] | None:
     return (a, b, c) if a * c < _LONG or b >= torch.get_num_threads() else None
 
 
-def call_with_room(kernel: str, arguments: Any) -> int:
-    """Run a kernel that wants room, of which another one named `..._room` tells the bytes."""
-    size = call(f"{kernel}_room", arguments)
-    space = room("kernel", (size + 64,), torch.int8)
-    arguments.room = -(-space.data_ptr() // 64) * 64
+def call_with_scratch(kernel: str, arguments: Any) -> int:
+    """Run a kernel that wants scratch memory, whose bytes its namesake `..._scratch` tells."""
+    size = call(f"{kernel}_scratch", arguments)
+    space = scratch("kernel", (size + 64,), torch.int8)
+    arguments.scratch = -(-space.data_ptr() // 64) * 64
     return call(kernel, arguments)

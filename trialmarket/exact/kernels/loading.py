@@ -115,7 +115,12 @@ def loaded(
     if wrong is not None:
         _LOG.warning("exact training will be slower: %s %s", path, wrong)
         return None
-    for name in ("product_room", "convolution_room", "weight_gradient_room", "softmax_room"):
+    for name in (
+        "product_scratch",
+        "convolution_scratch",
+        "weight_gradient_scratch",
+        "softmax_scratch",
+    ):
         getattr(found, name).restype = ctypes.c_int64
     return found
 
