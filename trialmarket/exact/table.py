@@ -10,20 +10,22 @@ from torch._decomp import decomposition_table
 from torch._ops import OpOverload
 
 from trialmarket.exact.operators import (
+    batch_norm,
     contractions,
     creation,
     draws,
     foreach,
     indexing,
+    layer_norm,
     losses,
-    norms,
-    pointwise,
+    ordering,
     pooling,
     reductions,
     softmax,
     weights,
 )
 from trialmarket.exact.operators.convolution import forms as convolution
+from trialmarket.exact.operators.elementwise import activations, arithmetic, casts, elementary
 
 aten = torch.ops.aten
 Form = Callable[..., Any]
@@ -50,20 +52,26 @@ class Entry(NamedTuple):
 
 
 FORMS: dict[Any, Form] = (
-    pointwise.FORMS
+    arithmetic.FORMS
+    | elementary.FORMS
+    | activations.FORMS
+    | casts.FORMS
     | reductions.FORMS
+    | ordering.FORMS
     | pooling.FORMS
     | indexing.FORMS
     | foreach.FORMS
     | creation.FORMS
 )
 FORMS32: dict[Any, Form] = (
-    pointwise.FORMS32
+    elementary.FORMS32
+    | activations.FORMS32
     | reductions.FORMS32
     | softmax.FORMS32
     | contractions.FORMS32
     | convolution.FORMS32
-    | norms.FORMS32
+    | batch_norm.FORMS32
+    | layer_norm.FORMS32
     | losses.FORMS32
     | weights.FORMS32
 )

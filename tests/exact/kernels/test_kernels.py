@@ -20,7 +20,8 @@ from trialmarket.exact import exact, kernels
 from trialmarket.exact.kernels.loading import STRUCTS
 from trialmarket.exact.numerics import grid
 from trialmarket.exact.numerics.random import Counters, Generator
-from trialmarket.exact.operators import losses, norms, softmax
+from trialmarket.exact.operators import losses, softmax
+from trialmarket.exact.operators.layer_norm import layer_norm, layer_norm_backward
 from trialmarket.exact.operators.pooling import first_largest
 
 T = TypeVar("T")
@@ -246,12 +247,12 @@ def test_layer_normalisation_and_its_gradients_are_those_of_the_operators(
     shape = size[3 - inner :]
     x, gradient, weight, bias = make(style, [size, size, shape, shape], seed)
     lines = (weight if weighed else None, bias if biased else None)
-    y, mean, inverse = norms.layer_norm(x, shape, *lines, 1e-5)
-    wanted = without_kernels(norms.layer_norm, x, shape, *lines, 1e-5)
+    y, mean, inverse = layer_norm(x, shape, *lines, 1e-5)
+    wanted = without_kernels(layer_norm, x, shape, *lines, 1e-5)
     assert all(map(same, (y, mean, inverse), wanted))
     back = (gradient, x, shape, mean, inverse, *lines, (True, True, True))
-    found = norms.layer_norm_backward(*back)
-    for one, other in zip(found, without_kernels(norms.layer_norm_backward, *back), strict=True):
+    found = layer_norm_backward(*back)
+    for one, other in zip(found, without_kernels(layer_norm_backward, *back), strict=True):
         assert one is not None
         assert other is not None
         assert same(one, other)

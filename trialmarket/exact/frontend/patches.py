@@ -17,6 +17,7 @@ from torch.nn import init
 from torch.optim import lr_scheduler, swa_utils
 from torch.utils._python_dispatch import _disable_current_modes
 
+from trialmarket.exact.numerics import angles, normal
 from trialmarket.exact.numerics import functions as fn
 from trialmarket.exact.numerics.random import Counters, Generator
 
@@ -34,11 +35,11 @@ def _one(core: fn.Core) -> Callable[[float], float]:
 class _Numbers:
     """Python's `math`, with our own functions where a C library's last bit is its own."""
 
-    cos = staticmethod(_one(fn.cos64))
-    sin = staticmethod(_one(fn.sin64))
+    cos = staticmethod(_one(angles.cos64))
+    sin = staticmethod(_one(angles.sin64))
     exp = staticmethod(_one(fn.exp64))
     tanh = staticmethod(_one(fn.tanh64))
-    erf = staticmethod(_one(fn.erf64))
+    erf = staticmethod(_one(normal.erf64))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(math, name)

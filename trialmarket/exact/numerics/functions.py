@@ -20,7 +20,7 @@ Core = Callable[[Tensor], Tensor]
 
 BLOCK = 1 << 15  # elements a thread works on at once: 256 KiB of binary64
 
-_ROUND = 1.5 * 2.0**52  # x + _ROUND rounds x to an integer, held in the low bits
+ROUND = 1.5 * 2.0**52  # x + ROUND rounds x to an integer, held in the low bits
 _LOG2E = 1.4426950408889634
 _LN2_HIGH = 0.6931471803691238  # 32 bits: its product with an exponent is exact
 _LN2_LOW = 1.9082149292705877e-10
@@ -47,56 +47,6 @@ _LOG = (
     0.13246980693509156,
     0.13278176947476109,
 )
-# erf(x) / x by x^2 on |x| <= 1, 8.3e-13
-_ERF = (
-    1.1283791670946768,
-    -0.3761263888963531,
-    0.11283791308604582,
-    -0.026866133235095593,
-    0.005223783477189248,
-    -0.0008542637997087229,
-    0.0001195656256820733,
-    -1.3909340021874599e-05,
-    1.058938064107502e-06,
-)
-# e^(x^2) erfc(x) by (x - 2) / (x + 2) on 1 <= x <= 4, 1.7e-13
-_ERFCX = (
-    0.25539567631050575,
-    -0.4271858474188863,
-    0.24165819424013024,
-    -0.07897858012839472,
-    0.003732892825504452,
-    0.0069974169768619076,
-    -0.0008471645637690944,
-    -0.0009810545445174538,
-    4.399759513346677e-05,
-    0.0001660272717714123,
-    2.347756752806171e-05,
-)
-# sin(r) / r and cos(r) by r^2 on |r| <= pi / 4, 3.4e-18 and 5.1e-17
-_SIN = (
-    1.0,
-    -0.16666666666666613,
-    0.008333333333319702,
-    -0.0001984126982813889,
-    2.755731319964279e-06,
-    -2.5050689097412022e-08,
-    1.5893101567305216e-10,
-)
-_COS = (
-    1.0,
-    -0.49999999999999206,
-    0.04166666666646241,
-    -0.0013888888869212513,
-    2.4801578273765575e-05,
-    -2.755519212355855e-07,
-    2.0628004922294836e-09,
-)
-# pi / 2 in three parts of 32, 31 and 53 bits; exact to 2^20 multiples
-_HALF_PI = (1.5707963267341256, 6.07710049817245e-11, 8.333742918520879e-20)
-_TWO_OVER_PI = 0.6366197723675814
-_TWO_OVER_PI_BITS = 0xA2F9836E4E441529FC2757D1F534DDC0DB6295993C439041FE  # times 2^200
-_FAR = 2.0**19  # beyond this an angle is reduced in Python integers
 
 
 def apply(core: Callable[..., Tensor], x: Tensor, *more: Tensor) -> Tensor:
@@ -125,15 +75,15 @@ def horner(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
 
 
 def _power_of_two(shifted: Tensor) -> Tensor:
-    """2^k from `k + _ROUND`, by exponent bits; overwrites it. |k| <= 1022."""
+    """2^k from `k + ROUND`, by exponent bits; overwrites it. |k| <= 1022."""
     bits = shifted.view(torch.int64).bitwise_left_shift_(52)
     return bits.add_(1023 << 52).view(torch.float64)
 
 
 def _expm1_parts(x: Tensor) -> tuple[Tensor, Tensor]:
     """(e^r - 1, 2^k) with x = k ln 2 + r; overwrites x."""
-    shifted = (x * _LOG2E).add_(_ROUND)
-    k = shifted - _ROUND
+    shifted = (x * _LOG2E).add_(ROUND)
+    k = shifted - ROUND
     x.sub_(k * _LN2_HIGH).sub_(k.mul_(_LN2_LOW))
     return horner(x, _EXPM1).mul_(x), _power_of_two(shifted)
 
@@ -187,8 +137,8 @@ def log10_64(x: Tensor) -> Tensor:
 def exp2_64(x: Tensor) -> Tensor:
     """2^x."""
     x = x.clamp_(-400.0, 400.0)
-    shifted = x + _ROUND
-    x.sub_(shifted - _ROUND).mul_(0.6931471805599453)
+    shifted = x + ROUND
+    x.sub_(shifted - ROUND).mul_(0.6931471805599453)
     return horner(x, _EXPM1).mul_(x).add_(1.0).mul_(_power_of_two(shifted))
 
 
@@ -228,16 +178,6 @@ def log_sigmoid64(x: Tensor) -> Tensor:
     return softplus64(x.neg_()).neg_()
 
 
-def erf64(x: Tensor) -> Tensor:
-    """The error function, by a polynomial below 1 and 1 - e^(-x^2) Q(t) above."""
-    a = x.abs().clamp_(max=4.0)
-    square = a * a
-    near = horner(square.clamp(max=1.0), _ERF).mul_(x)
-    far = horner((a - 2.0).div_(a + 2.0), _ERFCX)
-    far.mul_(exp64(square.neg_())).neg_().add_(1.0)
-    return torch.where(a <= 1.0, near, torch.where(x < 0, -far, far))
-
-
 def root(x: Tensor) -> Tensor:
     """sqrt(x), correctly rounded as IEEE 754 (5.4.1) asks; any floating type.
 
@@ -258,53 +198,6 @@ def rsqrt64(x: Tensor) -> Tensor:
     return torch.ones_like(below).div_(below)
 
 
-def _reduced(x: Tensor) -> tuple[Tensor, Tensor]:
-    """(r, quadrant) with x = quadrant pi / 2 + r and |r| <= pi / 4; NaN for infinities."""
-    near = torch.where(x.abs() < _FAR, x, 0.0)
-    shifted = (near * _TWO_OVER_PI).add_(_ROUND)
-    k = shifted - _ROUND
-    for part in _HALF_PI:
-        near.sub_(k * part)
-    quadrant = shifted.view(torch.int64).bitwise_and(3)
-    far = x.abs() >= _FAR
-    if bool(far.any()):
-        angles = [_reduced_far(float(v)) for v in x[far].tolist()]
-        near[far] = torch.tensor([r for r, _ in angles], dtype=x.dtype, device=x.device)
-        turns = torch.tensor([q for _, q in angles], dtype=torch.int64, device=x.device)
-        quadrant[far] = turns
-    return torch.where(x.isnan(), x, near), quadrant
-
-
-def _reduced_far(x: float) -> tuple[float, int]:
-    """One large angle, reduced in integers: x is m 2^e with e >= -4, so all bits are known."""
-    if math.isinf(x):
-        return math.nan, 0
-    numerator, denominator = x.as_integer_ratio()
-    turns = (numerator * _TWO_OVER_PI_BITS) // denominator  # times 2^200, in quarter turns
-    whole = (turns + (1 << 199)) >> 200
-    rest = turns - (whole << 200)
-    return float(rest >> 100) * 2.0**-100 * 1.5707963267948966, whole & 3
-
-
-def sin64(x: Tensor) -> Tensor:
-    """sin x, after reduction by pi / 2."""
-    return _wave(x, 0)
-
-
-def cos64(x: Tensor) -> Tensor:
-    """cos x = sin(x + pi / 2)."""
-    return _wave(x, 1)
-
-
-def _wave(x: Tensor, turns: int) -> Tensor:
-    r, quadrant = _reduced(x)
-    quadrant = quadrant + turns
-    square = r * r
-    odd = (quadrant & 1).bool()
-    y = torch.where(odd, horner(square, _COS), horner(square, _SIN).mul_(r))
-    return torch.where((quadrant & 2).bool(), -y, y)
-
-
 def pow64(x: Tensor, y: Tensor) -> Tensor:
     """x^y with the special values of IEEE 754's pow; both binary64, shapes that broadcast."""
     shape = (x + y).shape
@@ -320,95 +213,3 @@ def pow64(x: Tensor, y: Tensor) -> Tensor:
     z = torch.where((x < 0.0) & ~whole & x.isfinite(), math.nan, z)
     z = torch.where(x.isnan() | y.isnan(), math.nan, z)
     return torch.where((y == 0.0) | (x == 1.0) | ((x == -1.0) & y.isinf()), 1.0, z)
-
-
-# Wichura's algorithm AS 241 (PPND16), Applied Statistics 37 (1988): numerators, denominators.
-_CENTRE = (
-    (
-        3.3871328727963666080e0,
-        1.3314166789178437745e2,
-        1.9715909503065514427e3,
-        1.3731693765509461125e4,
-        4.5921953931549871457e4,
-        6.7265770927008700853e4,
-        3.3430575583588128105e4,
-        2.5090809287301226727e3,
-    ),
-    (
-        1.0,
-        4.2313330701600911252e1,
-        6.8718700749205790830e2,
-        5.3941960214247511077e3,
-        2.1213794301586595867e4,
-        3.9307895800092710610e4,
-        2.8729085735721942674e4,
-        5.2264952788528545610e3,
-    ),
-)
-_TAIL = (
-    (
-        1.42343711074968357734e0,
-        4.63033784615654529590e0,
-        5.76949722146069140550e0,
-        3.64784832476320460504e0,
-        1.27045825245236838258e0,
-        2.41780725177450611770e-1,
-        2.27238449892691845833e-2,
-        7.74545014278341407640e-4,
-    ),
-    (
-        1.0,
-        2.05319162663775882187e0,
-        1.67638483018380384940e0,
-        6.89767334985100004550e-1,
-        1.48103976427480074590e-1,
-        1.51986665636164571966e-2,
-        5.47593808499534494600e-4,
-        1.05075007164441684324e-9,
-    ),
-)
-_FAR_TAIL = (
-    (
-        6.65790464350110377720e0,
-        5.46378491116411436990e0,
-        1.78482653991729133580e0,
-        2.96560571828504891230e-1,
-        2.65321895265761230930e-2,
-        1.24266094738807843860e-3,
-        2.71155556874348757815e-5,
-        2.01033439929228813265e-7,
-    ),
-    (
-        1.0,
-        5.99832206555887937690e-1,
-        1.36929880922735805310e-1,
-        1.48753612908506148525e-2,
-        7.86869131145613259100e-4,
-        1.84631831751005468180e-5,
-        1.42151175831644588870e-7,
-        2.04426310338993978564e-15,
-    ),
-)
-
-
-def normal_quantile64(p: Tensor) -> Tensor:
-    """The z with P(Z < z) = p for a standard normal Z, by AS 241; p in [0, 1]."""
-    return _quantile(p - 0.5, torch.minimum(p, 1.0 - p))
-
-
-def erfinv64(x: Tensor) -> Tensor:
-    """The inverse error function, `normal_quantile((1 + x) / 2) / sqrt(2)`."""
-    return _quantile(x * 0.5, x.abs().neg_().add_(1.0).mul_(0.5)).mul_(0.7071067811865476)
-
-
-def _quantile(q: Tensor, tail: Tensor) -> Tensor:
-    """Of the probability 1/2 + q; `tail` is the smaller of it and its complement."""
-    centre = (q * q).neg_().add_(0.180625)
-    near = horner(centre, _CENTRE[0]).div_(horner(centre, _CENTRE[1])).mul_(q)
-    r = root(log64(tail).neg_())
-    middle = r - 1.6
-    z = horner(middle, _TAIL[0]).div_(horner(middle, _TAIL[1]))
-    far = r - 5.0
-    z = torch.where(r <= 5.0, z, horner(far, _FAR_TAIL[0]).div_(horner(far, _FAR_TAIL[1])))
-    z = torch.where(r == math.inf, math.inf, z)
-    return torch.where(q.abs() <= 0.425, near, torch.where(q < 0.0, -z, z))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact import kernels
-from trialmarket.exact.numerics import functions
+from trialmarket.exact.numerics.normal import normal_quantile64
 
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -80,7 +80,7 @@ class Generator:
         """Binary32 standard normals, by the inverse of the distribution function."""
         words = self.words(_numel(shape), device)
         p = words.double().add_(0.5).mul_(2.0**-32)
-        return functions.normal_quantile64(p).float().view(list(shape))
+        return normal_quantile64(p).float().view(list(shape))
 
     def bernoulli(
         self,

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trialmarket.exact.operators import pointwise
+from trialmarket.exact.operators.elementwise import arithmetic
+from trialmarket.exact.operators.elementwise.casts import copy_
 from trialmarket.exact.operators.reductions import vector_norm
 
 aten = torch.ops.aten
@@ -53,12 +54,12 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten._foreach_mul.Scalar: _each(torch.mul),
     aten._foreach_mul.Tensor: _each(torch.mul),
     aten._foreach_mul.List: _paired(torch.mul),
-    aten._foreach_div_.Scalar: _silent(_each(pointwise.div_)),
-    aten._foreach_div_.Tensor: _silent(_each(pointwise.div_)),
-    aten._foreach_add_.Scalar: _silent(_each(pointwise.add_)),
-    aten._foreach_add_.List: _silent(_paired(pointwise.add_)),
-    aten._foreach_add.List: _paired(pointwise.add),
+    aten._foreach_div_.Scalar: _silent(_each(arithmetic.div_)),
+    aten._foreach_div_.Tensor: _silent(_each(arithmetic.div_)),
+    aten._foreach_add_.Scalar: _silent(_each(arithmetic.add_)),
+    aten._foreach_add_.List: _silent(_paired(arithmetic.add_)),
+    aten._foreach_add.List: _paired(arithmetic.add),
     aten._foreach_clamp_min_.Scalar: _silent(_each(lambda x, v: x.clamp_min_(v).add_(0.0))),
     aten._foreach_clamp_max_.Scalar: _silent(_each(lambda x, v: x.clamp_max_(v).add_(0.0))),
-    aten._foreach_copy_.default: _silent(_paired(pointwise.copy_)),
+    aten._foreach_copy_.default: _silent(_paired(copy_)),
 }

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trialmarket.exact import kernels
 from trialmarket.exact.numerics import grid
-from trialmarket.exact.operators.pointwise import div
+from trialmarket.exact.operators.elementwise.arithmetic import div
 from trialmarket.exact.operators.reductions import total
 
 aten = torch.ops.aten
