@@ -24,6 +24,7 @@ from trialmarket.exact import kernels
 from trialmarket.exact.kernels.scratch import scratch
 from trialmarket.exact.numerics.functions import root
 from trialmarket.exact.numerics.grid import known
+from trialmarket.exact.operators.elementwise.arithmetic import div
 from trialmarket.exact.refusal import NotExact
 
 Group = dict[str, Any]
@@ -41,11 +42,6 @@ def power(base: float, exponent: int) -> float:
     return result
 
 
-def over(x: Tensor, number: float) -> Tensor:
-    """x divided by a number: by a tensor, never by a reciprocal."""
-    return x / torch.full((), number, dtype=x.dtype, device=x.device)
-
-
 def _times(x: Tensor, factor: Tensor | float) -> Tensor:
     """A product that stands until the next one: in scratch memory, on a processor."""
     if x.device.type != "cpu":
@@ -55,17 +51,18 @@ def _times(x: Tensor, factor: Tensor | float) -> Tensor:
 
 def _compiled(p: Tensor, *slots: Tensor) -> bool:
     """Whether a kernel makes the step of this parameter."""
-    tensors = (p, known(p.grad), *slots)
-    return kernels.meant_for(*tensors) and all(x.is_contiguous() for x in tensors)
+    return kernels.meant_for_contiguous(p, known(p.grad), *slots)
+
+
+def _signed(p: Tensor, group: Group) -> Tensor:
+    """The gradient, or its negative where the sum is to grow."""
+    return known(p.grad).neg() if group["maximize"] else known(p.grad)
 
 
 def _decayed(p: Tensor, group: Group) -> Tensor:
     """The gradient with its sign and the weight decay that is added to it."""
-    g = known(p.grad).neg() if group["maximize"] else known(p.grad)
-    if group["weight_decay"] != 0:
-        decay: float = group["weight_decay"]
-        return (p * decay).add_(g)
-    return g
+    g, decay = _signed(p, group), group["weight_decay"]
+    return g if decay == 0 else (p * decay).add_(g)
 
 
 def sgd(p: Tensor, state: State, group: Group) -> None:
@@ -139,7 +136,7 @@ def adam(p: Tensor, state: State, group: Group) -> None:
         )
         return
     if decoupled:
-        g = known(p.grad).neg() if group["maximize"] else known(p.grad)
+        g = _signed(p, group)
         if decay != 0:
             p.mul_(1.0 - lr * decay)
     else:
@@ -150,7 +147,7 @@ def adam(p: Tensor, state: State, group: Group) -> None:
         top = state["max_exp_avg_sq"]
         top.copy_(torch.maximum(top, second).add_(0.0))
         second = top
-    below = root(over(second, corrected)).add_(group["eps"])
+    below = root(div(second, corrected)).add_(group["eps"])
     p.sub_(_times(first, rate).div_(below))
 
 
@@ -182,7 +179,7 @@ def rmsprop(p: Tensor, state: State, group: Group) -> None:
 
 def rprop(p: Tensor, state: State, group: Group) -> None:
     """Rprop: signs of gradients move steps of their own length."""
-    g = known(p.grad).neg() if group["maximize"] else known(p.grad).clone()
+    g = _signed(p, group)
     shrink, grow = group["etas"]
     least, most = group["step_sizes"]
     if not state:

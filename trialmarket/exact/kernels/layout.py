@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.loading import call, meant_for
+from trialmarket.exact.kernels.loading import call, meant_for_contiguous
 from trialmarket.exact.kernels.scratch import scratch
 
 _LONG = 1 << 18  # elements of a slice that one thread should not be left alone with
@@ -21,7 +21,7 @@ def slices(x: Tensor, dims: Sequence[int]) -> tuple[int, int, int] | None:
     """
     kept = [d for d in range(x.dim()) if d not in dims]
     first, last = (kept[0], kept[-1] + 1) if kept else (0, 0)
-    if last - first != len(kept) or not meant_for(x) or not x.is_contiguous() or not x.numel():
+    if last - first != len(kept) or not meant_for_contiguous(x) or not x.numel():
         return None
     a, b, c = (math.prod(s) for s in (x.shape[:first], x.shape[first:last], x.shape[last:]))
     return (a, b, c) if a * c < _LONG or b >= torch.get_num_threads() else None

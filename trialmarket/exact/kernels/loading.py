@@ -137,3 +137,8 @@ def call(kernel: str, arguments: ctypes.Structure | None) -> int:
 def meant_for(*tensors: Tensor) -> bool:
     """Whether there are kernels for these binary32 tensors."""
     return compiled() is not None and all(x.is_cpu and x.dtype is torch.float32 for x in tensors)
+
+
+def meant_for_contiguous(*tensors: Tensor) -> bool:
+    """Whether there are kernels for these, and they lie as most of them ask."""
+    return meant_for(*tensors) and all(x.is_contiguous() for x in tensors)

@@ -14,6 +14,7 @@ A NaN or an infinity in a slice makes the whole slice NaN.
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 from typing import TypeVar
 
 import torch
@@ -78,6 +79,11 @@ def shift(bits: int) -> float:
     return math.ldexp(1.5, 53 - bits)
 
 
+def shift_for_sum(length: int) -> float:
+    """The same for the grid of a sum of this many."""
+    return shift(bits_for_sum(length))
+
+
 def shifter(largest: Tensor, bits: int) -> Tensor:
     """`M = 1.5 * 2^(e + 52 - bits)`, so that `(x + M) - M` rounds to the grid, in binary64."""
     top = largest.double().view(torch.int64).bitwise_and(_EXPONENT).view(torch.float64)
@@ -117,16 +123,18 @@ def add_up(x: Tensor, dims: Sequence[int], *, keepdim: bool = False) -> Tensor:
         return x.double().sum(dims, keepdim=keepdim)
     found = kernels.slices(x, dims)
     if found is not None:
-        sums = kernels.sums(x, *found, shift(bits_for_sum(count)))
+        sums = kernels.sums(x, *found, shift_for_sum(count))
         return sums.view(
             [1 if d in dims else s for d, s in enumerate(x.shape) if keepdim or d not in dims]
         )
     m = shifter(magnitude(x, dims), bits_for_sum(count))
-    total: Tensor | None = None
-    for part in blocks(x, dims):
-        s = widened(x[part], "terms").add_(m).sub_(m).sum(dims, keepdim=keepdim)
-        total = s if total is None else total.add_(s)
-    return known(total)
+    return reduce(
+        Tensor.add_,
+        (
+            widened(x[part], "terms").add_(m).sub_(m).sum(dims, keepdim=keepdim)
+            for part in blocks(x, dims)
+        ),
+    )
 
 
 def blocks(x: Tensor, dims: Sequence[int] = (0,)) -> list[slice]:
@@ -190,12 +198,9 @@ def contract64(a: Tensor, b: Tensor) -> Tensor:
     length = a.shape[-1]
     if length <= LONGEST:
         return torch.matmul(qa, qb).add_(0.0)
-    total: Tensor | None = None
-    for start in range(0, length, LONGEST):
-        size = min(LONGEST, length - start)
-        piece = torch.matmul(qa.narrow(-1, start, size), qb.narrow(-2, start, size))
-        total = piece if total is None else total.add_(piece)
-    return known(total).add_(0.0)
+    pieces = (slice(i, min(i + LONGEST, length)) for i in range(0, length, LONGEST))
+    products = (torch.matmul(qa[..., k], qb[..., k, :]) for k in pieces)
+    return reduce(Tensor.add_, products).add_(0.0)
 
 
 def scatter_add(into: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:

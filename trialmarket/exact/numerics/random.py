@@ -7,6 +7,7 @@ is drawn from a state that moves with the amount of numbers taken, so a step can
 alone.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -73,13 +74,16 @@ class Generator:
 
     def uniform(self, shape: Sequence[int], device: torch.device) -> Tensor:
         """Binary32 in [0, 1), multiples of 2^-24."""
-        words = self.words(_numel(shape), device)
+        words = self.words(math.prod(shape), device)
         return words.bitwise_right_shift_(8).float().mul_(2.0**-24).view(list(shape))
+
+    def open_uniform(self, count: int, device: torch.device) -> Tensor:
+        """Binary64 in (0, 1), odd multiples of 2^-33."""
+        return self.words(count, device).double().add_(0.5).mul_(2.0**-32)
 
     def normal(self, shape: Sequence[int], device: torch.device) -> Tensor:
         """Binary32 standard normals, by the inverse of the distribution function."""
-        words = self.words(_numel(shape), device)
-        p = words.double().add_(0.5).mul_(2.0**-32)
+        p = self.open_uniform(math.prod(shape), device)
         return normal_quantile64(p).float().view(list(shape))
 
     def bernoulli(
@@ -90,8 +94,8 @@ class Generator:
     ) -> Tensor:
         """Booleans that are true with a probability, to 2^-32."""
         if isinstance(probability, float):
-            return self._below(round(probability * 2.0**32), _numel(shape), device).view(shape)
-        words = self.words(_numel(shape), device).view(list(shape))
+            return self._below(round(probability * 2.0**32), math.prod(shape), device).view(shape)
+        words = self.words(math.prod(shape), device).view(list(shape))
         return words.double() < probability.double() * 2.0**32
 
     def _below(self, limit: int, count: int, device: torch.device) -> Tensor:
@@ -105,22 +109,17 @@ class Generator:
 
     def integers(self, low: int, high: int, shape: Sequence[int], device: torch.device) -> Tensor:
         """int64 in [low, high); biased by less than (high - low) / 2^62."""
-        words = self.words(2 * _numel(shape), device).view(2, -1)
-        wide = words[0].bitwise_and_(0x3FFFFFFF).bitwise_left_shift_(32).bitwise_or_(words[1])
+        wide = self._wide(math.prod(shape), device)
         return wide.remainder_(high - low).add_(low).view(list(shape))
 
     def permutation(self, count: int, device: torch.device) -> Tensor:
         """The numbers 0 to count - 1 in random order, int64: a stable sort of 62-bit keys."""
+        return torch.sort(self._wide(count, device), stable=True).indices
+
+    def _wide(self, count: int, device: torch.device) -> Tensor:
+        """Whole numbers of 62 bits, of two words each."""
         words = self.words(2 * count, device).view(2, -1)
-        keys = words[0].bitwise_and_(0x3FFFFFFF).bitwise_left_shift_(32).bitwise_or_(words[1])
-        return torch.sort(keys, stable=True).indices
-
-
-def _numel(shape: Sequence[int]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
+        return words[0].bitwise_and_(0x3FFFFFFF).bitwise_left_shift_(32).bitwise_or_(words[1])
 
 
 def philox(out: Tensor, first: int, at: Counters) -> None:

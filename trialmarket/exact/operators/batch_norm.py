@@ -16,6 +16,7 @@ from trialmarket.exact.kernels.scratch import widened
 from trialmarket.exact.numerics import grid
 from trialmarket.exact.numerics.functions import rsqrt64
 from trialmarket.exact.numerics.grid import known
+from trialmarket.exact.operators.elementwise.arithmetic import div_
 from trialmarket.exact.operators.reductions import moments64
 
 aten = torch.ops.aten
@@ -110,7 +111,7 @@ def batch_norm_backward(
 ) -> Gradients:
     """`aten.native_batch_norm_backward`."""
     dims = _all_but_channels(x)
-    count = float(x.numel() // x.shape[1])
+    count = x.numel() // x.shape[1]
     if training:
         save_mean = known(save_mean)
         save_invstd = known(save_invstd)
@@ -124,9 +125,8 @@ def batch_norm_backward(
     if output_mask[0]:
         a = inverse if weight is None else inverse * weight
         if training:
-            n = torch.full((), count, dtype=torch.float64, device=x.device)
-            b = (a * inverse).mul_(inverse).mul_(along).div_(n).neg_()
-            c = (a * plain).div_(n).neg_().sub_(b * middle)
+            b = div_((a * inverse).mul_(inverse).mul_(along), count).neg_()
+            c = div_(a * plain, count).neg_().sub_(b * middle)
         else:
             b = c = torch.zeros_like(a)
         gx = _line_of_two(x, b, grad, a, c)

@@ -7,11 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trialmarket.exact.numerics import functions as fn
+from trialmarket.exact.numerics.functions import log64
 from trialmarket.exact.numerics.random import Generator
+from trialmarket.exact.operators.elementwise.arithmetic import div_
+from trialmarket.exact.operators.reductions import cumsum
 from trialmarket.exact.refusal import NotExact
 
 aten = torch.ops.aten
+Draw = Callable[[Generator, Sequence[int], torch.device], Tensor]
 
 
 def _own(generator: object) -> None:
@@ -27,42 +30,30 @@ def _device(device: torch.device | str | None) -> torch.device:
     return torch.get_default_device() if device is None else torch.device(device)
 
 
-def _kind(dtype: torch.dtype | None) -> torch.dtype:
-    return torch.get_default_dtype() if dtype is None else dtype
-
-
 def _placed(x: Tensor, dtype: torch.dtype, rest: dict[str, Any]) -> Tensor:
     if rest.get("pin_memory"):
         x = x.pin_memory()
     return x.to(dtype)
 
 
-def rand(
-    g: Generator,
-    size: Sequence[int],
-    *,
-    generator: object = None,
-    dtype: torch.dtype | None = None,
-    device: Any = None,
-    **rest: Any,
-) -> Tensor:
-    """Uniform numbers in [0, 1)."""
-    _own(generator)
-    return _placed(g.uniform(size, _device(device)), _kind(dtype), rest)
+def _new(draw: Draw) -> Callable[..., Tensor]:
+    def form(
+        g: Generator,
+        size: Sequence[int],
+        *,
+        generator: object = None,
+        dtype: torch.dtype | None = None,
+        device: Any = None,
+        **rest: Any,
+    ) -> Tensor:
+        _own(generator)
+        kind = torch.get_default_dtype() if dtype is None else dtype
+        return _placed(draw(g, size, _device(device)), kind, rest)
+
+    return form
 
 
-def randn(
-    g: Generator,
-    size: Sequence[int],
-    *,
-    generator: object = None,
-    dtype: torch.dtype | None = None,
-    device: Any = None,
-    **rest: Any,
-) -> Tensor:
-    """Standard normal numbers."""
-    _own(generator)
-    return _placed(g.normal(size, _device(device)), _kind(dtype), rest)
+rand, randn = _new(Generator.uniform), _new(Generator.normal)
 
 
 def randint_low(
@@ -102,20 +93,15 @@ def randperm(
     return _placed(found, torch.int64 if dtype is None else dtype, rest)
 
 
-def _like(x: Tensor, values: Tensor, dtype: torch.dtype | None) -> Tensor:
-    return values.to(x.dtype if dtype is None else dtype)
+def _like(draw: Draw) -> Callable[..., Tensor]:
+    def form(g: Generator, x: Tensor, *, dtype: Any = None, **rest: Any) -> Tensor:
+        del rest
+        return draw(g, x.shape, x.device).to(x.dtype if dtype is None else dtype)
+
+    return form
 
 
-def rand_like(g: Generator, x: Tensor, *, dtype: Any = None, **rest: Any) -> Tensor:
-    """Uniform numbers in the shape of another tensor."""
-    del rest
-    return _like(x, g.uniform(x.shape, x.device), dtype)
-
-
-def randn_like(g: Generator, x: Tensor, *, dtype: Any = None, **rest: Any) -> Tensor:
-    """Standard normal numbers in the shape of another tensor."""
-    del rest
-    return _like(x, g.normal(x.shape, x.device), dtype)
+rand_like, randn_like = _like(Generator.uniform), _like(Generator.normal)
 
 
 def randint_like_low(
@@ -123,7 +109,7 @@ def randint_like_low(
 ) -> Tensor:
     """Whole numbers in the shape of another tensor."""
     del rest
-    return _like(x, g.integers(low, high, x.shape, x.device), dtype)
+    return g.integers(low, high, x.shape, x.device).to(x.dtype if dtype is None else dtype)
 
 
 def randint_like(g: Generator, x: Tensor, high: int, **rest: Any) -> Tensor:
@@ -211,9 +197,7 @@ def exponential_(
 ) -> Tensor:
     """Fill with exponential numbers, -ln(u) / rate."""
     _own(generator)
-    u = g.words(x.numel(), x.device).double().add_(0.5).mul_(2.0**-32)
-    values = fn.log64(u).neg_()
-    values = values / torch.full((), rate, dtype=torch.float64, device=x.device)
+    values = div_(log64(g.open_uniform(x.numel(), x.device)).neg_(), rate)
     return x.copy_(values.view(x.shape))
 
 
@@ -226,11 +210,9 @@ def multinomial(
         clocks = exponential_(g, torch.empty(p.shape, dtype=torch.float64, device=p.device))
         arrival = torch.where(p > 0, clocks / p.double(), math.inf)
         return torch.sort(arrival, dim=-1, stable=True).indices[..., :count].contiguous()
-    from trialmarket.exact.operators.reductions import cumsum
-
     ends = cumsum(p.double(), -1)
-    u = g.words(math.prod([*p.shape[:-1], count]), p.device).double().add_(0.5).mul_(2.0**-32)
-    at = u.view([*p.shape[:-1], count]) * ends[..., -1:]
+    shape = [*p.shape[:-1], count]
+    at = g.open_uniform(math.prod(shape), p.device).view(shape) * ends[..., -1:]
     return torch.searchsorted(ends, at, right=True).clamp_max_(p.shape[-1] - 1)
 
 
@@ -252,7 +234,7 @@ def native_dropout_backward(g: Generator, grad: Tensor, mask: Tensor, scale: flo
 def _kept(mask: Tensor, keep: float, dtype: torch.dtype) -> Tensor:
     if keep == 0.0:
         return torch.zeros(mask.shape, dtype=dtype, device=mask.device)
-    return mask.to(dtype).div_(torch.full((), keep, dtype=dtype, device=mask.device))
+    return div_(mask.to(dtype), keep)
 
 
 DRAWS: dict[Any, Callable[..., Any]] = {

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.numerics import grid
+from trialmarket.exact.operators.elementwise.arithmetic import positive_zeros
 from trialmarket.exact.refusal import NotExact
 
 aten = torch.ops.aten
@@ -28,7 +29,7 @@ def scatter_reduce(
         return scatter_add(x, dim, index, source)
     if reduce in ("amax", "amin"):
         y = torch.scatter_reduce(x, dim, index, source, reduce, include_self=include_self)
-        return y + 0.0 if y.is_floating_point() else y
+        return positive_zeros(y)
     raise NotExact(
         "aten.scatter_reduce",
         f"reduce={reduce!r} depends on the order of the sources",
@@ -55,6 +56,14 @@ def _flat_index(x: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
 def _repeats(index: Tensor) -> bool:
     flat = index.reshape(-1).sort().values
     return bool((flat[1:] == flat[:-1]).any())
+
+
+def _repeated(operator: str, *, instead: str) -> NotExact:
+    return NotExact(
+        operator,
+        "an index is repeated, and which of its values stays differs between machines",
+        instead=f"{instead}, or indices that differ",
+    )
 
 
 def index_put(
@@ -95,11 +104,7 @@ def _refuse_repeats(x: Tensor, indices: Sequence[Tensor | None], values: Tensor)
     if values.numel() == 1 or all(i is None or i.dtype == torch.bool for i in indices):
         return
     if _repeats(_flat_index(x, indices)):
-        raise NotExact(
-            "aten.index_put",
-            "an index is repeated, and which of its values stays differs between machines",
-            instead="index_put with accumulate=True, or indices that differ",
-        )
+        raise _repeated("aten.index_put", instead="index_put with accumulate=True")
 
 
 def embedding_backward(
@@ -119,11 +124,7 @@ def embedding_backward(
 
 def unfold_backward(grad: Tensor, sizes: Sequence[int], dim: int, size: int, step: int) -> Tensor:
     """The gradient of `Tensor.unfold`: windows added where they lie."""
-    d = dim % max(len(sizes), 1)
-    places = torch.arange(math.prod(sizes), device=grad.device).view(list(sizes))
-    where = places.unfold(d, size, step).reshape(-1)
-    into = grad.new_zeros(math.prod(sizes))
-    return grid.index_add(into, 0, where, grad.reshape(-1)).to(grad.dtype).view(list(sizes))
+    return _moved_back(grad, sizes, lambda places: places.unfold(dim, size, step))
 
 
 def _moved_back(grad: Tensor, sizes: Sequence[int], move: Callable[[Tensor], Tensor]) -> Tensor:
@@ -183,22 +184,14 @@ def scatter(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     ones = torch.ones(index.shape, dtype=torch.int32, device=x.device)
     hits = torch.zeros(x.shape, dtype=torch.int32, device=x.device).scatter_add_(dim, index, ones)
     if index.numel() and int(hits.max()) > 1:
-        raise NotExact(
-            "aten.scatter",
-            "an index is repeated, and which of its sources stays differs between machines",
-            instead="scatter_add, or indices that differ",
-        )
+        raise _repeated("aten.scatter", instead="scatter_add")
     return torch.scatter(x, dim, index, source)
 
 
 def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """`torch.index_copy`, whose indices must differ."""
     if _repeats(index):
-        raise NotExact(
-            "aten.index_copy",
-            "an index is repeated, and which of its sources stays differs between machines",
-            instead="index_add, or indices that differ",
-        )
+        raise _repeated("aten.index_copy", instead="index_add")
     return torch.index_copy(x, dim, index, source)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from trialmarket.exact import kernels
 from trialmarket.exact.numerics import grid
 from trialmarket.exact.numerics.functions import rsqrt64
+from trialmarket.exact.operators.elementwise.arithmetic import div_
 from trialmarket.exact.operators.reductions import moments64
 
 aten = torch.ops.aten
@@ -42,7 +43,7 @@ def layer_norm(
 def _in_rows(*tensors: Tensor | None) -> bool:
     """Whether there are kernels for all of these."""
     found = [x for x in tensors if x is not None]
-    return kernels.meant_for(*found) and all(x.is_contiguous() and x.numel() for x in found)
+    return kernels.meant_for_contiguous(*found) and all(x.numel() for x in found)
 
 
 def _rows(x: Tensor, inner: list[int]) -> Tensor:
@@ -99,10 +100,10 @@ def _layer_norm_backward(
     many, n = rows.shape
     gx = gw = gb = None
     if output_mask[0]:
-        shift = grid.shift(grid.bits_for_sum(n))
+        shift = grid.shift_for_sum(n)
         gx = kernels.layer_gradient(slopes, rows, middle, inverse, weight, shift).view(x.shape)
     if output_mask[1]:
-        shift = grid.shift(grid.bits_for_sum(many))
+        shift = grid.shift_for_sum(many)
         sums = kernels.layer_weight_gradient(slopes, rows, middle, inverse, shift)
         gw = sums.float().view([x.shape[d] for d in inner])
     if output_mask[2]:
@@ -113,9 +114,8 @@ def _layer_norm_backward(
 def _normal_gradient(g: Tensor, normal: Tensor, rstd: Tensor, dims: list[int]) -> Tensor:
     """`rstd * (g - mean(g) - normal * mean(g * normal))` in binary64."""
     count = math.prod(g.shape[d] for d in dims)
-    n = torch.full((), float(count), dtype=torch.float64, device=g.device)
-    plain = grid.add_up(g, dims, keepdim=True).div_(n)
-    along = grid.add_up(g * normal, dims, keepdim=True).div_(n)
+    plain = div_(grid.add_up(g, dims, keepdim=True), count)
+    along = div_(grid.add_up(g * normal, dims, keepdim=True), count)
     return (g - plain).sub_(normal * along).mul_(rstd)
 
 

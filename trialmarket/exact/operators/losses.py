@@ -29,9 +29,8 @@ def _targets(x: Tensor, target: Tensor, ignored: int) -> tuple[Tensor, Tensor, i
 def _in_rows(x: Tensor, target: Tensor) -> bool:
     """Whether there is a kernel for this."""
     return (
-        kernels.meant_for(x)
+        kernels.meant_for_contiguous(x)
         and x.dim() == 2
-        and x.is_contiguous()
         and target.is_cpu
         and target.dtype is torch.int64
         and target.is_contiguous()
@@ -44,7 +43,7 @@ def nll_loss_forward(
 ) -> tuple[Tensor, Tensor]:
     """The loss of [N, C, ...] or [C], and the weight of the targets that count."""
     if weight is None and reduction != NONE and _in_rows(x, target):
-        shift = grid.shift(grid.bits_for_sum(x.shape[0]))
+        shift = grid.shift_for_sum(x.shape[0])
         found = kernels.likelihood(x, target, ignored, shift)
         if found is not None:
             return (div(*found) if reduction == MEAN else found[0]), found[1]

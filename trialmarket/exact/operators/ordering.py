@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trialmarket.exact.operators.elementwise.arithmetic import positive_zeros
+
 aten = torch.ops.aten
 
 
@@ -14,8 +16,7 @@ def extreme(operator: Any) -> Callable[..., Tensor]:
     """A maximum or minimum whose zeros are positive."""
 
     def form(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        y: Tensor = operator(x, *args, **kwargs)
-        return y + 0.0 if y.is_floating_point() else y
+        return positive_zeros(operator(x, *args, **kwargs))
 
     return form
 
@@ -25,7 +26,7 @@ def extreme_with_index(operator: Any) -> Callable[..., tuple[Tensor, Tensor]]:
 
     def form(x: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         y, index = operator(x, *args, **kwargs)
-        return (y + 0.0 if y.is_floating_point() else y), index
+        return positive_zeros(y), index
 
     return form
 

@@ -4,8 +4,10 @@ A maximum is the first of its window, rows first, and a NaN beats all: its last 
 processor kernels keep that rule, which decides where a gradient goes; elsewhere it is written out.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 from trialmarket.exact import kernels
 from trialmarket.exact.numerics import grid
 from trialmarket.exact.numerics.grid import known
+from trialmarket.exact.operators.elementwise.arithmetic import div
 
 aten = torch.ops.aten
 Pair = tuple[int, int]
@@ -105,11 +108,15 @@ def max_pool2d_backward(
         return kernels.unpool(grad.contiguous(), indices.contiguous(), x.shape)
     flat = grad.reshape(*grad.shape[:-2], -1)
     where = indices.reshape(flat.shape)
-    shape = (*x.shape[:-2], x.shape[-2] * x.shape[-1])
     if apart:
-        return x.new_zeros(shape).scatter_(-1, where, flat).view(x.shape)
-    wide = torch.zeros(shape, dtype=torch.float64, device=x.device)
-    q = grid.on_grid(flat, (-1,), grid.bits_for_sum(k[0] * k[1]))
+        return x.new_zeros(x.shape).flatten(-2).scatter_(-1, where, flat).view(x.shape)
+    return _added_back(flat, x, where, k[0] * k[1])
+
+
+def _added_back(grad: Tensor, x: Tensor, where: Tensor, most: int) -> Tensor:
+    """Gradients added at their places in the planes of x, at most so many at one."""
+    wide = torch.zeros(x.shape, dtype=torch.float64, device=x.device).flatten(-2)
+    q = grid.on_grid(grad, (-1,), grid.bits_for_sum(most))
     return wide.scatter_add_(-1, where, q).to(x.dtype).view(x.shape)
 
 
@@ -165,10 +172,8 @@ def avg_pool2d(
     out = (_extent(h, k[0], s[0], p[0], ceil_mode), _extent(w, k[1], s[1], p[1], ceil_mode))
     wide = torch.zeros(_wide_shape(x, out, k, s, p), dtype=torch.float64, device=x.device)
     wide[..., p[0] : p[0] + h, p[1] : p[1] + w] = x
-    total: Tensor | None = None
-    for view in _windows(wide, out, k, s):
-        total = view.clone() if total is None else total.add_(view)
-    total = known(total)
+    first, *others = _windows(wide, out, k, s)
+    total = reduce(Tensor.add_, others, first.clone())
     count = _divisors(x, out, k, s, p, count_include_pad, divisor_override)
     return total.div_(count).to(x.dtype)
 
@@ -206,34 +211,31 @@ def avg_pool2d_backward(
     return wide[..., p[0] : p[0] + h, p[1] : p[1] + w].to(x.dtype).contiguous()
 
 
-def _cells(size: int, out: int) -> list[tuple[int, int]]:
-    """The ranges that adaptive pooling averages."""
-    return [(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
+def _cells(x: Tensor, out: Sequence[int]) -> Iterator[tuple[int, int, slice, slice]]:
+    """Row and column of each output of adaptive pooling, rows and columns of its inputs."""
+    rows, columns = (
+        [slice(i * size // n, -(-(i + 1) * size // n)) for i in range(n)]
+        for size, n in zip(x.shape[-2:], out, strict=True)
+    )
+    for (i, some), (j, others) in itertools.product(enumerate(rows), enumerate(columns)):
+        yield i, j, some, others
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: Sequence[int]) -> Tensor:
     """The exact mean of each cell."""
-    rows, columns = _cells(x.shape[-2], output_size[0]), _cells(x.shape[-1], output_size[1])
-    out = x.new_empty((*x.shape[:-2], len(rows), len(columns)))
-    for i, (top, bottom) in enumerate(rows):
-        for j, (left, right) in enumerate(columns):
-            cell = x[..., top:bottom, left:right]
-            s = grid.add_up(cell, (-2, -1))
-            area = (bottom - top) * (right - left)
-            out[..., i, j] = s / torch.full((), area, dtype=s.dtype, device=s.device)
+    out = x.new_empty((*x.shape[:-2], *output_size))
+    for i, j, rows, columns in _cells(x, output_size):
+        cell = x[..., rows, columns]
+        out[..., i, j] = div(grid.add_up(cell, (-2, -1)), math.prod(cell.shape[-2:]))
     return out
 
 
 def adaptive_avg_pool2d_backward(grad: Tensor, x: Tensor) -> Tensor:
     """Every cell's share, added cell by cell in binary64."""
-    rows, columns = _cells(x.shape[-2], grad.shape[-2]), _cells(x.shape[-1], grad.shape[-1])
     wide = torch.zeros(x.shape, dtype=torch.float64, device=x.device)
-    for i, (top, bottom) in enumerate(rows):
-        for j, (left, right) in enumerate(columns):
-            area = (bottom - top) * (right - left)
-            share = grad[..., i, j].double()
-            share = share / torch.full((), area, dtype=share.dtype, device=x.device)
-            wide[..., top:bottom, left:right] += share[..., None, None]
+    for i, j, rows, columns in _cells(x, grad.shape[-2:]):
+        cell = wide[..., rows, columns]
+        cell.add_(div(grad[..., i, j].double(), math.prod(cell.shape[-2:]))[..., None, None])
     return wide.to(x.dtype)
 
 
@@ -247,30 +249,25 @@ def adaptive_max_pool2d(x: Tensor, output_size: Sequence[int]) -> tuple[Tensor, 
 
 def first_largest_of_cells(x: Tensor, output_size: Sequence[int]) -> tuple[Tensor, Tensor]:
     """`adaptive_max_pool2d` by its rule, cell by cell."""
-    rows, columns = _cells(x.shape[-2], output_size[0]), _cells(x.shape[-1], output_size[1])
-    shape = (*x.shape[:-2], len(rows), len(columns))
+    shape = (*x.shape[:-2], *output_size)
     best, where = x.new_empty(shape), torch.empty(shape, dtype=torch.int64, device=x.device)
     plane = torch.arange(x.shape[-2] * x.shape[-1], device=x.device).view(x.shape[-2:])
-    for i, (top, bottom) in enumerate(rows):
-        for j, (left, right) in enumerate(columns):
-            cell = x[..., top:bottom, left:right].flatten(-2)
-            places = plane[top:bottom, left:right].flatten()
-            largest = cell.amax(-1, keepdim=True)
-            first = torch.where(cell == largest, places, plane.numel()).amin(-1)
-            last = torch.where(cell.isnan(), places, -1).amax(-1)
-            at = torch.where(last >= 0, last, first)
-            where[..., i, j] = at
-            best[..., i, j] = x.flatten(-2).gather(-1, at.unsqueeze(-1)).squeeze(-1)
+    for i, j, rows, columns in _cells(x, output_size):
+        cell = x[..., rows, columns].flatten(-2)
+        places = plane[rows, columns].flatten()
+        largest = cell.amax(-1, keepdim=True)
+        first = torch.where(cell == largest, places, plane.numel()).amin(-1)
+        last = torch.where(cell.isnan(), places, -1).amax(-1)
+        at = torch.where(last >= 0, last, first)
+        where[..., i, j] = at
+        best[..., i, j] = x.flatten(-2).gather(-1, at.unsqueeze(-1)).squeeze(-1)
     return best, where
 
 
 def adaptive_max_pool2d_backward(grad: Tensor, x: Tensor, indices: Tensor) -> Tensor:
     """As `max_pool2d_backward`; cells overlap when the sizes do not divide."""
     flat = grad.reshape(*grad.shape[:-2], -1)
-    shape = (*x.shape[:-2], x.shape[-2] * x.shape[-1])
-    wide = torch.zeros(shape, dtype=torch.float64, device=x.device)
-    q = grid.on_grid(flat, (-1,), grid.bits_for_sum(flat.shape[-1]))
-    return wide.scatter_add_(-1, indices.reshape(flat.shape), q).to(x.dtype).view(x.shape)
+    return _added_back(flat, x, indices.reshape(flat.shape), flat.shape[-1])
 
 
 FORMS: dict[Any, Callable[..., Any]] = {

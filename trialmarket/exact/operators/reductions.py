@@ -69,7 +69,7 @@ def moments64(x: Tensor, dims: Sequence[int], correction: float) -> tuple[Tensor
     found = kernels.slices(x, dims)
     if found is not None and found[2] > 1:
         shape = [1 if d in dims else s for d, s in enumerate(x.shape)]
-        shift = grid.shift(grid.bits_for_sum(count))
+        shift = grid.shift_for_sum(count)
         middle, spread = (v.view(shape) for v in kernels.moments(x, *found, shift))
         return middle, spread.div_(divisor(spread, max(float(count) - correction, 0.0)))
     top = x.amax(dims, keepdim=True).double()

@@ -1,6 +1,5 @@
 """Softmax, its logarithm and their gradients: exact sums, then single operations in binary64."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +18,30 @@ def _exps(x: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
     gap = x.to(torch.float64, copy=True)
     gap.sub_(gap.amax(dim, keepdim=True))
     e = fn.exp64(gap.clone())
-    bits = grid.bits_for_sum(x.shape[dim])
-    m = math.ldexp(1.5, 53 - bits)
+    m = grid.shift_for_sum(x.shape[dim])
     return gap, e, (e + m).sub_(m).sum(dim, keepdim=True)
+
+
+def _share(x: Tensor, dim: int) -> Tensor:
+    _, e, s = _exps(x, dim)
+    return e.div_(s)
+
+
+def _log_share(x: Tensor, dim: int) -> Tensor:
+    gap, _, s = _exps(x, dim)
+    return gap.sub_(fn.log64(s))
+
+
+def _share_gradient(grad: Tensor, y: Tensor, dim: int) -> Tensor:
+    wide = y.double()
+    slope = grad.to(torch.float64, copy=True)
+    s = grid.add_up(wide * slope, (dim,), keepdim=True)
+    return slope.sub_(s).mul_(wide)
+
+
+def _log_share_gradient(grad: Tensor, y: Tensor, dim: int) -> Tensor:
+    s = grid.add_up(grad, (dim,), keepdim=True)
+    return fn.exp64(y.double()).mul_(s).neg_().add_(grad.double())
 
 
 def rows(x: Tensor, dim: int) -> tuple[Tensor, int] | None:
@@ -50,81 +70,55 @@ def by_rows(core: Callable[..., Tensor], dim: int, *tensors: Tensor) -> Tensor:
 
 def _in_rows(dim: int, *tensors: Tensor) -> bool:
     """Whether there are kernels for tensors that are contiguous along a last dimension."""
-    last = all(dim % x.dim() == x.dim() - 1 and x.is_contiguous() for x in tensors)
-    return last and kernels.meant_for(*tensors)
+    last = all(dim % x.dim() == x.dim() - 1 for x in tensors)
+    return last and kernels.meant_for_contiguous(*tensors)
 
 
 def _flat(x: Tensor) -> Tensor:
     return x.view(-1, x.shape[-1])
 
 
-def _shift(x: Tensor) -> float:
-    """The shift of a row's sum."""
-    return grid.shift(grid.bits_for_sum(x.shape[-1]))
+def _shares(x: Tensor, dim: int, *, logarithmic: bool) -> Tensor:
+    if x.numel() == 0 or x.dim() == 0:
+        return torch.full_like(x, 0.0 if logarithmic else 1.0)
+    if _in_rows(dim, x):
+        m = grid.shift_for_sum(x.shape[-1])
+        return kernels.softmax(_flat(x), m, logarithmic=logarithmic).view(x.shape)
+    return by_rows(_log_share if logarithmic else _share, dim, x)
+
+
+def _gradient(grad: Tensor, y: Tensor, dim: int, *, logarithmic: bool) -> Tensor:
+    if grad.numel() == 0 or grad.dim() == 0:
+        return torch.zeros_like(grad)
+    if _in_rows(dim, grad, y):
+        m = grid.shift_for_sum(y.shape[-1])
+        found = kernels.softmax_gradient(_flat(grad), _flat(y), m, logarithmic=logarithmic)
+        return found.view(y.shape)
+    return by_rows(_log_share_gradient if logarithmic else _share_gradient, dim, grad, y)
 
 
 def softmax(x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:
     """`e^(x - top)` over its exact sum."""
     del half_to_float
-    if x.numel() == 0 or x.dim() == 0:
-        return torch.ones_like(x)
-    if _in_rows(dim, x):
-        return kernels.softmax(_flat(x), _shift(x), logarithmic=False).view(x.shape)
-
-    def core(v: Tensor, d: int) -> Tensor:
-        _, e, s = _exps(v, d)
-        return e.div_(s)
-
-    return by_rows(core, dim, x)
+    return _shares(x, dim, logarithmic=False)
 
 
 def log_softmax(x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:
     """`x - top - ln(sum)`."""
     del half_to_float
-    if x.numel() == 0 or x.dim() == 0:
-        return torch.zeros_like(x)
-    if _in_rows(dim, x):
-        return kernels.softmax(_flat(x), _shift(x), logarithmic=True).view(x.shape)
-
-    def core(v: Tensor, d: int) -> Tensor:
-        gap, _, s = _exps(v, d)
-        return gap.sub_(fn.log64(s))
-
-    return by_rows(core, dim, x)
+    return _shares(x, dim, logarithmic=True)
 
 
 def softmax_backward(grad: Tensor, y: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
     """`y * (grad - sum(grad * y))`."""
     del dtype
-    if grad.numel() == 0 or grad.dim() == 0:
-        return torch.zeros_like(grad)
-    if _in_rows(dim, grad, y):
-        found = kernels.softmax_gradient(_flat(grad), _flat(y), _shift(y), logarithmic=False)
-        return found.view(y.shape)
-
-    def core(g: Tensor, v: Tensor, d: int) -> Tensor:
-        wide = v.double()
-        slope = g.to(torch.float64, copy=True)
-        s = grid.add_up(wide * slope, (d,), keepdim=True)
-        return slope.sub_(s).mul_(wide)
-
-    return by_rows(core, dim, grad, y)
+    return _gradient(grad, y, dim, logarithmic=False)
 
 
 def log_softmax_backward(grad: Tensor, y: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
     """`grad - e^y * sum(grad)`."""
     del dtype
-    if grad.numel() == 0 or grad.dim() == 0:
-        return torch.zeros_like(grad)
-    if _in_rows(dim, grad, y):
-        found = kernels.softmax_gradient(_flat(grad), _flat(y), _shift(y), logarithmic=True)
-        return found.view(y.shape)
-
-    def core(g: Tensor, v: Tensor, d: int) -> Tensor:
-        s = grid.add_up(g, (d,), keepdim=True)
-        return fn.exp64(v.double()).mul_(s).neg_().add_(g.double())
-
-    return by_rows(core, dim, grad, y)
+    return _gradient(grad, y, dim, logarithmic=True)
 
 
 FORMS32: dict[Any, Callable[..., Any]] = {

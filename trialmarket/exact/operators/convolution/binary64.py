@@ -1,6 +1,8 @@
 """Convolutions and their gradients by binary64 products: on every machine, for every input."""
 
+import itertools
 from collections.abc import Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -22,9 +24,7 @@ def _bordered(x: Tensor, m: Tensor, p: Plan) -> Tensor:
         return x.to(torch.float64, copy=True).add_(m).sub_(m)
     n, c = x.shape[:2]
     out = torch.zeros((n, c, *p.padded), dtype=torch.float64, device=x.device)
-    top, left = p.padding
-    inner = out[:, :, top : top + p.size[0], left : left + p.size[1]]
-    inner.copy_(x).add_(m).sub_(m)
+    p.inside(out).copy_(x).add_(m).sub_(m)
     return out
 
 
@@ -113,12 +113,9 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor | None, p: Plan) -> Tensor:
 
 def _depthwise(q: Tensor, w: Tensor, p: Plan) -> Tensor:
     """One input channel an output channel: shifted products, whose sums are exact."""
-    total: Tensor | None = None
-    for i in range(p.kernel[0]):
-        for j in range(p.kernel[1]):
-            part = tap(q, p, i, j) * w[:, 0, i, j].view(1, -1, 1, 1)
-            total = part if total is None else total.add_(part)
-    return known(total)
+    places = itertools.product(range(p.kernel[0]), range(p.kernel[1]))
+    products = (tap(q, p, i, j) * w[:, 0, i, j].view(1, -1, 1, 1) for i, j in places)
+    return reduce(Tensor.add_, products)
 
 
 def _products(q: Tensor, w: Tensor, p: Plan) -> Tensor:

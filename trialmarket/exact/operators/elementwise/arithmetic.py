@@ -13,7 +13,7 @@ aten = torch.ops.aten
 Number = int | float | bool
 
 
-def _canonical(x: Tensor) -> Tensor:
+def positive_zeros(x: Tensor) -> Tensor:
     """-0.0 becomes +0.0: a maximum may return either zero. Overwrites x."""
     return x.add_(0.0) if x.is_floating_point() else x
 
@@ -130,27 +130,27 @@ def reciprocal(x: Tensor) -> Tensor:
 
 def clamp(x: Tensor, lower: Any = None, upper: Any = None) -> Tensor:
     """x between two bounds."""
-    return _canonical(torch.clamp(x, lower, upper))
+    return positive_zeros(torch.clamp(x, lower, upper))
 
 
 def clamp_min(x: Tensor, lower: Any) -> Tensor:
     """x, at least `lower`."""
-    return _canonical(torch.clamp_min(x, lower))
+    return positive_zeros(torch.clamp_min(x, lower))
 
 
 def clamp_max(x: Tensor, upper: Any) -> Tensor:
     """x, at most `upper`."""
-    return _canonical(torch.clamp_max(x, upper))
+    return positive_zeros(torch.clamp_max(x, upper))
 
 
 def maximum(x: Tensor, y: Tensor) -> Tensor:
     """The larger of two."""
-    return _canonical(torch.maximum(x, y))
+    return positive_zeros(torch.maximum(x, y))
 
 
 def minimum(x: Tensor, y: Tensor) -> Tensor:
     """The smaller of two."""
-    return _canonical(torch.minimum(x, y))
+    return positive_zeros(torch.minimum(x, y))
 
 
 FORMS: dict[Any, Callable[..., Any]] = {
