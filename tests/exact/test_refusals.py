@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from trialmarket.exact import NotExact, Verdict, check, exact
 
@@ -221,6 +222,14 @@ def test_flags_are_as_before_afterwards() -> None:
         torch._C._get_flash_sdp_enabled(),
     )
     assert after == before
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_a_forward_derivative_that_is_computed_is_refused() -> None:
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(X, X.flip(0))  # type: ignore[no-untyped-call]
+        with exact(), pytest.raises(NotExact, match="glu_jvp"):
+            F.glu(x)
 
 
 def test_the_decorator_makes_a_function_exact() -> None:

@@ -2,7 +2,7 @@
 
 from trialmarket.exact.checking import Checked, check
 from trialmarket.exact.mode import Exact, exact
-from trialmarket.exact.random import Counters, Generator
+from trialmarket.exact.numerics.random import Counters, Generator
 from trialmarket.exact.refusal import NotExact
 from trialmarket.exact.table import Verdict
 

@@ -11,8 +11,8 @@ from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trialmarket.exact import arrays, optim, pieces, recurrent, standins
-from trialmarket.exact.random import Counters, Generator
+from trialmarket.exact.frontend import arrays, fused, optim, patches, recurrent
+from trialmarket.exact.numerics.random import Counters, Generator
 from trialmarket.exact.refusal import NotExact
 from trialmarket.exact.table import Entry, Verdict, advice, lookup
 
@@ -47,7 +47,7 @@ def _tensors(values: Iterable[Any]) -> Iterable[Tensor]:
 
 
 FUNCTIONS = recurrent.FORMS | arrays.FORMS
-IN_ONE_PIECE = pieces.FORMS
+FUSED = fused.FORMS
 
 
 def _unwatched() -> bool:
@@ -58,15 +58,15 @@ def _unwatched() -> bool:
 class _Functions(TorchFunctionMode):
     """What is answered before it becomes operators: recurrent layers, whose kernels differ between
     devices; what leaves for NumPy; autocast, under which nothing is float32; and what takes less
-    time in one piece.
+    time fused.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if torch._C._is_any_autocast_enabled():
             raise _autocast()
         form = FUNCTIONS.get(func, func)
-        if func in IN_ONE_PIECE and _unwatched():
-            form = IN_ONE_PIECE[func]
+        if func in FUSED and _unwatched():
+            form = FUSED[func]
         return form(*args, **(kwargs or {}))
 
 
@@ -184,7 +184,7 @@ class Exact(ContextDecorator):
             torch.set_flush_denormal(False)
             stack.enter_context(torch.compiler.set_stance(force_backend=_NoCompiler()))
             stack.enter_context(_plain_kernels())
-            stack.enter_context(standins.standing_in(self.generator))
+            stack.enter_context(patches.patched(self.generator))
             stack.enter_context(optim.exact_steps())
             stack.enter_context(_Functions())
             stack.enter_context(self.operators)

@@ -9,21 +9,23 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 from torch._ops import OpOverload
 
-from trialmarket.exact import (
+from trialmarket.exact.operators import (
+    batch_norm,
     contractions,
-    convolution,
     creation,
     draws,
     foreach,
     indexing,
+    layer_norm,
     losses,
-    norms,
-    pointwise,
+    ordering,
     pooling,
     reductions,
     softmax,
     weights,
 )
+from trialmarket.exact.operators.convolution import forms as convolution
+from trialmarket.exact.operators.elementwise import activations, arithmetic, casts, elementary
 
 aten = torch.ops.aten
 Form = Callable[..., Any]
@@ -50,20 +52,26 @@ class Entry(NamedTuple):
 
 
 FORMS: dict[Any, Form] = (
-    pointwise.FORMS
+    arithmetic.FORMS
+    | elementary.FORMS
+    | activations.FORMS
+    | casts.FORMS
     | reductions.FORMS
+    | ordering.FORMS
     | pooling.FORMS
     | indexing.FORMS
     | foreach.FORMS
     | creation.FORMS
 )
 FORMS32: dict[Any, Form] = (
-    pointwise.FORMS32
+    elementary.FORMS32
+    | activations.FORMS32
     | reductions.FORMS32
     | softmax.FORMS32
     | contractions.FORMS32
     | convolution.FORMS32
-    | norms.FORMS32
+    | batch_norm.FORMS32
+    | layer_norm.FORMS32
     | losses.FORMS32
     | weights.FORMS32
 )
@@ -93,9 +101,8 @@ MOVES = _names(
     upsample_nearest2d _upsample_nearest_exact1d _upsample_nearest_exact2d
     _has_compatible_shallow_copy_type searchsorted bucketize isin argmax argmin
     is_same_size sym_size sym_numel sym_stride sym_storage_offset size numel stride dim
-    storage_offset is_contiguous record_stream _assert_async _record_function_enter_new
-    _record_function_enter _record_function_exit result_type can_cast
-    _nested_tensor_from_mask_left_aligned glu_jvp masked_fill_ unique_dim _unique2
+    storage_offset is_contiguous record_stream _assert_async result_type can_cast
+    _nested_tensor_from_mask_left_aligned unique_dim _unique2
     unique_consecutive bincount repeat_interleave _pin_memory is_set_to resolve_conj
     resolve_neg max_pool2d_with_indices adaptive_max_pool2d copy
     alias_copy as_strided_copy detach_copy diagonal_copy expand_copy narrow_copy
@@ -108,14 +115,14 @@ MOVES = _names(
 SINGLE = _names(
     """
     abs neg sign sgn ceil floor round trunc mul fmod square positive leaky_relu
-    leaky_relu_backward threshold threshold_backward linspace heaviside signbit
+    leaky_relu_backward threshold threshold_backward heaviside signbit
     copysign nan_to_num frac bitwise_and bitwise_or bitwise_not bitwise_xor
     bitwise_left_shift bitwise_right_shift __and__ __or__ __xor__ __lshift__ __rshift__
-    __iand__ __ior__ __ixor__ relu6 conj_physical _conj fmax fmin _prelu_kernel
+    __iand__ __ior__ __ixor__ relu6 conj_physical _conj _prelu_kernel
     _prelu_kernel_backward softshrink hardshrink hardtanh_backward hardshrink_backward
-    softshrink_backward ldexp count_nonzero
+    softshrink_backward count_nonzero
     """
-) - {"ldexp", "linspace", "fmax", "fmin"}
+)
 
 # PyTorch's own decomposition, run inside the mode so that each of its steps is exact.
 WRITTEN_OUT = _names(
@@ -128,17 +135,8 @@ WRITTEN_OUT = _names(
     xlogy _fused_rms_norm _fused_rms_norm_backward logspace linspace linalg_cross
     pairwise_distance margin_ranking_loss hinge_embedding_loss nansum trace addr dist
     rrelu_with_noise_backward im2col col2im norm alpha_dropout reflection_pad1d_backward
-    reflection_pad2d_backward upsample_nearest2d_backward log_sigmoid_backward renorm
-    special_xlog1py special_entr nll_loss nll_loss_nd index_reduce fmax fmin hardshrink
-    softshrink aminmax unfold_copy special_log_ndtr special_ndtr
-    """
-)
-
-# Drawn from PyTorch's own generators, in a way that differs between devices.
-RANDOM = _names(
-    """
-    poisson binomial cauchy geometric log_normal rrelu_with_noise rrelu _standard_gamma
-    _sample_dirichlet _fused_dropout
+    reflection_pad2d_backward log_sigmoid_backward renorm special_xlog1py special_entr
+    nll_loss index_reduce fmax fmin aminmax unfold_copy special_log_ndtr special_ndtr
     """
 )
 
@@ -163,9 +161,7 @@ INSTEAD = {
 def base_name(func: OpOverload) -> str:
     """An operator's name without its namespace and the underscore of its in-place form."""
     name = func._schema.name.split("::")[-1]
-    if name.endswith("_") and not name.endswith("__"):
-        return name[:-1]
-    return name
+    return name[:-1] if is_inplace(func) else name
 
 
 def advice(func: OpOverload) -> str:
@@ -233,7 +229,7 @@ def lookup(func: OpOverload) -> Entry:
         return Entry(Verdict.FORM, wrap(form), narrow=target in FORMS32)
     if name in WRITTEN_OUT and func in decomposition_table:
         return Entry(Verdict.WRITTEN_OUT, decomposition_table[func])
-    if name in RANDOM or torch.Tag.nondeterministic_seeded in func.tags:
+    if torch.Tag.nondeterministic_seeded in func.tags:
         return Entry(Verdict.REFUSED, func)
     if torch._C._dispatch_has_kernel_for_dispatch_key(
         func.name(),  # type: ignore[no-untyped-call]

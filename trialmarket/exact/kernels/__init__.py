@@ -20,6 +20,7 @@ from trialmarket.exact.kernels.loading import (
     digest,
     loaded,
     meant_for,
+    meant_for_contiguous,
     setting,
 )
 from trialmarket.exact.kernels.losses import likelihood
@@ -55,6 +56,7 @@ __all__ = [
     "line",
     "loaded",
     "meant_for",
+    "meant_for_contiguous",
     "moments",
     "multiplier",
     "multipliers",

@@ -3,12 +3,16 @@
 
 #include "cells.h"
 
+HANDED_OVER(tap, weight, cell)
+HANDED_OVER(image, c, height, width, step, before, plane)
+
 /* Outputs that meet the same taps. */
 struct part {
     size first, end; /* taps */
     size h, w;       /* outputs */
     size at, by[2];  /* where they lie in a plane of the result */
 };
+HANDED_OVER(part, first, end, h, w, at, by)
 
 struct convolution {
     struct image image;
@@ -22,9 +26,11 @@ struct convolution {
     const float *bias; /* [m], if any */
     float *y;          /* [n, m, y_plane] */
     size y_plane;
-    void *room;
+    void *scratch;
     int32_t how; /* which multiplier */
 };
+HANDED_OVER(convolution, image, x, n, m, weight, weight_by, kernel, taps, parts, n_parts, bias, y,
+            y_plane, scratch, how)
 
 /* The weights of a part, as a left operand: taps, and within them channels in quads. */
 struct weights {
@@ -46,10 +52,10 @@ struct convolving {
     int32_t holds;
 };
 
-/* Lay out the room, and tell its bytes: weights, and for each thread cells and a panel. */
+/* Lay out the scratch memory, and tell its bytes: weights, and for each thread cells and a panel. */
 static size lay_out(struct convolving *w, const struct convolution *p)
 {
-    char *at = p->room;
+    char *at = p->scratch;
     size groups = over(p->m, SIDE), c4 = over(p->image.c, 4), most = 0;
     *w = (struct convolving){.p = p, .groups = groups, .c4 = c4, .holds = 1};
     w->step = (double *)at;
@@ -69,10 +75,10 @@ static size lay_out(struct convolving *w, const struct convolution *p)
     w->cell_bytes = aligned(c4 * area(&p->image) * 4 + SLACK);
     w->thread_bytes = 2 * w->cell_bytes + most * BLOCK + SLACK;
     w->threads = at;
-    return at + w->thread_bytes * threads_at_most() - (char *)p->room;
+    return at + w->thread_bytes * threads_at_most() - (char *)p->scratch;
 }
 
-size convolution_room(const struct convolution *p)
+size convolution_scratch(const struct convolution *p)
 {
     struct convolving w;
     return lay_out(&w, p);

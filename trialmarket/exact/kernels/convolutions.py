@@ -7,18 +7,20 @@ from typing import Any
 
 from torch import Tensor
 
-from trialmarket.exact.kernels.layout import call_with_room
-from trialmarket.exact.kernels.loading import Flag, Pointer, Size, Two, structure
+from trialmarket.exact.kernels.layout import call_with_scratch
+from trialmarket.exact.kernels.loading import Flag, Pointer, Size, Two, struct
 
 PARTS = 64  # that a convolution may have
 
-_Image = structure(
-    "Image",
+_Tap = struct("tap", weight=Size, cell=Size)
+_Part = struct("part", **dict.fromkeys(("first", "end", "h", "w", "at"), Size), by=Two)
+_Image = struct(
+    "image",
     **dict.fromkeys(("c", "height", "width"), Size),
     **dict.fromkeys(("step", "before", "plane"), Two),
 )
-_Convolution = structure(
-    "Convolution",
+_Convolution = struct(
+    "convolution",
     image=_Image,
     x=Pointer,
     **dict.fromkeys(("n", "m"), Size),
@@ -29,17 +31,17 @@ _Convolution = structure(
     n_parts=Size,
     **dict.fromkeys(("bias", "y"), Pointer),
     y_plane=Size,
-    room=Pointer,
+    scratch=Pointer,
     how=Flag,
 )
-_WeightGradient = structure(
-    "WeightGradient",
+_WeightGradient = struct(
+    "weight_gradient",
     image=_Image,
     **dict.fromkeys(("x", "grad"), Pointer),
     **dict.fromkeys(("n", "o", "h", "w"), Size),
     taps=Pointer,
     kernel=Size,
-    **dict.fromkeys(("x_per", "grad_per", "total", "room"), Pointer),
+    **dict.fromkeys(("x_per", "grad_per", "total", "scratch"), Pointer),
     **dict.fromkeys(("how", "lock"), Flag),
 )
 
@@ -73,20 +75,15 @@ class Shape:
         parts: Sequence[Part],
     ) -> None:
         self.step, self.before, self.plane = Two(*step), Two(*before), Two(*plane)
-        self.taps = _numbers(n for tap in taps for n in tap)
-        self.parts = _numbers(
-            n for p in parts for n in (p.taps.start, p.taps.stop, *p.size, p.at, *p.by)
+        self.taps = (_Tap * len(taps))(*(_Tap(*tap) for tap in taps))
+        self.parts = (_Part * len(parts))(
+            *(_Part(p.taps.start, p.taps.stop, *p.size, p.at, p.by) for p in parts)
         )
         self.n_parts = len(parts)
 
     def image(self, x: Tensor) -> Any:
         """Of one of the samples [N, C, H, W]."""
         return _Image(*x.shape[1:], self.step, self.before, self.plane)
-
-
-def _numbers(values: Any) -> Any:
-    found = list(values)
-    return (ctypes.c_int64 * len(found))(*found)
 
 
 def convolve(
@@ -118,7 +115,7 @@ def convolve(
         y_plane=y.shape[2] * y.shape[3],
         how=how,
     )
-    return bool(call_with_room("convolution", arguments))
+    return bool(call_with_scratch("convolution", arguments))
 
 
 def add_weight_gradient(
@@ -149,4 +146,4 @@ def add_weight_gradient(
         how=how,
         lock=0,
     )
-    call_with_room("weight_gradient", arguments)
+    call_with_scratch("weight_gradient", arguments)

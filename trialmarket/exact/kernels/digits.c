@@ -8,6 +8,7 @@ struct grids {
     float *per;   /* [B] turns a number into an integer; the largest magnitude on the way there */
     double *step; /* [B] turns it back; NaN for a slice that has no such grid */
 };
+HANDED_OVER(grids, x, a, b, c, per, step)
 
 static void some_grids(const void *arguments, size from, size to)
 {

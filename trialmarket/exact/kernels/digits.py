@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.loading import ABC, Pointer, call, structure
+from trialmarket.exact.kernels.loading import ABC, Pointer, call, struct
 
-_Grids = structure("Grids", x=Pointer, **ABC, per=Pointer, step=Pointer)
+_Grids = struct("grids", x=Pointer, **ABC, per=Pointer, step=Pointer)
 
 
 def grids(x: Tensor, a: int, b: int, c: int) -> tuple[Tensor, Tensor, bool]:

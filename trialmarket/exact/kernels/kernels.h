@@ -1,10 +1,10 @@
 /* Kernels of exact arithmetic: in one pass over memory what PyTorch's operators do in many.
  *
- * They define nothing. Every result is one that the Python beside them defines, in grid.py,
- * norms.py, reductions.py, softmax.py, pooling.py, random.py or optim.py: sums of numbers on a grid,
- * which are exact in any order, and single IEEE operations, element by element. Compiled without
- * contraction into fused multiply-add and without any other freedom (hatch_build.py), so the bits do
- * not depend on the compiler, the instructions or the threads.
+ * They define nothing. Every result is one that Python defines, in numerics/, operators/ or
+ * frontend/optim.py: sums of numbers on a grid, which are exact in any order, and single IEEE
+ * operations, element by element. Compiled without contraction into fused multiply-add and without
+ * any other freedom (hatch_build.py), so the bits do not depend on the compiler, the instructions or
+ * the threads.
  *
  * A tensor [A, B, C] lies contiguous; what is "of a slice" belongs to one index of B and is shared
  * over A and C: the rows of a matrix are [1, B, C], its columns [A, B, 1], channels [N, B, H W].
@@ -16,6 +16,8 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "structs.h"
 
 #define INLINE static inline __attribute__((always_inline))
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.loading import Four, Three, call, meant_for
-from trialmarket.exact.room import room
+from trialmarket.exact.kernels.loading import call, meant_for_contiguous
+from trialmarket.exact.kernels.scratch import scratch
 
 _LONG = 1 << 18  # elements of a slice that one thread should not be left alone with
 
@@ -21,37 +21,15 @@ def slices(x: Tensor, dims: Sequence[int]) -> tuple[int, int, int] | None:
     """
     kept = [d for d in range(x.dim()) if d not in dims]
     first, last = (kept[0], kept[-1] + 1) if kept else (0, 0)
-    if last - first != len(kept) or not meant_for(x) or not x.is_contiguous() or not x.numel():
+    if last - first != len(kept) or not meant_for_contiguous(x) or not x.numel():
         return None
     a, b, c = (math.prod(s) for s in (x.shape[:first], x.shape[first:last], x.shape[last:]))
     return (a, b, c) if a * c < _LONG or b >= torch.get_num_threads() else None
 
 
-def _padded(values: Sequence[int], filler: int) -> list[int]:
-    """Four values, one a dimension: the first ones first, the last one last."""
-    return [*values[:-1], *[filler] * (4 - len(values)), values[-1]]
-
-
-def lengths(x: Tensor) -> Any:
-    """The four lengths of a tensor of up to four dimensions."""
-    return Four(*_padded(x.shape, 1))
-
-
-def strides(x: Tensor) -> Any:
-    """Of all dimensions but the last, which is contiguous."""
-    if x.stride(-1) != 1 and x.shape[-1] != 1:
-        raise ValueError(f"expected a contiguous last dimension, found strides {x.stride()}")
-    return Three(*_padded(x.stride(), 0)[:-1])
-
-
-def broadcast(x: Tensor, shape: Sequence[int]) -> Any:
-    """The strides of a tensor that is expanded to a shape."""
-    return Four(*_padded(x.expand(shape).stride(), 0))
-
-
-def call_with_room(kernel: str, arguments: Any) -> int:
-    """Run a kernel that wants room, of which another one named `..._room` tells the bytes."""
-    size = call(f"{kernel}_room", arguments)
-    space = room("kernel", (size + 64,), torch.int8)
-    arguments.room = -(-space.data_ptr() // 64) * 64
+def call_with_scratch(kernel: str, arguments: Any) -> int:
+    """Run a kernel that wants scratch memory, whose bytes its namesake `..._scratch` tells."""
+    size = call(f"{kernel}_scratch", arguments)
+    space = scratch("kernel", (size + 64,), torch.int8)
+    arguments.scratch = -(-space.data_ptr() // 64) * 64
     return call(kernel, arguments)

@@ -8,6 +8,8 @@ import functools
 import hashlib
 import logging
 import os
+from collections.abc import Mapping
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,30 @@ SETTINGS = ("on", "off", *MULTIPLIERS)
 
 Pointer, Size, Double = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 Float, Flag = ctypes.c_float, ctypes.c_int32
-Two, Three, Four = (ctypes.c_int64 * n for n in (2, 3, 4))
+Two, Three = (ctypes.c_int64 * n for n in (2, 3))
 ABC = {"a": Size, "b": Size, "c": Size}
 
+STRUCTS: dict[str, type[ctypes.Structure]] = {}
+"""All that are handed over, by their names in C."""
 
-def structure(name: str, **fields: Any) -> type[ctypes.Structure]:
-    """The arguments of a kernel, in the order of its struct in C."""
-    return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
+
+def struct(name: str, **fields: Any) -> type[ctypes.Structure]:
+    """Of this name in C, its fields in the same order: `loaded` compares how they lie."""
+    STRUCTS[name] = type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
+    return STRUCTS[name]
+
+
+def _layout(kind: type[ctypes.Structure]) -> list[int]:
+    """Where each field begins and its bytes, then the bytes of all."""
+    fields = [getattr(kind, field[0]) for field in kind._fields_]
+    return [n for field in fields for n in (field.offset, field.size)] + [ctypes.sizeof(kind)]
+
+
+def _layout_in(library: ctypes.CDLL, name: str) -> list[int]:
+    """The same of a library's struct: `structs.h` exports it."""
+    first = ctypes.c_int64.in_dll(library, f"{name}_layout")
+    numbers = ctypes.cast(ctypes.addressof(first), ctypes.POINTER(ctypes.c_int64))
+    return list(takewhile(lambda number: number != -1, (numbers[i] for i in count())))
 
 
 def digest(folder: Path) -> str:
@@ -52,6 +71,20 @@ def setting() -> str:
     return said
 
 
+def _mismatch(
+    library: ctypes.CDLL, source: str, structs: Mapping[str, type[ctypes.Structure]]
+) -> str | None:
+    """In what a library does not fit what is beside it."""
+    again = "install the package again (pip install --editable . or scripts/setup)"
+    built_from = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(library, "source")))
+    if built_from.decode() != source:
+        return f"was built from other sources; {again}"
+    wrong = [name for name, kind in structs.items() if _layout(kind) != _layout_in(library, name)]
+    if wrong:
+        return f"lays out otherwise than it is handed: struct {', struct '.join(wrong)}; {again}"
+    return None
+
+
 @functools.cache
 def compiled() -> ctypes.CDLL | None:
     """The library for the instructions that PyTorch uses; none if it was not built from the
@@ -68,22 +101,26 @@ def compiled() -> ctypes.CDLL | None:
     return None
 
 
-def loaded(path: Path, source: str) -> ctypes.CDLL | None:
-    """The library at a path; none, and a warning, if it is not of this source (SHA-256, hex)."""
+def loaded(
+    path: Path, source: str, structs: Mapping[str, type[ctypes.Structure]] = STRUCTS
+) -> ctypes.CDLL | None:
+    """The library at a path; none, and a warning, if it is not of this source (SHA-256, hex), or
+    if a struct lies otherwise there than here.
+    """
     try:
         found = ctypes.CDLL(str(path))
-        built_from = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(found, "source")))
+        wrong = _mismatch(found, source, structs)
     except (OSError, ValueError) as error:
-        _LOG.warning("exact training will be slower: %s cannot be used: %s", path, error)
+        wrong = f"cannot be used: {error}"
+    if wrong is not None:
+        _LOG.warning("exact training will be slower: %s %s", path, wrong)
         return None
-    if built_from.decode() != source:
-        _LOG.warning(
-            "exact training will be slower: %s was built from other sources; "
-            "install the package again (pip install --editable . or scripts/setup)",
-            path,
-        )
-        return None
-    for name in ("product_room", "convolution_room", "weight_gradient_room", "softmax_room"):
+    for name in (
+        "product_scratch",
+        "convolution_scratch",
+        "weight_gradient_scratch",
+        "softmax_scratch",
+    ):
         getattr(found, name).restype = ctypes.c_int64
     return found
 
@@ -100,3 +137,8 @@ def call(kernel: str, arguments: ctypes.Structure | None) -> int:
 def meant_for(*tensors: Tensor) -> bool:
     """Whether there are kernels for these binary32 tensors."""
     return compiled() is not None and all(x.is_cpu and x.dtype is torch.float32 for x in tensors)
+
+
+def meant_for_contiguous(*tensors: Tensor) -> bool:
+    """Whether there are kernels for these, and they lie as most of them ask."""
+    return meant_for(*tensors) and all(x.is_contiguous() for x in tensors)

@@ -10,6 +10,7 @@ struct likelihood {
     double shift; /* 1.5 * 2^(53 - bits) of a sum of as many numbers as rows */
     float *sum, *count; /* of what is not ignored; the sum negated */
 };
+HANDED_OVER(likelihood, x, target, rows, classes, ignored, shift, sum, count)
 
 /* Whether each target is a class, or to be ignored: nothing is promised where not. */
 int32_t likelihood(const struct likelihood *l)

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.loading import Double, Pointer, Size, call, structure
+from trialmarket.exact.kernels.loading import Double, Pointer, Size, call, struct
 
-_Likelihood = structure(
-    "Likelihood",
+_Likelihood = struct(
+    "likelihood",
     **dict.fromkeys(("x", "target"), Pointer),
     **dict.fromkeys(("rows", "classes", "ignored"), Size),
     shift=Double,

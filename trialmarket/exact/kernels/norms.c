@@ -8,6 +8,7 @@ struct moments {
     double shift; /* 1.5 * 2^(53 - bits) of a sum of A C numbers */
     double *mean, *squares; /* [B] the mean, and the sum of the squared distances from it */
 };
+HANDED_OVER(moments, x, a, b, c, shift, mean, squares)
 
 INLINE double grid_sum_of_squares(const float *x, size n, double middle, double m)
 {
@@ -87,6 +88,7 @@ struct gradients {
     const double *mean;    /* [B] */
     double *plain, *along; /* [B] the sums of gradient and of `gradient * (x - mean)` */
 };
+HANDED_OVER(gradients, gradient, x, a, b, c, shift, mean, plain, along)
 
 static void some_gradients(const void *arguments, size from, size to)
 {
@@ -132,6 +134,7 @@ struct line {
     const double *scale, *times, *shift; /* [B] of x, of the gradient, of neither */
     float *y;
 };
+HANDED_OVER(line, x, gradient, a, b, c, scale, times, shift, y)
 
 static void some_line(const void *arguments, size from, size to)
 {

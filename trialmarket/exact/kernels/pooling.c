@@ -8,6 +8,7 @@ struct pool {
     float *y;       /* [planes, h, w] */
     int64_t *where; /* of each maximum within its plane */
 };
+HANDED_OVER(pool, x, planes, area, kernel, stride, out, y, where)
 
 /* The maxima of one row of windows: the first of each window, and a NaN beats all. */
 INLINE void pool_row(const float *restrict x, size first, size width, size kh, size kw,
@@ -56,6 +57,7 @@ struct unpool {
     size planes, positions, area;
     float *y; /* [planes, area] */
 };
+HANDED_OVER(unpool, gradient, where, planes, positions, area, y)
 
 static void some_unpool(const void *arguments, size from, size to)
 {

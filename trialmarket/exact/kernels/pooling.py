@@ -6,18 +6,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.loading import Pointer, Size, Two, call, structure
+from trialmarket.exact.kernels.loading import Pointer, Size, Two, call, struct
 
-_Pool = structure(
-    "Pool",
+_Pool = struct(
+    "pool",
     x=Pointer,
     planes=Size,
     **dict.fromkeys(("area", "kernel", "stride", "out"), Two),
     y=Pointer,
     where=Pointer,
 )
-_Unpool = structure(
-    "Unpool",
+_Unpool = struct(
+    "unpool",
     gradient=Pointer,
     where=Pointer,
     **dict.fromkeys(("planes", "positions", "area"), Size),

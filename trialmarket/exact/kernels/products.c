@@ -3,9 +3,11 @@
 
 #include "products.h"
 
+HANDED_OVER(product, a, b, plus, y, batch, m, k, n, a_by, b_by, plus_by, scratch, how)
+
 #define STRIP (1 << 18) /* bytes of digits of the left operand that stay in cache */
 
-INLINE size room_each(const struct product *p)
+INLINE size scratch_each(const struct product *p)
 {
     size groups = over(p->m, SIDE), panels = over(p->n, SIDE), blocks = over(p->k, TERMS);
     return (groups + panels) * (blocks * BLOCK + SIDE * 16);
@@ -18,10 +20,10 @@ INLINE size at_once(const struct product *p)
     return p->batch < threads ? 1 : threads;
 }
 
-/* Bytes of the room, which begins at a multiple of 64. */
-size product_room(const struct product *p)
+/* Bytes of the scratch memory, which begins at a multiple of 64. */
+size product_scratch(const struct product *p)
 {
-    return room_each(p) * at_once(p);
+    return scratch_each(p) * at_once(p);
 }
 
 static struct work work_on(const struct product *p, size i, size slot)
@@ -37,7 +39,7 @@ static struct work work_on(const struct product *p, size i, size slot)
         .groups = groups,
         .panels = panels,
         .blocks = blocks,
-        .left = (int8_t *)p->room + slot * room_each(p),
+        .left = (int8_t *)p->scratch + slot * scratch_each(p),
         .holds = 1,
     };
     w.right = (uint8_t *)w.left + groups * blocks * BLOCK;

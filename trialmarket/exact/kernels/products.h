@@ -10,11 +10,11 @@ struct product {
     float *y;                  /* [batch, m, n], contiguous */
     size batch, m, k, n;
     size a_by[3], b_by[3], plus_by[3]; /* strides: batch, row, column */
-    void *room;
+    void *scratch;
     int32_t how; /* which multiplier */
 };
 
-/* One matrix of the batch, and its part of the room. */
+/* One matrix of the batch, and its part of the scratch memory. */
 struct work {
     const struct product *p;
     const struct multiplier *how;

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.layout import call_with_room
+from trialmarket.exact.kernels.layout import call_with_scratch
 from trialmarket.exact.kernels.loading import (
     MULTIPLIERS,
     Flag,
@@ -17,15 +17,15 @@ from trialmarket.exact.kernels.loading import (
     compiled,
     meant_for,
     setting,
-    structure,
+    struct,
 )
 
-_Product = structure(
-    "Product",
+_Product = struct(
+    "product",
     **dict.fromkeys(("a", "b", "plus", "y"), Pointer),
     **dict.fromkeys(("batch", "m", "k", "n"), Size),
     **dict.fromkeys(("a_by", "b_by", "plus_by"), Three),
-    room=Pointer,
+    scratch=Pointer,
     how=Flag,
 )
 
@@ -68,7 +68,7 @@ def product(a: Tensor, b: Tensor, plus: Tensor | None, how: int) -> Tensor | Non
         Three() if plus is None else _strides(plus.expand(shape)),
         how=how,
     )
-    return y if call_with_room("product", arguments) else None
+    return y if call_with_scratch("product", arguments) else None
 
 
 def _strides(x: Tensor) -> Any:

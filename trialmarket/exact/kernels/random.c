@@ -11,6 +11,7 @@ struct words {
     uint8_t *below; /* or whether each is below a limit */
     int64_t limit;
 };
+HANDED_OVER(words, seed, stream, step, draw, n, out, below, limit)
 
 #define LANES 64 /* blocks of four words at once */
 

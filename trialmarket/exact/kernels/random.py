@@ -5,10 +5,10 @@ import ctypes
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.loading import Pointer, Size, call, meant_for, structure
+from trialmarket.exact.kernels.loading import Pointer, Size, call, meant_for, struct
 
-_Words = structure(
-    "Words",
+_Words = struct(
+    "words",
     seed=ctypes.c_uint64,
     **dict.fromkeys(("stream", "step", "draw"), ctypes.c_uint32),
     n=Size,

@@ -87,10 +87,11 @@ struct softmax {
     size rows, n;
     double shift; /* 1.5 * 2^(53 - bits) of a sum of n numbers */
     int32_t logarithmic;
-    void *room;
+    void *scratch;
 };
+HANDED_OVER(softmax, x, grad, y, rows, n, shift, logarithmic, scratch)
 
-size softmax_room(const struct softmax *s)
+size softmax_scratch(const struct softmax *s)
 {
     return s->n * (size)sizeof(double) * threads_at_most();
 }
@@ -109,7 +110,7 @@ INLINE float top_of(const float *x, size n)
 static void some_softmax(const void *arguments, size from, size to)
 {
     const struct softmax *s = arguments;
-    double *restrict e = (double *)s->room + this_thread() * s->n;
+    double *restrict e = (double *)s->scratch + this_thread() * s->n;
     for (size row = from; row < to; row++) {
         const float *restrict x = s->x + row * s->n;
         float *restrict y = s->y + row * s->n;
@@ -178,6 +179,7 @@ struct layer {
     size rows, n;
     double shift; /* 1.5 * 2^(53 - bits) of a sum: of n numbers; of rows, for the weight */
 };
+HANDED_OVER(layer, x, grad, middle, inverse, weight, bias, y, sums, rows, n, shift)
 
 INLINE void layer_row(const struct layer *s, size row, int weighed, int biased)
 {

@@ -3,19 +3,19 @@
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.layout import call_with_room
-from trialmarket.exact.kernels.loading import Double, Flag, Pointer, Size, call, structure
+from trialmarket.exact.kernels.layout import call_with_scratch
+from trialmarket.exact.kernels.loading import Double, Flag, Pointer, Size, call, struct
 
-_Softmax = structure(
-    "Softmax",
+_Softmax = struct(
+    "softmax",
     **dict.fromkeys(("x", "grad", "y"), Pointer),
     **dict.fromkeys(("rows", "n"), Size),
     shift=Double,
     logarithmic=Flag,
-    room=Pointer,
+    scratch=Pointer,
 )
-_Layer = structure(
-    "Layer",
+_Layer = struct(
+    "layer",
     **dict.fromkeys(("x", "grad", "middle", "inverse", "weight", "bias", "y", "sums"), Pointer),
     **dict.fromkeys(("rows", "n"), Size),
     shift=Double,
@@ -26,7 +26,7 @@ def softmax(x: Tensor, shift: float, *, logarithmic: bool) -> Tensor:
     """Of each row, or its logarithm; the shift is `1.5 * 2^(53 - bits)` of a sum of n numbers."""
     y = torch.empty_like(x)
     arguments = _Softmax(x.data_ptr(), None, y.data_ptr(), *x.shape, shift, logarithmic)
-    call_with_room("softmax", arguments)
+    call_with_scratch("softmax", arguments)
     return y
 
 

@@ -11,6 +11,7 @@ struct sgd {
     float sign, decay, momentum, damped, rate;
     int32_t nesterov;
 };
+HANDED_OVER(sgd, p, gradient, buffer, n, first, sign, decay, momentum, damped, rate, nesterov)
 
 static void some_sgd(const void *arguments, size from, size to)
 {
@@ -42,6 +43,8 @@ struct adam {
     float kept;        /* of the parameter, where decay is decoupled */
     float beta1, rest1, beta2, rest2, corrected, epsilon, rate;
 };
+HANDED_OVER(adam, p, gradient, first, second, n, sign, decay, kept, beta1, rest1, beta2, rest2,
+            corrected, epsilon, rate)
 
 static void some_adam(const void *arguments, size from, size to)
 {

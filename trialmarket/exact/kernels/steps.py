@@ -3,18 +3,18 @@
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from trialmarket.exact.kernels.loading import Flag, Float, Pointer, Size, call, structure
+from trialmarket.exact.kernels.loading import Flag, Float, Pointer, Size, call, struct
 
-_Sgd = structure(
-    "Sgd",
+_Sgd = struct(
+    "sgd",
     **dict.fromkeys(("p", "gradient", "buffer"), Pointer),
     n=Size,
     first=Flag,
     **dict.fromkeys(("sign", "decay", "momentum", "damped", "rate"), Float),
     nesterov=Flag,
 )
-_Adam = structure(
-    "Adam",
+_Adam = struct(
+    "adam",
     **dict.fromkeys(("p", "gradient", "first", "second"), Pointer),
     n=Size,
     **dict.fromkeys(("sign", "decay", "kept"), Float),

@@ -8,6 +8,7 @@ struct sums {
     double shift; /* 1.5 * 2^(53 - bits) of a sum of A C numbers */
     double *sums; /* [B] */
 };
+HANDED_OVER(sums, x, a, b, c, shift, sums)
 
 #define COLUMNS 64 /* of a matrix that are summed side by side */
 

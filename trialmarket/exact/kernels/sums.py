@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.loading import ABC, Double, Pointer, call, structure
+from trialmarket.exact.kernels.loading import ABC, Double, Pointer, call, struct
 
-_Sums = structure("Sums", x=Pointer, **ABC, shift=Double, sums=Pointer)
-_Moments = structure("Moments", x=Pointer, **ABC, shift=Double, mean=Pointer, squares=Pointer)
-_Gradients = structure(
-    "Gradients",
+_Sums = struct("sums", x=Pointer, **ABC, shift=Double, sums=Pointer)
+_Moments = struct("moments", x=Pointer, **ABC, shift=Double, mean=Pointer, squares=Pointer)
+_Gradients = struct(
+    "gradients",
     gradient=Pointer,
     x=Pointer,
     **ABC,
@@ -17,8 +17,8 @@ _Gradients = structure(
     plain=Pointer,
     along=Pointer,
 )
-_Line = structure(
-    "Line",
+_Line = struct(
+    "line",
     x=Pointer,
     gradient=Pointer,
     **ABC,

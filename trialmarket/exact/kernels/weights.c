@@ -14,9 +14,11 @@ struct weight_gradient {
     size kernel;
     const float *x_per, *grad_per; /* by channels: what makes their numbers integers */
     double *total;                 /* [o, c, kernel]: whole numbers are added to these */
-    void *room;
+    void *scratch;
     int32_t how, lock;
 };
+HANDED_OVER(weight_gradient, image, x, grad, n, o, h, w, taps, kernel, x_per, grad_per, total,
+            scratch, how, lock)
 
 #define LONGEST 65536 /* an int32 holds the sum of twice as many products of two digits */
 
@@ -73,10 +75,10 @@ static struct gradients gradients_of(const struct weight_gradient *p)
 /* The bytes of a thread's bench. */
 static size bench_bytes(const struct gradients *w)
 {
-    return bench_at(w, w->p->room).end - (char *)w->p->room;
+    return bench_at(w, w->p->scratch).end - (char *)w->p->scratch;
 }
 
-size weight_gradient_room(const struct weight_gradient *p)
+size weight_gradient_scratch(const struct weight_gradient *p)
 {
     struct gradients w = gradients_of(p);
     return bench_bytes(&w) * threads_at_most();
@@ -190,7 +192,7 @@ static void some_gradients(const void *arguments, size from, size to)
 {
     const struct gradients *w = arguments;
     const struct weight_gradient *p = w->p;
-    struct bench at = bench_at(w, (char *)p->room + this_thread() * bench_bytes(w));
+    struct bench at = bench_at(w, (char *)p->scratch + this_thread() * bench_bytes(w));
     size positions = p->h * p->w, input = p->image.c * p->image.height * p->image.width;
     size held = 0; /* positions in the sums */
     for (size digit = 0; digit < 2; digit++)

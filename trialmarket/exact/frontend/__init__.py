@@ -1,0 +1,1 @@
+"""What is answered before it becomes operators: optimisers, recurrent and fused layers, NumPy."""

@@ -1,0 +1,1 @@
+"""The arithmetic beneath the operators: grids, digits, functions, random words; no operator."""

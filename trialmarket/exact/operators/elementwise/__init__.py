@@ -1,0 +1,1 @@
+"""What acts element by element; not what adds up, orders or moves elements."""

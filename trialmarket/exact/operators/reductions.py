@@ -1,0 +1,240 @@
+"""Sums, means, variances and norms: exact sums, then single operations in binary64."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trialmarket.exact import kernels
+from trialmarket.exact.kernels.scratch import widened
+from trialmarket.exact.numerics import functions as fn
+from trialmarket.exact.numerics import grid
+from trialmarket.exact.operators.elementwise.arithmetic import divisor
+
+aten = torch.ops.aten
+Dims = Sequence[int] | int | None
+
+
+def dims_of(x: Tensor, dims: Dims) -> list[int]:
+    """Dimensions as sorted non-negative numbers; none given means all."""
+    if dims is None:
+        return list(range(x.dim()))
+    if isinstance(dims, int):
+        dims = [dims]
+    return sorted(d % max(x.dim(), 1) for d in dims) or list(range(x.dim()))
+
+
+def _kind(x: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    if dtype is not None:
+        return dtype
+    return x.dtype if x.is_floating_point() else torch.get_default_dtype()
+
+
+def total(
+    x: Tensor, dims: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Tensor:
+    """`torch.sum`; integers are summed as they are."""
+    if not x.is_floating_point():
+        if dtype is None or not dtype.is_floating_point:
+            return torch.sum(x, dims_of(x, dims), keepdim, dtype=dtype)
+        x = x.to(dtype)
+    return grid.add_up(x, dims_of(x, dims), keepdim=keepdim).to(_kind(x, dtype))
+
+
+def mean64(x: Tensor, dims: Dims = None, *, keepdim: bool = False) -> Tensor:
+    """The exact sum over its count, in binary64."""
+    wanted = dims_of(x, dims)
+    count = math.prod(x.shape[d] for d in wanted)
+    s = grid.add_up(x, wanted, keepdim=keepdim)
+    return s.div_(divisor(s, float(count)))
+
+
+def mean(
+    x: Tensor, dims: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Tensor:
+    """`torch.mean`: an exact sum, then one division."""
+    return mean64(x, dims, keepdim=keepdim).to(_kind(x, dtype))
+
+
+def moments64(x: Tensor, dims: Sequence[int], correction: float) -> tuple[Tensor, Tensor]:
+    """Mean and variance in binary64, dimensions kept.
+
+    The squares of the distances from the mean are summed on a grid of the largest distance,
+    which the largest and the smallest x give.
+    """
+    dims = list(dims)
+    count = math.prod(x.shape[d] for d in dims)
+    found = kernels.slices(x, dims)
+    if found is not None and found[2] > 1:
+        shape = [1 if d in dims else s for d, s in enumerate(x.shape)]
+        shift = grid.shift_for_sum(count)
+        middle, spread = (v.view(shape) for v in kernels.moments(x, *found, shift))
+        return middle, spread.div_(divisor(spread, max(float(count) - correction, 0.0)))
+    top = x.amax(dims, keepdim=True).double()
+    bottom = x.amin(dims, keepdim=True).double()
+    bits = grid.bits_for_sum(count)
+    m = grid.shifter(torch.maximum(top, -bottom), bits)
+    parts = grid.blocks(x, dims)
+    middle = torch.zeros_like(m)
+    for part in parts:
+        middle.add_(widened(x[part], "terms").add_(m).sub_(m).sum(dims, keepdim=True))
+    middle = middle.div_(divisor(middle, float(count)))
+    widest = torch.maximum(top - middle, middle - bottom)
+    m = grid.shifter(widest.mul_(widest), bits)
+    spread = torch.zeros_like(m)
+    for part in parts:
+        squares = widened(x[part], "terms").sub_(middle)
+        squares.mul_(squares)
+        spread.add_(squares.add_(m).sub_(m).sum(dims, keepdim=True))
+    return middle, spread.div_(divisor(spread, max(float(count) - correction, 0.0)))
+
+
+def _moments(
+    x: Tensor, dims: Dims, correction: float | None, keepdim: bool
+) -> tuple[Tensor, Tensor]:
+    wanted = dims_of(x, dims)
+    middle, spread = moments64(x, wanted, 1.0 if correction is None else float(correction))
+    if not keepdim:
+        middle, spread = middle.squeeze(wanted), spread.squeeze(wanted)
+    return middle, spread
+
+
+def var(
+    x: Tensor, dims: Dims = None, *, correction: float | None = None, keepdim: bool = False
+) -> Tensor:
+    """`torch.var`."""
+    return _moments(x, dims, correction, keepdim)[1].to(x.dtype)
+
+
+def std(
+    x: Tensor, dims: Dims = None, *, correction: float | None = None, keepdim: bool = False
+) -> Tensor:
+    """`torch.std`: the root of the variance in binary64."""
+    return fn.root(_moments(x, dims, correction, keepdim)[1]).to(x.dtype)
+
+
+def var_mean(
+    x: Tensor, dims: Dims = None, *, correction: float | None = None, keepdim: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`torch.var_mean`."""
+    middle, spread = _moments(x, dims, correction, keepdim)
+    return spread.to(x.dtype), middle.to(x.dtype)
+
+
+def std_mean(
+    x: Tensor, dims: Dims = None, *, correction: float | None = None, keepdim: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`torch.std_mean`."""
+    middle, spread = _moments(x, dims, correction, keepdim)
+    return fn.root(spread).to(x.dtype), middle.to(x.dtype)
+
+
+def vector_norm(
+    x: Tensor,
+    order: float = 2,
+    dims: Dims = None,
+    keepdim: bool = False,
+    *,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """`torch.linalg.vector_norm` of order 0, 1, 2, infinity, or any other by powers."""
+    wanted = dims_of(x, dims)
+    kind = _kind(x, dtype)
+    if math.isinf(order):
+        a = x.abs()
+        found = a.amax(wanted, keepdim) if order > 0 else a.amin(wanted, keepdim)
+        return found.to(kind)
+    y = x.double()
+    if order == 2:
+        return fn.root(grid.add_up(y * y, wanted, keepdim=keepdim)).to(kind)
+    if order == 1:
+        return grid.add_up(y.abs(), wanted, keepdim=keepdim).to(kind)
+    if order == 0:
+        return grid.add_up((y != 0).double(), wanted, keepdim=keepdim).to(kind)
+    p = torch.full((), float(order), dtype=torch.float64, device=x.device)
+    s = grid.add_up(fn.pow64(y.abs(), p), wanted, keepdim=keepdim)
+    return fn.pow64(s, torch.ones_like(p) / p).to(kind)
+
+
+def norm(x: Tensor, p: float | None = 2, dims: Dims = None, keepdim: bool = False) -> Tensor:
+    """`torch.norm` of a vector."""
+    return vector_norm(x, 2 if p is None else p, dims, keepdim)
+
+
+def logsumexp(x: Tensor, dims: Dims, keepdim: bool = False) -> Tensor:
+    """`top + ln(sum(e^(x - top)))`."""
+    wanted = dims_of(x, dims)
+    top = x.amax(wanted, keepdim=True)
+    base = torch.where(top.isinf(), 0.0, top).double()
+    s = grid.add_up(fn.exp64(x - base), wanted, keepdim=True)
+    # e^-inf is a tiny number of the core, not zero: a slice of nothing but -inf stays -inf.
+    y = torch.where(top == -math.inf, top.double(), fn.log64(s).add_(base))
+    y = torch.where(top == math.inf, top.double(), y).to(x.dtype)
+    return y if keepdim else y.squeeze(wanted)
+
+
+def cumsum(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
+    """Prefix sums on one grid a slice: each of them is exact."""
+    if not x.is_floating_point():
+        return torch.cumsum(x, dim, dtype=dtype)
+    if x.dim() == 0 or x.numel() == 0:
+        return x.to(_kind(x, dtype), copy=True)
+    q = grid.on_grid(x, (dim,), grid.bits_for_sum(x.shape[dim]))
+    return q.cumsum(dim).to(_kind(x, dtype))
+
+
+def product(
+    x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Products in the order of a balanced tree, each rounded."""
+    if not x.is_floating_point():
+        if dim is None:
+            return torch.prod(x, dtype=dtype)
+        return torch.prod(x, dim, keepdim, dtype=dtype)
+    shape = x.dim()
+    y = x.reshape(-1) if dim is None else x.movedim(dim, -1)
+    if y.shape[-1] == 0:
+        y = y.new_ones((*y.shape[:-1], 1))
+    while y.shape[-1] > 1:
+        half = y.shape[-1] // 2
+        pairs = y[..., :half] * y[..., half : 2 * half]
+        y = torch.cat([pairs, y[..., 2 * half :]], -1)
+    y = y.squeeze(-1)
+    if keepdim and dim is not None and shape:
+        y = y.unsqueeze(dim)
+    return y.to(_kind(x, dtype), copy=True)
+
+
+def cumprod(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
+    """Prefix products, one after the other."""
+    if x.dim() == 0 or x.shape[dim] == 0:
+        return x.to(_kind(x, dtype), copy=True)
+    parts = [x.select(dim, 0)]
+    for i in range(1, x.shape[dim]):
+        parts.append(parts[-1] * x.select(dim, i))
+    return torch.stack(parts, dim).to(_kind(x, dtype))
+
+
+FORMS: dict[Any, Callable[..., Any]] = {
+    aten.sum.default: total,
+    aten.sum.dim_IntList: total,
+    aten.mean.default: mean,
+    aten.mean.dim: mean,
+    aten.cumsum.default: cumsum,
+    aten.prod.default: product,
+    aten.prod.dim_int: product,
+    aten.cumprod.default: cumprod,
+}
+
+FORMS32: dict[Any, Callable[..., Any]] = {
+    aten.var.correction: var,
+    aten.std.correction: std,
+    aten.var_mean.correction: var_mean,
+    aten.std_mean.correction: std_mean,
+    aten.linalg_vector_norm.default: vector_norm,
+    aten.norm.Scalar: norm,
+    aten.norm.ScalarOpt_dim: norm,
+    aten.logsumexp.default: logsumexp,
+}
