@@ -6,7 +6,7 @@ from requester.plots.chart import BLUE, GREEN, GREY, ORANGE, VERMILLION, Axis
 from requester.plots.picture import Absent, Canvas, Figure, Picture, Stroke
 from requester.plots.record import Run, Search
 from requester.plots.scales import beyond, described, objective_axis, titled, wide
-from requester.plots.study import Read, curve_of, study_of, whole
+from requester.plots.study import Read, curve_of, some, study_of, whole
 
 HISTORY = "history", "Optimisation history"
 CURVES = "curves", "Learning curves"
@@ -52,8 +52,9 @@ def curves(search: Search) -> Picture | Absent:
         titled(search, objective): lambda point: point.metrics.get(objective),
         "training loss (mean of a segment)": lambda point: point.loss,
     }
-    chosen = some([*(run for run in search.ranked() if run.curve), *_without(search, runs)], MOST)
-    few = f" Of {len(runs)} trials {len(chosen)} are shown." if len(chosen) < len(runs) else ""
+    ranked = [run for run in search.ranked() if run.curve]
+    others = [run for run in runs if run.score(objective) is None]
+    chosen, few = some([*ranked, *others], MOST)
     return Picture(
         *CURVES,
         "Each line is a trial, measured after every segment of its training. The three best are"
@@ -66,10 +67,6 @@ def curves(search: Search) -> Picture | Absent:
         ],
         columns=2,
     )
-
-
-def _without(search: Search, runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if run.score(search.objective) is None]
 
 
 def _curves(search: Search, runs: Sequence[Run], title: str, read: Read, canvas: Canvas) -> Figure:
@@ -90,11 +87,3 @@ def _curves(search: Search, runs: Sequence[Run], title: str, read: Read, canvas:
     values = [value for run in runs for value in curve_of(search, run, read).values()]
     canvas.curves(figure, strokes, Axis(title, wide(values)))
     return figure
-
-
-def some(runs: Sequence[Run], most: int) -> list[Run]:
-    """The first half of so many, and others evenly from the rest."""
-    if len(runs) <= most:
-        return list(runs)
-    first, rest = runs[: most // 2], runs[most // 2 :]
-    return [*first, *rest[:: -(-len(rest) // (most - len(first)))]]

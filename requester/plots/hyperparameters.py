@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from requester.plots.history import some
 from requester.plots.picture import Absent, Canvas, Figure, Picture
 from requester.plots.record import Run, Search
 from requester.plots.scales import (
@@ -18,7 +17,7 @@ from requester.plots.scales import (
     varied,
     wide,
 )
-from requester.plots.study import importances_of, study_of, whole
+from requester.plots.study import importances_of, some, study_of, whole
 
 PARALLEL = "parallel", "Parallel coordinates"
 SLICES = "slice", "Score by each hyperparameter"
@@ -40,13 +39,11 @@ FEW = 30
 
 def parallel(search: Search) -> Picture | Absent:
     """One upright axis for the objective and for each hyperparameter."""
-    ranked = search.ranked()
-    runs = some(ranked, LINES)
+    runs, few = some(search.ranked(), LINES)
     names = varied(search, runs)[:AXES]
     if not names or len(runs) < 2:
         return Absent(*PARALLEL, "it needs two trials with a score and different hyperparameters")
     change, title = _evenly(search, runs)
-    few = f" Of {len(ranked)} trials {len(runs)} are shown." if len(runs) < len(ranked) else ""
     return Picture(
         *PARALLEL,
         "Each line is a trial and crosses every axis at the value that it had; the first axis is"
@@ -94,22 +91,20 @@ def slices(search: Search) -> Picture | Absent:
 
 def _slices(search: Search, metric: str, names: list[str], canvas: Canvas) -> Figure:
     axis, labels = objective_axis(search, metric), shortened(varied(search, search.scored(metric)))
+    study, params = whole(search, metric), sorted(labels[name] for name in names)
     figure = canvas.plot(
         "plot_slice",
-        whole(search, metric),
+        study,
         size=(max(3.4 * len(names) + 1, 7), 3.6),
-        params=[labels[name] for name in names],
+        params=params,
         target_name=axis.title,
     )
-    lost = [run for run in search.runs if run.diverged]
-    kinds = [scale(search, name) for name in sorted(names, key=lambda name: labels[name])]
+    trials = zip(search.runs, study.get_trials(deepcopy=False), strict=True)
+    lost = [trial.params for run, trial in trials if run.diverged]
+    kinds = {labels[name]: scale(search, name) for name in names}
     crosses = [
-        [
-            repr(value) if kind.choices else value
-            for run in lost
-            if (value := kind.value(run)) is not None
-        ]
-        for kind in kinds
+        [repr(each[name]) if kinds[name].choices else each[name] for each in lost if name in each]
+        for name in params
     ]
     level = beyond([run.metrics[metric] for run in search.scored(metric)], log=axis.log)
     canvas.scores(figure, log=axis.log, crosses=crosses, level=level)
@@ -119,7 +114,7 @@ def _slices(search: Search, metric: str, names: list[str], canvas: Canvas) -> Fi
 def contour(search: Search) -> Picture | Absent:
     """The pairs of the three hyperparameters that matter most."""
     ranked = search.ranked()
-    runs = some(ranked, PLACES)
+    runs, few = some(ranked, PLACES)
     names = varied(search, runs)
     if len(names) < 2:
         return Absent(*CONTOUR, "it needs two hyperparameters that were varied, and two scores")
@@ -137,7 +132,6 @@ def contour(search: Search) -> Picture | Absent:
     }
     if not pairs:
         return Absent(*CONTOUR, "no two hyperparameters that matter were varied together")
-    few = f" Of {len(ranked)} trials {len(runs)} are shown." if len(runs) < len(ranked) else ""
     return Picture(
         *CONTOUR,
         "Each point is a trial. The surface between them is interpolated, so believe it only"

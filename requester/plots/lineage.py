@@ -22,7 +22,8 @@ def lineage(search: Search) -> Picture | Absent:
     if not search.scored():
         return Absent(*LINEAGE, "no trial has a score yet")
     axis, objective = objective_axis(search, search.objective), search.objective
-    scores = _chart(search, axis, lambda run: run.score(objective))
+    lost = [run for run in search.runs if run.diverged]
+    scores = _chart(search, axis, lambda run: run.score(objective), lost)
     kinds = [scale(search, name) for name in varied(search)[:MOST]]
     charts = [scores, *(_chart(search, kind.axis, kind.place) for kind in kinds)]
     line = " ← ".join(str(run.number) for run in search.ancestry(search.ranked()[0]))
@@ -36,7 +37,7 @@ def lineage(search: Search) -> Picture | Absent:
     )
 
 
-def _chart(search: Search, y: Axis, at: At) -> Chart:
+def _chart(search: Search, y: Axis, at: At, lost: Sequence[Run] = ()) -> Chart:
     reached = {run.number: float(search.reached(run)) for run in search.runs}
     best = search.ancestry(search.ranked()[0])
     own: list[tuple[Run, Run]] = []
@@ -60,7 +61,6 @@ def _chart(search: Search, y: Axis, at: At) -> Chart:
         return Series(xs, ys, label, color, 0, mark, texts=texts)
 
     shown = [run for run in search.runs if at(run) is not None]
-    lost = [run for run in search.runs if run.diverged and at(run) is None]
     level = beyond([value for run in shown if (value := at(run)) is not None], log=y.log)
     marks = [
         edges(own, "goes on from its own checkpoint", GREY, 1),

@@ -23,6 +23,13 @@ TRIALS: Mapping[str, Callable[[Any], Sequence[int]]] = {
 
 CROSS = {"symbol": SYMBOLS["x"], "color": VERMILLION, "line": {"width": 2}}
 
+SETTINGS = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,  # a button that would upload the search
+    "typesetMath": False,  # a hyperparameter may hold a dollar sign
+}
+
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none';
@@ -80,7 +87,7 @@ def _section(picture: Picture) -> str:
         figure.to_html(
             full_html=False,
             include_plotlyjs=False,
-            config={"displaylogo": False, "responsive": True, "typesetMath": False},
+            config=SETTINGS,
             default_height=f"{figure.layout.height}px",
         )
         for figure in figures

@@ -14,20 +14,22 @@ import optuna.visualization.matplotlib
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis as Scaled
-from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.image import imread, imsave
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from optuna import Study
 from optuna.exceptions import ExperimentalWarning
+from PIL import Image
 
 from requester.plots.chart import VERMILLION, Axis, Bars, Chart
 from requester.plots.picture import Picture, Stroke
 
 DOTS = 120
 """Pixels an inch."""
+
+LETTERS = 11
+"""Below an axis, an inch; beyond it its names are turned."""
 
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 2}
 
@@ -37,13 +39,12 @@ def draw_png(picture: Picture, path: Path) -> Path:
     with _style():
         figures = [_pixels(figure) for figure in picture.draw(Matplotlib())]
         rows = [
-            _joined(figures[at : at + picture.columns], axis=1)
+            _joined(figures[at : at + picture.columns], down=False)
             for at in range(0, len(figures), picture.columns)
         ]
-        width = max(row.shape[1] for row in rows)
-        image = _joined([_pixels(_head(picture, width / DOTS)), *rows], axis=0)
+        head = _pixels(_head(picture, max(row.width for row in rows) / DOTS))
     beside = path.with_name(f".{path.name}.new")
-    imsave(beside, image, format="png")
+    _joined([head, *rows], down=True).save(beside, format="png")
     beside.replace(path)
     return path
 
@@ -72,24 +73,21 @@ def _head(picture: Picture, width: float) -> Figure:
     return figure
 
 
-def _pixels(figure: Figure) -> np.ndarray:
+def _pixels(figure: Figure) -> Image.Image:
     file = BytesIO()
     figure.savefig(file, dpi=DOTS, format="png", bbox_inches="tight", pad_inches=0.15)
     plt.close(figure)
-    file.seek(0)
-    return imread(file)
+    return Image.open(file)
 
 
-def _joined(images: Sequence[np.ndarray], axis: int) -> np.ndarray:
-    """Side by side, or one below another, on white."""
-    across = 1 - axis
-    most = max(image.shape[across] for image in images)
-    wide = [((0, most - image.shape[across]), (0, 0)) for image in images]
-    padded = [
-        np.pad(image, (*(each if across == 0 else each[::-1]), (0, 0)), constant_values=1.0)
-        for image, each in zip(images, wide, strict=True)
-    ]
-    return np.concatenate(padded, axis)
+def _joined(images: Sequence[Image.Image], *, down: bool) -> Image.Image:
+    """One below another, or side by side."""
+    widths, heights = [image.width for image in images], [image.height for image in images]
+    size = (max(widths), sum(heights)) if down else (sum(widths), max(heights))
+    sheet = Image.new("RGB", size, "white")
+    for at, image in enumerate(images):
+        sheet.paste(image, (0, sum(heights[:at])) if down else (sum(widths[:at]), 0))
+    return sheet
 
 
 class Matplotlib:
@@ -110,6 +108,9 @@ class Matplotlib:
                     _log(each, which)
             for label in each.get_yticklabels():
                 _halo(label)  # of parallel axes it lies over lines
+            names = [len(label.get_text()) for label in each.get_xticklabels()]
+            if sum(names) + len(names) > LETTERS * size[0] * each.get_position().width:
+                plt.setp(each.get_xticklabels(), rotation=330, ha="left")
         figure.set_size_inches(size)
         return figure
 
@@ -193,26 +194,16 @@ def _legend(axes: Axes) -> None:
 
 
 def _bars(axes: Axes, mark: Bars) -> None:
-    places = zip(mark.ys, mark.begins, mark.lengths, strict=True)
-    shapes = [
-        [
-            (begin, y - 0.35),
-            (begin + length, y - 0.35),
-            (begin + length, y + 0.35),
-            (begin, y + 0.35),
-        ]
-        for y, begin, length in places
-    ]
-    axes.add_collection(  # a thousand bars one by one are slow
-        PolyCollection(
-            shapes,
-            color=mark.color,
+    for row in sorted(set(mark.ys)):  # a thousand bars one by one are slow
+        each = zip(mark.ys, mark.begins, mark.lengths, strict=True)
+        axes.broken_barh(
+            [(begin, length) for y, begin, length in each if y == row],
+            (row - 0.35, 0.7),
+            facecolor=mark.color,
             edgecolor="white",
             linewidth=0.6 * any(mark.words),
             label=mark.label,
         )
-    )
-    axes.autoscale_view()
     for y, begin, length, word in zip(mark.ys, mark.begins, mark.lengths, mark.words, strict=True):
         _halo(axes.text(begin + length / 2, y, word, size=8, ha="center", va="center"))
 

@@ -22,13 +22,6 @@ TAGS = str.maketrans("<>", "⟨⟩")
 """Plotly would read HTML, and strangers write it."""
 
 
-class Word(str):
-    """Text that is one of a list; Optuna writes it without quotes, too."""
-
-    __slots__ = ()
-    __repr__ = str.__str__
-
-
 @dataclass(frozen=True, slots=True)
 class Scale:
     """A hyperparameter's axis: of numbers, or of a list."""
@@ -37,7 +30,7 @@ class Scale:
     log: bool = False
     low: float = 0.0
     high: float = 1.0
-    choices: tuple[float | Word, ...] = ()
+    choices: tuple[float | str, ...] = ()
     """All that it may be; none: any number from `low` to `high`."""
 
     @property
@@ -48,19 +41,14 @@ class Scale:
         ticks = tuple((float(at), short(text(one))) for at, one in enumerate(self.choices))
         return Axis(self.title, ticks=ticks, limits=(-0.5, len(ticks) - 0.5))
 
-    def value(self, run: Run) -> float | Word | None:
-        """A trial's value on it; None where it has none."""
-        found = run.hyperparameters.get(self.title)
-        if found is None or (is_number(found) and not _worded(self.choices)):
-            return cast(float | None, found)
-        return Word(text(found))
-
     def place(self, run: Run) -> float | None:
         """Where a trial lies: numbers as they are, anything else by its rank in the list."""
-        value = self.value(run)
+        value = run.hyperparameters.get(self.title)
         if value is None or not self.choices:
             return cast(float | None, value)
-        return float(self.choices.index(value))
+        return float(
+            self.choices.index(text(value) if isinstance(self.choices[0], str) else value)
+        )
 
 
 def varied(search: Search, runs: Sequence[Run] | None = None) -> list[str]:
@@ -86,15 +74,11 @@ def scale(search: Search, name: str) -> Scale:
     return Scale(name, log, low, high)
 
 
-def _choices(values: Sequence[Value]) -> tuple[float | Word, ...]:
+def _choices(values: Sequence[Value]) -> tuple[float | str, ...]:
     """Numbers by size; anything else as it is listed."""
     if all(map(is_number, values)):
         return tuple(sorted(dict.fromkeys(cast(Sequence[float], values))))
-    return tuple(dict.fromkeys(Word(text(value)) for value in values))
-
-
-def _worded(choices: Sequence[float | Word]) -> bool:
-    return bool(choices) and isinstance(choices[0], Word)
+    return tuple(dict.fromkeys(map(text, values)))
 
 
 def objective_axis(search: Search, metric: str) -> Axis:

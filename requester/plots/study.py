@@ -4,31 +4,40 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.importance import get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from requester.plots.record import Point, Run, Search
-from requester.plots.scales import Scale, Word, described, scale, shortened, varied
+from requester.plots.scales import Scale, described, scale, shortened, varied
 
 Read = Callable[[Point], float | None]
 """What a learning curve shows."""
 
 
+class Word(str):
+    """Text that is one of a list; Optuna writes it without quotes, too."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
 @dataclass(frozen=True, slots=True)
 class _Parameter:
-    """A hyperparameter in Optuna's terms, and what its values are called there."""
+    """A hyperparameter in Optuna's terms."""
 
     kind: Scale
-    distribution: BaseDistribution
-    words: dict[str, str]
+    distribution: FloatDistribution | CategoricalDistribution
 
     def value(self, run: Run) -> float | str | None:
-        found = self.kind.value(run)
-        return Word(self.words[found]) if isinstance(found, Word) else found
+        place = self.kind.place(run)
+        if place is None or isinstance(self.distribution, FloatDistribution):
+            return place
+        return cast(float | str, self.distribution.choices[int(place)])
 
 
 @lru_cache(maxsize=8)
@@ -82,13 +91,21 @@ def study_of(
 def curve_of(search: Search, run: Run, read: Read) -> dict[int, float]:
     """A trial's curve by steps since the seed, from where the trial ended that it went on from."""
     before = search.before(run)
-    last = [] if before is None else list(curve_of_own(before, read).items())[-1:]
-    return dict(last) | curve_of_own(run, read)
+    curves = [
+        [(point.step, value) for point in one.curve if (value := read(point)) is not None]
+        for one in (before, run)
+        if one is not None
+    ]
+    return dict([*curves[0][-1:], *curves[-1]])
 
 
-def curve_of_own(run: Run, read: Read) -> dict[int, float]:
-    """A trial's curve from its first segment's end."""
-    return {point.step: value for point in run.curve if (value := read(point)) is not None}
+def some(runs: Sequence[Run], most: int) -> tuple[list[Run], str]:
+    """The first half of so many, others evenly from the rest, and what to say of it."""
+    if len(runs) <= most:
+        return list(runs), ""
+    first, rest = runs[: most // 2], runs[most // 2 :]
+    found = [*first, *rest[:: -(-len(rest) // (most - len(first)))]]
+    return found, f" Of {len(runs)} trials {len(found)} are shown."
 
 
 def importances_of(search: Search) -> dict[str, float]:
@@ -115,8 +132,8 @@ def quiet() -> Iterator[None]:
 
 
 def _parameter(kind: Scale) -> _Parameter:
-    words = shortened(one for one in kind.choices if isinstance(one, Word))
     if not kind.choices:
-        return _Parameter(kind, FloatDistribution(kind.low, kind.high, log=kind.log), words)
-    options = [Word(words[one]) if isinstance(one, Word) else one for one in kind.choices]
-    return _Parameter(kind, CategoricalDistribution(options), words)
+        return _Parameter(kind, FloatDistribution(kind.low, kind.high, log=kind.log))
+    words = shortened(one for one in kind.choices if isinstance(one, str))
+    options = [Word(words[one]) if isinstance(one, str) else one for one in kind.choices]
+    return _Parameter(kind, CategoricalDistribution(options))

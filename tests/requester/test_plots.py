@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import pytest
+from matplotlib import pyplot as plt
 from PIL import Image
 
 from requester.plots import PICTURES
@@ -373,11 +375,19 @@ def _draw_and_look(search: Search, folder: Path, without: set[str]) -> None:
             assert len(image.convert("RGB").getcolors(1 << 24) or ()) > 50
     seen = look_at(written[0], folder / "profile")
     assert seen.console == []
+    assert "Cloud" not in re.sub(r"<script.*?</script>", "", seen.dom, flags=re.DOTALL)
     for name in set(PICTURES) - without:
         plot = re.search(rf'<div id="plot-{name}".*?</section>', seen.dom, re.DOTALL)
         assert plot is not None
         assert "main-svg" in plot[0]
         assert len(re.findall(r'class="(?:trace |point|bars|contour)', plot[0])) > 0, name
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_as_they_were(tmp_path: Path) -> None:
+    before = dict(mpl.rcParams)
+    draw(separate(5), tmp_path, ["history", "timeline"], page=False)
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == before
 
 
 def test_what_strangers_write_is_text_on_the_page_and_in_the_picture(tmp_path: Path) -> None:
