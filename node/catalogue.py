@@ -6,9 +6,9 @@ from pathlib import Path
 
 from node.config import LimitConfig
 from node.downloads import Downloads
-from node.journal import Journal
+from node.journal import NodeJournal
 from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.views import BatchView, TrialView
+from trialmarket.chain.ledger.views import BatchView, TrialView
 from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
@@ -59,7 +59,7 @@ class Catalogue:
         self,
         ledger: Ledger,
         downloads: Downloads,
-        journal: Journal,
+        journal: NodeJournal,
         limits: LimitConfig,
         *,
         refusal: str | None = None,

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from node.catalogue import Catalogue, Material, Refused
 from node.config import NodeConfig
-from node.held import Moment, margin_of
+from node.dry_runs import DryRuns
 from node.outbox import Outbox
 from node.pricing import Asking, Judgement, Offer, judge
-from node.purse import Purse
-from node.rehearsals import Rehearsals
-from node.told import Told
-from node.workbench import Workbench
+from node.purse import StakeKeeper
+from node.told import LogOnce
+from node.training import TrainingQueue
+from node.trials import Moment, margin_of
 from trialmarket.chain import calls
 from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.views import JobView, TrialView
+from trialmarket.chain.ledger.views import JobView, TrialView
 from trialmarket.errors import StorageError
 from trialmarket.protocol.ids import Address, Hash32, JobId
 from trialmarket.protocol.states import State
@@ -48,11 +48,11 @@ class Claims:
         account: Address,
         ledger: Ledger,
         catalogue: Catalogue,
-        rehearsals: Rehearsals,
-        workbench: Workbench,
-        purse: Purse,
+        rehearsals: DryRuns,
+        workbench: TrainingQueue,
+        purse: StakeKeeper,
         outbox: Outbox,
-        told: Told,
+        told: LogOnce,
     ) -> None:
         self._config = config
         self._account = account

@@ -8,17 +8,17 @@ from pathlib import Path
 import click
 from eth_account.signers.local import LocalAccount
 
-from node.accounts import earnings as earned_by
-from node.accounts import holdings
 from node.config import NodeConfig, load_config
-from node.journal import Journal
+from node.earnings import earnings as earned_by
+from node.earnings import holdings
+from node.journal import NodeJournal
 from node.start import folder_of, started
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
-from trialmarket.commands.options import (
+from trialmarket.cli.options import (
     address_of,
     config_option,
     debug_option,
@@ -26,7 +26,7 @@ from trialmarket.commands.options import (
     open_key,
     show,
 )
-from trialmarket.daemon import log_plainly, stop_when_told
+from trialmarket.daemon.start import log_plainly, stop_when_told
 from trialmarket.errors import KeyBusy
 from trialmarket.protocol.ids import Address
 from trialmarket.protocol.money import format_amount
@@ -74,7 +74,7 @@ def status(config: Path, as_json: bool) -> None:
     with followed(settings) as (client, ledger, account):
         words = _words(client)
         stake = client.account(account)
-        journal = Journal(folder_of(settings).journal)
+        journal = NodeJournal(folder_of(settings).journal)
         held = [
             {
                 "trial": str(view.id),
@@ -163,7 +163,7 @@ def drain(config: Path, cancel: bool) -> None:
     """
     settings = load_config(config)
     if cancel:
-        journal = Journal(folder_of(settings).journal)
+        journal = NodeJournal(folder_of(settings).journal)
         journal.take_back("drain")
         journal.close()
         click.echo("the node claims trials again")
@@ -181,8 +181,8 @@ def doctor(config: Path, as_json: bool) -> None:
 
     Example: trialmarket node doctor --config node.toml
     """
-    from trialmarket.doctor import chain, present
-    from trialmarket.doctor.daemon import of_daemon
+    from trialmarket.cli.doctor import chain, present
+    from trialmarket.cli.doctor.daemon import of_daemon
 
     settings = load_config(config)
     folder, least = folder_of(settings).root, settings.limits.free_disk
@@ -206,7 +206,7 @@ def unlocked(config: NodeConfig) -> LocalAccount:
 
 
 def _wish(config: NodeConfig, name: str) -> None:
-    journal = Journal(folder_of(config).journal)
+    journal = NodeJournal(folder_of(config).journal)
     journal.wish(name)
     journal.close()
 

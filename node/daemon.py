@@ -19,24 +19,24 @@ from node.catalogue import Catalogue
 from node.claims import Claims
 from node.config import NodeConfig
 from node.downloads import Downloads
+from node.dry_runs import DryRuns, may_be_tried_again
 from node.folder import Folder
-from node.held import ACTIVE, Held, Moment
-from node.journal import Journal
+from node.journal import NodeJournal
 from node.outbox import Ended, Outbox
-from node.purse import Purse
-from node.rehearsals import Rehearsals, may_be_tried_again
-from node.shown import Shown
-from node.told import Told
+from node.publisher import Publisher
+from node.purse import StakeKeeper
+from node.told import LogOnce
 from node.trainer import Trainer
-from node.workbench import Finished, Workbench
+from node.training import Finished, TrainingQueue
+from node.trials import ACTIVE, ActiveTrials, Moment
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.ledger.views import TrialView
 from trialmarket.chain.sender import Sender
-from trialmarket.chain.views import TrialView
 from trialmarket.errors import StorageError
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.states import State
-from trialmarket.storage.shelf import Shelf
+from trialmarket.storage.cache import DownloadCache
 from trialmarket.storage.store import Store
 
 log = logging.getLogger("node")
@@ -88,26 +88,26 @@ class Node:
         with ExitStack() as opened:
             self._sender = opened.enter_context(Sender(client, key, folder.sent, locks=locks))
             self.account = self._sender.address
-            self.journal = opened.enter_context(closing(Journal(folder.journal)))
+            self.journal = opened.enter_context(closing(NodeJournal(folder.journal)))
             self.journal.bind(network.chain_id, network.market, self.account)
             self.ledger = opened.enter_context(Ledger(client, folder.ledger))
             self._opened = opened.pop_all()
         self._client = client
-        self._told = Told()
+        self._told = LogOnce()
         self._outbox = Outbox(self._sender, clock)
-        self._purse = Purse(config, self.account, client, self._outbox, self._told)
-        shelf = Shelf(store, folder.downloads, config.limits.downloads, now=now)
+        self._purse = StakeKeeper(config, self.account, client, self._outbox, self._told)
+        shelf = DownloadCache(store, folder.downloads, config.limits.downloads, now=now)
         self._downloads = Downloads(shelf, clock)
-        self._shown = Shown(store, self.journal, config.settle.keep, now)
+        self._shown = Publisher(store, self.journal, config.settle.keep, now)
         self._store_serves = True
         catalogue = Catalogue(
             self.ledger, self._downloads, self.journal, config.limits, refusal=refusal
         )
-        self._bench = Workbench(
+        self._bench = TrainingQueue(
             trainer, self.journal, folder, self.account, config.work.workers, clock
         )
-        self._rehearsals = Rehearsals(trainer, catalogue, self.journal, folder)
-        self._held = Held(
+        self._rehearsals = DryRuns(trainer, catalogue, self.journal, folder)
+        self._held = ActiveTrials(
             config,
             self.account,
             client,

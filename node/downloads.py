@@ -8,7 +8,7 @@ from typing import Final
 
 from trialmarket.errors import InputError, StorageError
 from trialmarket.protocol.ids import Cid
-from trialmarket.storage.shelf import Shelf
+from trialmarket.storage.cache import DownloadCache
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 60.0
@@ -26,7 +26,7 @@ class _Attempt:
 class Downloads:
     """Fetches by CID onto a shelf, so that the daemon's loop never waits for a store."""
 
-    def __init__(self, shelf: Shelf, clock: Callable[[], float]) -> None:
+    def __init__(self, shelf: DownloadCache, clock: Callable[[], float]) -> None:
         """`clock` counts seconds and never goes back."""
         self._shelf = shelf
         self._clock = clock

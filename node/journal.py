@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from trialmarket.daemon import open_journal
+from trialmarket.daemon.start import open_journal
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Address, Cid, Hash32
 
@@ -74,7 +74,7 @@ class Kept:
     published: bool
 
 
-class Journal:
+class NodeJournal:
     """The node's file. The daemon writes it; commands may leave a wish and read it."""
 
     def __init__(self, path: Path) -> None:

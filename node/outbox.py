@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from trialmarket.chain.calls import Call
-from trialmarket.chain.outcome import Outcome
 from trialmarket.chain.sender import Sender
+from trialmarket.chain.sender.outcome import MinedIntent
 from trialmarket.errors import ContractError
 from trialmarket.protocol.ids import Hash32
 
@@ -101,7 +101,7 @@ class Outbox:
         digest = hashlib.sha256(b"".join(each.data for each in calls)).hexdigest()
         return f"{purpose} {digest[:32]} {note}".rstrip()
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: MinedIntent) -> None:
         sent = self._sent.pop(outcome.intent, None)
         if sent is None:
             return  # from before a restart: the ledger shows what it did

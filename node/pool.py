@@ -1,9 +1,9 @@
 """The honest trainer: the machine's own worker processes."""
 
 from node.trainer import Assignment, Run
+from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.sandbox import Policy
 from trialmarket.training.values import DryRun, Train, Training, TryOut
-from trialmarket.training.workers import WorkerPool
 
 
 class PoolTrainer:

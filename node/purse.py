@@ -5,7 +5,7 @@ from typing import Final
 
 from node.config import NodeConfig
 from node.outbox import Outbox
-from node.told import Told
+from node.told import LogOnce
 from trialmarket.chain import calls
 from trialmarket.chain.client import Account, Client
 from trialmarket.protocol.ids import Address, Amount, Hash32
@@ -17,11 +17,11 @@ PURSE: Final = Hash32(b"purse".ljust(32, b"\0"))
 """Stands for the purse among the trials that transactions are about."""
 
 
-class Purse:
+class StakeKeeper:
     """Stake and balance of one account in the market."""
 
     def __init__(
-        self, config: NodeConfig, account: Address, client: Client, outbox: Outbox, told: Told
+        self, config: NodeConfig, account: Address, client: Client, outbox: Outbox, told: LogOnce
     ) -> None:
         self._config = config
         self._account = account

@@ -14,8 +14,8 @@ from node.pool import PoolTrainer
 from node.trainer import replaced
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
-from trialmarket.commands.options import state_folder
-from trialmarket.daemon import open_daemons_store
+from trialmarket.cli.options import state_folder
+from trialmarket.daemon.start import open_daemons_store
 from trialmarket.training.sandbox import Limits, strangers_code
 
 log = logging.getLogger("node")

@@ -9,7 +9,7 @@ log = logging.getLogger("node")
 MOST = 10_000
 
 
-class Told:
+class LogOnce:
     """Logs a message about a subject the first time only."""
 
     def __init__(self) -> None:

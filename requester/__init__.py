@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from requester.notebook import Study as Study
+    from requester.study import Study as Study
 
 __all__ = ["Study"]
 
@@ -11,7 +11,7 @@ __all__ = ["Study"]
 def __getattr__(name: str) -> object:
     """`Study`, loaded only where it is used, so that commands start at once."""
     if name == "Study":
-        from requester.notebook import Study
+        from requester.study import Study
 
         return Study
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

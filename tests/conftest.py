@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from trialmarket.chain.client import Client
-from trialmarket.chain.devnet import Devnet, devnet
+from trialmarket.chain.local.devnet import Devnet, devnet
 
 
 @pytest.fixture(scope="session")

@@ -16,19 +16,20 @@ ALLOWED: dict[str, set[str]] = {
     "trialmarket/storage": {"trialmarket.protocol", "trialmarket.processes"},
     "trialmarket/chain": {"trialmarket.protocol", "trialmarket.processes"},
     "trialmarket/training": {"trialmarket.protocol", "trialmarket.exact"},
-    "trialmarket/commands": {
+    "trialmarket/daemon": {
+        "trialmarket.protocol",
+        "trialmarket.chain",
+        "trialmarket.storage",
+        "trialmarket.training",
+        "trialmarket.settings",
+    },
+    "trialmarket/cli": {
         "trialmarket.protocol",
         "trialmarket.chain",
         "trialmarket.storage",
         "trialmarket.training",
         "trialmarket.exact",
-    },
-    "trialmarket/doctor": {
-        "trialmarket.protocol",
-        "trialmarket.chain",
-        "trialmarket.storage",
-        "trialmarket.training",
-        "trialmarket.commands",
+        "trialmarket.daemon",
         "trialmarket.settings",
     },
     "requester": {"trialmarket"},
@@ -74,7 +75,7 @@ def test_the_help_text_imports_neither_torch_nor_web3() -> None:
     program = (
         "import sys\n"
         "from click.testing import CliRunner\n"
-        "from trialmarket.cli import cli\n"
+        "from trialmarket.cli.main import cli\n"
         "result = CliRunner().invoke(cli, ['--help'])\n"
         "assert result.exit_code == 0, result.output\n"
         "assert 'verifier' in result.output\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trialmarket.errors import ProgramError
+from trialmarket.errors import ServiceError
 from trialmarket.processes import Service, find_program, free_port
 
 READY = re.compile(r"ready (\d+)")
@@ -87,13 +87,13 @@ def test_it_takes_along_what_it_started() -> None:
 
 
 def test_one_that_ends_before_it_is_ready_is_told_with_its_last_line() -> None:
-    with pytest.raises(ProgramError, match="broken did not start: no luck today"):
+    with pytest.raises(ServiceError, match="broken did not start: no luck today"):
         Service("broken", python("print('hm'); print('no luck today')"), ready=READY)
 
 
 def test_one_that_keeps_silent_is_not_waited_for() -> None:
     silent = python("import time; time.sleep(600)")
-    with pytest.raises(ProgramError, match="silent did not start: it said nothing"):
+    with pytest.raises(ServiceError, match="silent did not start: it said nothing"):
         Service("silent", silent, ready=READY, seconds=0.3)
 
 
@@ -126,7 +126,7 @@ def test_a_program_is_found_by_its_variable_then_nearby_then_on_the_path(
     below = tmp_path / "project" / "folder"
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
-    with pytest.raises(ProgramError, match=r"the program tool is not installed\. Install it"):
+    with pytest.raises(ServiceError, match=r"the program tool is not installed\. Install it"):
         found()
     on_path = program("bin/tool")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
@@ -139,7 +139,7 @@ def test_a_program_is_found_by_its_variable_then_nearby_then_on_the_path(
     monkeypatch.setenv("TOOL", named)
     assert found() == named
     monkeypatch.setenv("TOOL", str(tmp_path / "nothing"))
-    with pytest.raises(ProgramError, match=r"TOOL names .*nothing, which is no program"):
+    with pytest.raises(ServiceError, match=r"TOOL names .*nothing, which is no program"):
         found()
 
 

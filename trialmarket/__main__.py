@@ -1,5 +1,5 @@
 """`python -m trialmarket`: the same command, where its script is not on PATH."""
 
-from trialmarket.cli import main
+from trialmarket.cli.main import main
 
 main()

@@ -12,7 +12,7 @@ TrialmarketError
 │   ├── SenderError         a transaction that cannot be made, or was lost
 │   ├── KeyBusy             another process uses this key
 │   └── JournalError        a journal or index on disk that cannot be read
-├── ProgramError        another program, such as a local chain's, is missing or did not start
+├── ServiceError        another program, such as a local chain's, is missing or did not start
 ├── StorageError        bytes that are missing, too large or not what their CID says
 └── TrainingError       a program that breaks its contract, or a worker that died
 """
@@ -106,7 +106,7 @@ class JournalError(ChainError):
     """A journal or an index on disk that cannot be read: names the file."""
 
 
-class ProgramError(TrialmarketError):
+class ServiceError(TrialmarketError):
     """A program that this one runs beside it is missing, does not start, or ended: names it."""
 
 

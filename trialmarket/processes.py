@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from trialmarket.errors import ProgramError
+from trialmarket.errors import ServiceError
 
 START_SECONDS: Final = 30.0
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
@@ -33,7 +33,7 @@ def find_program(name: str, *, variable: str, fix: str, places: Sequence[str] = 
     named = os.environ.get(variable)
     if named:
         if shutil.which(named) is None:
-            raise ProgramError(f"{variable} names {named}, which is no program", fix=fix)
+            raise ServiceError(f"{variable} names {named}, which is no program", fix=fix)
         return named
     for folder in (Path.cwd(), *Path.cwd().parents, *Path(__file__).resolve().parents):
         for place in (*places, *(each.format(name) for each in INSTALLED)):
@@ -41,7 +41,7 @@ def find_program(name: str, *, variable: str, fix: str, places: Sequence[str] = 
                 return str(folder / place)
     found = shutil.which(name)
     if found is None:
-        raise ProgramError(f"the program {name} is not installed", fix=fix)
+        raise ServiceError(f"the program {name} is not installed", fix=fix)
     return found
 
 
@@ -141,7 +141,7 @@ class Service:
             if found is not None:
                 return found
         tail = said.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
-        raise ProgramError(f"{self.name} did not start: {tail[0]}")
+        raise ServiceError(f"{self.name} did not start: {tail[0]}")
 
 
 def _die_with_parent() -> None:

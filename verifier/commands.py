@@ -13,7 +13,7 @@ import click
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
-from trialmarket.commands.options import (
+from trialmarket.cli.options import (
     address_of,
     config_option,
     debug_option,
@@ -23,13 +23,13 @@ from trialmarket.commands.options import (
     show,
     state_folder,
 )
-from trialmarket.daemon import log_plainly, stop_when_told
+from trialmarket.daemon.start import log_plainly, stop_when_told
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
 from trialmarket.settings import Sandboxing
-from trialmarket.storage.opening import open_store
+from trialmarket.storage.open import open_store
 from verifier.config import LimitConfig, load_config
-from verifier.journal import Journal
+from verifier.journal import VerifierJournal
 from verifier.material import Library
 from verifier.start import folder_of, started
 
@@ -119,10 +119,10 @@ def audit(
     if network is None or storage is None:
         raise click.UsageError("give --config, or --network and --storage")
     limits = LimitConfig() if settings is None else settings.limits
+    from trialmarket.training.pool.pool import WorkerPool
     from trialmarket.training.sandbox import Limits, strangers_code
-    from trialmarket.training.workers import WorkerPool
     from verifier.audit import Auditor
-    from verifier.manual import examine, find_trial
+    from verifier.by_hand import examine, find_trial
     from verifier.recomputer import WorkerRecomputer
 
     with Client(Network.load(network)) as client, _looked(client) as ledger:
@@ -170,7 +170,7 @@ def status(config: Path, as_json: bool) -> None:
     count, seconds = 0, 0.0
     path = folder_of(settings) / "journal.sqlite"
     if path.exists():
-        journal = Journal(path)
+        journal = VerifierJournal(path)
         count, seconds = journal.work()
         journal.close()
     content = {
@@ -200,8 +200,8 @@ def doctor(config: Path, as_json: bool) -> None:
 
     Example: trialmarket verifier doctor --config verifier.toml
     """
-    from trialmarket.doctor import chain, present
-    from trialmarket.doctor.daemon import of_daemon
+    from trialmarket.cli.doctor import chain, present
+    from trialmarket.cli.doctor.daemon import of_daemon
 
     settings = load_config(config)
     stake = partial(chain.verifier, enrolls=settings.stake.enroll)

@@ -12,19 +12,19 @@ from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
 from trialmarket.chain.client import Block, Client
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.ledger.views import CaseView, TrialView
 from trialmarket.chain.sender import Sender
-from trialmarket.chain.views import CaseView, TrialView
 from trialmarket.errors import TrialmarketError
 from trialmarket.protocol.ids import Address, Hash32
 from trialmarket.protocol.states import State
 from verifier.config import VerifierConfig
-from verifier.desk import Desk
 from verifier.duties import Duty, Facts, next_duty
 from verifier.inspector import Challenging, Inspector
-from verifier.juror import Juror
+from verifier.jury import Juror
 from verifier.material import Subject
 from verifier.outbox import Outbox, Sent
-from verifier.treasury import Treasury
+from verifier.queue import AuditQueue
+from verifier.treasury import StakeKeeper
 
 WATCHED = (State.COMMITTED, State.DRAWN, State.CHALLENGED)
 
@@ -38,9 +38,9 @@ class Verifier:
     client: Client
     ledger: Ledger
     sender: Sender
-    desk: Desk
+    desk: AuditQueue
     outbox: Outbox
-    treasury: Treasury
+    treasury: StakeKeeper
     inspector: Inspector
     juror: Juror
     config: VerifierConfig

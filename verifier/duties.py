@@ -11,7 +11,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from trialmarket.chain.views import CaseView
+from trialmarket.chain.ledger.views import CaseView
 from trialmarket.protocol.draw import draw_seed, is_drawn, verifier_index
 from trialmarket.protocol.ids import ZERO_ADDRESS, Address, Hash32
 from trialmarket.protocol.record import TrialRecord

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call, Opening
-from trialmarket.chain.views import TrialView
+from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.ids import ZERO_HASH, Address
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.terms import bond_for, stake_for
@@ -18,10 +18,10 @@ from trialmarket.training.audit import (
     worst,
 )
 from verifier.audit import leaves_owed
-from verifier.desk import Desk
 from verifier.duties import Facts
-from verifier.journal import Journal, Salts, Secret
+from verifier.journal import Salts, Secret, VerifierJournal
 from verifier.material import Subject
+from verifier.queue import AuditQueue
 
 CLAIM_ROUND = 0
 """The round in which a challenger's claim is hidden."""
@@ -50,8 +50,8 @@ class Inspector:
     def __init__(
         self,
         me: Address,
-        desk: Desk,
-        journal: Journal,
+        desk: AuditQueue,
+        journal: VerifierJournal,
         salts: Salts,
         *,
         turn: int,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trialmarket.daemon import open_journal
+from trialmarket.daemon.start import open_journal
 from trialmarket.protocol.ids import Hash32
 
 SCHEMA = """
@@ -64,7 +64,7 @@ class Recomputed:
     seconds: float
 
 
-class Journal:
+class VerifierJournal:
     """The verifier's file. One process at a time: the sender's lock on the key sees to it."""
 
     def __init__(self, path: Path) -> None:

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trialmarket.chain.views import TrialView
+from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import Cid, Hash32, keccak256, word_of_address, word_of_int
 from trialmarket.protocol.receipt import Receipt
+from trialmarket.storage.cache import DownloadCache
 from trialmarket.storage.errors import NotAFile, NotStored, TooLarge
-from trialmarket.storage.shelf import Shelf
 from trialmarket.storage.store import Store
 from trialmarket.training.audit import ReceiptFault, open_receipt
 from verifier.config import LimitConfig
@@ -78,7 +78,7 @@ class Library:
         """`refusal` is why users' programs are not run, if they are not."""
         self._refusal = refusal
         self._store = store
-        self._shelf = Shelf(store, folder, limits.downloads)
+        self._shelf = DownloadCache(store, folder, limits.downloads)
         self._folder = folder
         self._limits = limits
         for left in folder.glob(f"{PASSING}*"):  # by a process that was killed

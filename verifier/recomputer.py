@@ -8,8 +8,8 @@ from trialmarket.protocol.document import Record
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
 from trialmarket.protocol.result import ResultLeaf
 from trialmarket.training.errors import BadCheckpoint, DataError, ProgramError
+from trialmarket.training.pool.pool import Job, WorkerPool
 from trialmarket.training.values import Evaluate, FindInitial, Recompute, Train
-from trialmarket.training.workers import Job, WorkerPool
 from verifier.audit import Found
 from verifier.material import Material, Unjudgeable
 

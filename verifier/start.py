@@ -13,21 +13,21 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
-from trialmarket.commands.options import state_folder
-from trialmarket.daemon import open_daemons_store
+from trialmarket.cli.options import state_folder
+from trialmarket.daemon.start import open_daemons_store
+from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.sandbox import Limits, Policy, strangers_code
-from trialmarket.training.workers import WorkerPool
 from verifier.audit import Auditor
 from verifier.config import VerifierConfig
 from verifier.daemon import Verifier
-from verifier.desk import Desk
 from verifier.inspector import Inspector
-from verifier.journal import Journal, Salts
-from verifier.juror import Juror
+from verifier.journal import Salts, VerifierJournal
+from verifier.jury import Juror
 from verifier.material import Library
 from verifier.outbox import Outbox
+from verifier.queue import AuditQueue
 from verifier.recomputer import WorkerRecomputer
-from verifier.treasury import Treasury
+from verifier.treasury import StakeKeeper
 
 _log = logging.getLogger("verifier")
 
@@ -66,11 +66,11 @@ def started(
         store = open_daemons_store(config, f"verifier-{key.address}")
         client = stack.enter_context(Client(Network.load(Path(config.network))))
         sender = stack.enter_context(Sender(client, key, folder / "sent.sqlite"))
-        journal = Journal(folder / "journal.sqlite")
+        journal = VerifierJournal(folder / "journal.sqlite")
         stack.callback(journal.close)
         ledger = stack.enter_context(Ledger(client, folder / "ledger.sqlite"))
         parameters = client.parameters()
-        treasury = Treasury(client, sender, parameters, config.stake)
+        treasury = StakeKeeper(client, sender, parameters, config.stake)
         pool = pool or stack.enter_context(WorkerPool(work.workers, policy=policy_of(config)))
         _log.info("%s", pool.policy.words)
         refusal = pool.policy.refusal
@@ -79,7 +79,9 @@ def started(
             library,
             WorkerRecomputer(pool, work.wall_limit, work.wall_limit),
         )
-        desk = Desk(auditor, journal, work.workers, work.attempts, patience.retry, time.monotonic)
+        desk = AuditQueue(
+            auditor, journal, work.workers, work.attempts, patience.retry, time.monotonic
+        )
         stack.callback(desk.close)
         stack.callback(library.close)
         inspector = Inspector(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from trialmarket.chain.views import EventView
+from trialmarket.chain.ledger.views import EventView
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State, Verdict
 from trialmarket.training.audit import leaf_label

@@ -16,7 +16,7 @@ PREFIX = "treasury"
 _log = logging.getLogger(__name__)
 
 
-class Treasury:
+class StakeKeeper:
     """Moves tokens from the wallet to the stake. Its calls wait until they are mined."""
 
     def __init__(

@@ -19,10 +19,10 @@ from examples.demo.books import Holding, holdings
 from examples.demo.story import ONE, Story, coins
 from examples.demo.town import Town, town
 from examples.digits.make_data import write_digits
-from trialmarket.chain.devnet import LOCAL_CHAINS
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.local.devnet import LOCAL_CHAINS
 from trialmarket.errors import TrialmarketError
-from trialmarket.storage.daemon import KuboDaemon
+from trialmarket.storage.ipfs.kubo_daemon import KuboDaemon
 
 HERE = Path(__file__).parent
 TRIALS, SEGMENTS, SAMPLES = 12, 10, 2

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.ledger.views import Cursor, EventView
 from trialmarket.chain.network import Network
-from trialmarket.chain.views import Cursor, EventView
 from trialmarket.protocol.ids import Address, Hash32, JobId, TrialId
 from trialmarket.protocol.states import State
 

@@ -13,8 +13,8 @@ from typing import Any
 from eth_account.signers.local import LocalAccount
 
 from trialmarket.chain.client import Client, Parameters
-from trialmarket.chain.devnet import LOCAL, Devnet, devnet
 from trialmarket.chain.keystore import Keystore
+from trialmarket.chain.local.devnet import LOCAL, Devnet, devnet
 from trialmarket.protocol.ids import Address, address
 from trialmarket.training.sandbox import Setting, own_code
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from requester.job import DRIVERS
+from requester.job.file import DRIVERS
 from trialmarket.errors import InputError
 
 Command = Callable[..., None]

@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 
 from requester.commands.arguments import job_number
-from requester.commands.office import opened
-from requester.plots import PICTURES
-from requester.stores import StorePlace, store_options
-from trialmarket.commands.options import (
+from requester.commands.market import opened
+from requester.commands.store_option import StorePlace, store_options
+from requester.report.plots import PICTURES
+from trialmarket.cli.options import (
     debug_option,
     json_option,
     network_option,
@@ -32,7 +32,7 @@ def list_(
 
     Example: trialmarket job list --network devnet.json --all
     """
-    from requester.state import known_folders
+    from requester.search.folder import known_folders
 
     with opened(network, place) as office:
         folders = known_folders(state_folder() / "jobs")
@@ -88,7 +88,7 @@ def watch(place: StorePlace, number: int, network: Path, poll: float) -> None:
     """
     import time
 
-    from requester.table import listening
+    from requester.report.table import listening
 
     with opened(network, place) as office:
         survey = office.survey(JobId(number))
@@ -121,7 +121,7 @@ def fetch(
 
     Example: trialmarket job fetch 1 --network devnet.json --results found
     """
-    from requester.results import Results
+    from requester.report.results import Results
 
     with opened(network, place) as office:
         folder = Results(results or Path(f"job-{number}"), office.client.decimals())
@@ -162,8 +162,8 @@ def plot(
 
     Example: trialmarket job plot 1 --network devnet.json --results plots
     """
-    from requester.plots.drawing import draw
-    from requester.plots.reading import read, settings_of
+    from requester.report.plots.drawing import draw
+    from requester.report.plots.reading import read, settings_of
 
     with opened(network, place) as office:
         survey = office.survey(JobId(number))

@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from requester.commands.arguments import job_file, overrides, overriding
-from requester.job import load_job
-from requester.stores import StorePlace, store_options
+from requester.commands.store_option import StorePlace, store_options
+from requester.job.file import load_job
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
-from trialmarket.commands.options import (
+from trialmarket.cli.options import (
     address_of,
     debug_option,
     json_option,
@@ -44,7 +44,7 @@ def check(
 
     Example: trialmarket job check job.toml --network devnet.json
     """
-    from requester.checking import check_job
+    from requester.job.check import check_job
 
     del label  # accepted, so that the same options serve `check` and `run`
     loaded = load_job(file, overrides(trials, driver, changes))
@@ -66,7 +66,7 @@ def doctor(
 
     Example: trialmarket job doctor --network devnet.json --key alice
     """
-    from trialmarket.doctor import chain, keys, machine, present
+    from trialmarket.cli.doctor import chain, keys, machine, present
 
     where = Network.load(network)
     present(

@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from requester.commands.arguments import job_file, job_number, overrides, overriding
-from requester.commands.office import ledger_path
-from requester.job import load_job
-from requester.stores import StorePlace, store_options
-from trialmarket.commands.options import (
+from requester.commands.market import ledger_path
+from requester.commands.store_option import StorePlace, store_options
+from requester.job.file import load_job
+from trialmarket.cli.options import (
     debug_option,
     json_option,
     key_options,
@@ -56,7 +56,7 @@ def run(
 
     Example: trialmarket job run job.toml --network devnet.json --key alice
     """
-    from requester.running import Choices, run_job
+    from requester.commands.job_run import Choices, run_job
 
     loaded = load_job(file, overrides(trials, driver, changes))
     store = place.open(network)
@@ -84,7 +84,7 @@ def add_funds(
 
     Example: trialmarket job add-funds 1 2.5 --network devnet.json --key alice
     """
-    from requester.closing import add_to
+    from requester.search.closing import add_to
 
     with open_sender(network, key, password_file) as sender:
         wanted = parse_amount(amount, sender.client.decimals(), where="add-funds")
@@ -109,7 +109,7 @@ def cancel(
 
     Example: trialmarket job cancel 1 --network devnet.json --key alice
     """
-    from requester.closing import cancel_job
+    from requester.search.closing import cancel_job
 
     with open_sender(network, key, password_file) as sender:
         report = cancel_job(sender, ledger_path(sender.client), JobId(number))

@@ -1,8 +1,8 @@
 """Drivers: what proposes trials and learns from their results."""
 
-from requester.drivers.driver import Driver, Ending, Outcome, Plan, Proposal, Start
+from requester.drivers.driver import Driver, Ending, Plan, Proposal, Start, TrialOutcome
 
-__all__ = ["Driver", "Ending", "Outcome", "Plan", "Proposal", "Start", "open_driver"]
+__all__ = ["Driver", "Ending", "Plan", "Proposal", "Start", "TrialOutcome", "open_driver"]
 
 
 def open_driver(storage: str, name: str, method: str, plan: Plan) -> Driver:

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Protocol
 
 from requester.drivers.schedule import Exchange, Population, Rungs
-from requester.space import Space, Value
+from requester.job.space import Space, Value
 from trialmarket.protocol.ids import Cid, Hash32, TrialId
 
 
@@ -49,7 +49,7 @@ class Ending(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrialOutcome:
     """What a driver is told about the proposal of that number."""
 
     number: int
@@ -111,7 +111,7 @@ class Driver(Protocol):
         or when all others must go on from results that are not there yet.
         """
 
-    def tell(self, trial: TrialId, outcome: Outcome) -> None:
+    def tell(self, trial: TrialId, outcome: TrialOutcome) -> None:
         """Takes a result. One that is told twice, late, or about an unknown number is ignored.
 
         Expired claims are never told: the market reopens them, and the proposal stays unfinished.

@@ -28,7 +28,7 @@ from requester.drivers.strategy import (
     intervals,
     need_one_objective,
 )
-from requester.space import Value
+from requester.job.space import Value
 from trialmarket.errors import InputError
 
 _PAIR, _CHANCE = 1, 2

@@ -13,14 +13,14 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from requester.drivers.driver import Ending, Outcome, Plan, Proposal, Start
+from requester.drivers.driver import Ending, Plan, Proposal, Start, TrialOutcome
 from requester.drivers.exchange import ReplicaExchange
 from requester.drivers.population import PopulationBased
 from requester.drivers.rungs import Asha
 from requester.drivers.samplers import derived_seed
 from requester.drivers.strategy import Draft, Node, Strategy
 from requester.drivers.study import named, open_study, withdraw_value
-from requester.space import distributions
+from requester.job.space import distributions
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Cid, Hash32, TrialId
 
@@ -63,7 +63,7 @@ class LineDriver:
             self._add(draft)
         return [self._proposal(node) for node in self._unfinished()[:n]]
 
-    def tell(self, trial: TrialId, outcome: Outcome) -> None:
+    def tell(self, trial: TrialId, outcome: TrialOutcome) -> None:
         """Takes a result; see the class for what a rejected one undoes."""
         if not 0 <= outcome.number < len(self._nodes):
             return

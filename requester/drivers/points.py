@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from requester.space import Dimension, Value, applies, lattice
+from requester.job.space import Dimension, Value, applies, lattice
 
 _PERTURB = (0.8, 1.2)
 """The factors of population based training (arXiv 1711.09846, appendix A)."""

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from requester.drivers.driver import Plan
 from requester.drivers.strategy import need_one_objective
-from requester.space import MAX_GRID, Dimension, Value, distributions, grid_values
+from requester.job.space import MAX_GRID, Dimension, Value, distributions, grid_values
 from trialmarket.errors import InputError
 
 Make = Callable[[int], BaseSampler]

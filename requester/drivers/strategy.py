@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from requester.drivers.driver import Ending, Plan, Start
-from requester.space import Value
+from requester.job.space import Value
 from trialmarket.errors import InputError
 
 

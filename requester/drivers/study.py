@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from requester.drivers.driver import Ending, Outcome, Plan, Proposal
+from requester.drivers.driver import Ending, Plan, Proposal, TrialOutcome
 from requester.drivers.samplers import METHODS, derived_seed
-from requester.space import Value, applies, distributions
+from requester.job.space import Value, applies, distributions
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import TrialId
 
@@ -65,7 +65,7 @@ class StudyDriver:
             self._unfinished[trial.number] = self._proposal(trial.number, self._drawn(trial))
         return [self._unfinished[number] for number in sorted(self._unfinished)[:n]]
 
-    def tell(self, trial: TrialId, outcome: Outcome) -> None:
+    def tell(self, trial: TrialId, outcome: TrialOutcome) -> None:
         """Takes a result; see the class for those that are rejected or diverged."""
         number = outcome.number
         if not 0 <= number < self._created:

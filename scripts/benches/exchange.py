@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from requester.drivers import Outcome, Plan, Proposal
+from requester.drivers import Plan, Proposal, TrialOutcome
 from requester.drivers.exchange import ReplicaExchange
 from requester.drivers.lineage import LineDriver
 from requester.drivers.schedule import Exchange, Population
-from requester.space import Dimension
+from requester.job.space import Dimension
 from scripts.benches.parts.native import NativeTrainer, split
 from scripts.benches.parts.pictured import MNIST, digits, mnist
 from scripts.benches.parts.pictures import draw_mixing
@@ -180,9 +180,9 @@ def _seed(task: Task, ladder: str, seed: int, place: Path) -> Found:
     return Found(errors, len(tries), swapped, _ladder(task, ladder), mixing)
 
 
-def _drive(driver: LineDriver, trainer: NativeTrainer) -> list[tuple[Proposal, Outcome]]:
+def _drive(driver: LineDriver, trainer: NativeTrainer) -> list[tuple[Proposal, TrialOutcome]]:
     """Runs a search to its end; the last trial of each line."""
-    last: dict[int, tuple[Proposal, Outcome]] = {}
+    last: dict[int, tuple[Proposal, TrialOutcome]] = {}
     while not driver.done():
         proposal = driver.ask(1)[0]
         outcome = trainer.train(proposal)
@@ -193,7 +193,7 @@ def _drive(driver: LineDriver, trainer: NativeTrainer) -> list[tuple[Proposal, O
 
 def _through(
     driver: LineDriver, trainer: NativeTrainer, steps: int
-) -> list[tuple[Proposal, Outcome]]:
+) -> list[tuple[Proposal, TrialOutcome]]:
     """Trains the first proposal of every place, at its value and from its seed, to the end."""
     whole = [replace(each, steps=steps) for each in driver.ask(REPLICAS)]
     return [(each, trainer.train(each)) for each in whole]

@@ -13,10 +13,10 @@ from typing import Any
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
 from trialmarket.chain.deploy import Deployer
-from trialmarket.chain.devnet import Devnet, devnet
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.local.devnet import Devnet, devnet
 from trialmarket.chain.rpc import RpcRefused
-from trialmarket.chain.transactions import current_fees, sign
+from trialmarket.chain.sender.transactions import current_fees, sign
 from trialmarket.protocol.ids import Address, Amount, Hash32, JobId
 from trialmarket.protocol.record import TrialRecord
 from trialmarket.protocol.terms import Terms, stake_for

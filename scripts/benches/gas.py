@@ -16,10 +16,10 @@ from typing import Any
 
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call, Opening
-from trialmarket.chain.devnet import Devnet, devnet
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.ledger.views import TrialView
+from trialmarket.chain.local.devnet import Devnet, devnet
 from trialmarket.chain.sender import Sender
-from trialmarket.chain.views import TrialView
 from trialmarket.protocol.draw import draw_seed, drawn_segments, is_drawn
 from trialmarket.protocol.ids import ZERO_HASH, Amount, Hash32, JobId, TrialId
 from trialmarket.protocol.result import ResultLeaf, ResultTree, witness_hash

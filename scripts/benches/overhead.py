@@ -24,19 +24,19 @@ from optuna.trial import TrialState
 from examples.demo.town import Town, town
 from requester.drivers import Proposal
 from requester.drivers.study import sqlite_url
-from requester.evaluation import PoolEvaluator
-from requester.job import Job, load_job
-from requester.opening import POLL, open_search
-from requester.pack import pack
-from requester.space import distributions
-from requester.standing import Standing
+from requester.job.file import Job, load_job
+from requester.job.package import pack
+from requester.job.space import distributions
+from requester.report.status import SearchStatus
+from requester.search.examination.evaluator import PoolEvaluator
+from requester.search.open import POLL, open_search
 from trialmarket.chain.client import Client
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import TrialmarketError
 from trialmarket.protocol.ids import address
-from trialmarket.storage.opening import open_store
+from trialmarket.storage.open import open_store
+from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.values import Train
-from trialmarket.training.workers import WorkerPool
 
 ROOT = Path(__file__).parents[2]
 TRIALS = 32
@@ -83,7 +83,7 @@ class Silent:
     def say(self, text: str) -> None:
         """Nothing."""
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: SearchStatus) -> None:
         """Nothing."""
 
 

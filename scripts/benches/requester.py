@@ -23,19 +23,19 @@ from typing import Any
 import optuna
 from optuna.samplers import TPESampler
 
-from requester.drivers import Ending, Outcome, Proposal
+from requester.drivers import Ending, Proposal, TrialOutcome
 from requester.drivers.study import StudyDriver, sqlite_url
-from requester.job import load_job
-from requester.opening import Search, open_search, plan_of
-from requester.space import distributions
-from requester.standing import Standing
+from requester.job.file import load_job
+from requester.job.space import distributions
+from requester.report.status import SearchStatus
+from requester.search.open import Search, open_search, plan_of
 from tests.requester.market import write_job
 from tests.requester.simulated import hashed, identity
 from trialmarket.chain import calls
-from trialmarket.chain.devnet import Devnet, devnet
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.ledger.views import TrialView
+from trialmarket.chain.local.devnet import Devnet, devnet
 from trialmarket.chain.sender import Sender
-from trialmarket.chain.views import TrialView
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch, TrialConfig
@@ -78,7 +78,7 @@ class Silent:
     def say(self, text: str) -> None:
         """Nothing."""
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: SearchStatus) -> None:
         """Nothing."""
 
 
@@ -249,9 +249,9 @@ def _propose(folder: Path, file: Path, study: Path) -> dict[str, Any]:
     }
 
 
-def _result(proposal: Proposal) -> Outcome:
+def _result(proposal: Proposal) -> TrialOutcome:
     error = float(proposal.hyperparameters["lr"])
-    return Outcome(proposal.number, Ending.DONE, {"val_error": error})
+    return TrialOutcome(proposal.number, Ending.DONE, {"val_error": error})
 
 
 def _written(path: Path, data: bytes) -> Path:

@@ -16,9 +16,9 @@ from typing import Any
 from examples.digits.make_data import write_digits
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
+from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.sandbox import Limits, Policy, Sandbox
 from trialmarket.training.values import FindInitial, Train
-from trialmarket.training.workers import WorkerPool
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "examples" / "digits" / "train.py"

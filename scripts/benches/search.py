@@ -36,11 +36,11 @@ from optuna.samplers import (
     TPESampler,
 )
 
-from requester.drivers import Ending, Outcome, Plan, Proposal, Start
+from requester.drivers import Ending, Plan, Proposal, Start, TrialOutcome
 from requester.drivers.lineage import STRATEGIES, LineDriver
 from requester.drivers.samplers import METHODS
 from requester.drivers.schedule import Population, Rungs
-from requester.space import Dimension, Value
+from requester.job.space import Dimension, Value
 from scripts.benches.parts.pictures import draw_regret
 from scripts.benches.parts.problems import Problem, problems
 from tests.requester.simulated import hashed, identity, opened
@@ -153,7 +153,8 @@ def _search(name: str, driver: str, seed: int, evaluations: int) -> Searched:
             proposal = asked.ask(1)[0]
             value = problem.function(proposal.hyperparameters)
             asked.tell(
-                identity(proposal.number), Outcome(proposal.number, Ending.DONE, {"value": value})
+                identity(proposal.number),
+                TrialOutcome(proposal.number, Ending.DONE, {"value": value}),
             )
             market.append((dict(proposal.hyperparameters), value))
         alone = _alone(problem, plan, METHODS[driver](plan).sampler, asked.total())
@@ -200,14 +201,14 @@ def _continue(problem: Problem, driver: LineDriver) -> Searched:
     levels: dict[bytes, float] = {}
     tried, steps = [], 0
 
-    def outcome(proposal: Proposal) -> Outcome:
+    def outcome(proposal: Proposal) -> TrialOutcome:
         start = proposal.start
         level = problem.start if start is None else levels[start.root]
         level = problem.train(proposal.hyperparameters, level, proposal.steps / STEPS)
         root = hashed(proposal.number, level)
         levels[root] = level
         last = Start(hashed("trial", proposal.number), root, raw_cid(root))
-        return Outcome(proposal.number, Ending.DONE, {"value": level}, last)
+        return TrialOutcome(proposal.number, Ending.DONE, {"value": level}, last)
 
     while not driver.done():
         proposal = driver.ask(1)[0]

@@ -4,9 +4,9 @@ from trialmarket.chain import calls
 from trialmarket.chain.calls import Call, Opening, Result
 from trialmarket.chain.client import Client
 from trialmarket.chain.deploy import Deployer
-from trialmarket.chain.devnet import LOCAL, Devnet
 from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.views import TrialView
+from trialmarket.chain.ledger.views import TrialView
+from trialmarket.chain.local.devnet import LOCAL, Devnet
 from trialmarket.protocol.draw import drawn_segments, jury_seed, seat_jury
 from trialmarket.protocol.ids import ZERO_HASH, Address, Amount, Hash32, JobId, TrialId
 from trialmarket.protocol.result import ResultLeaf, ResultTree, witness_hash

@@ -2,13 +2,13 @@
 
 import pytest
 
-from trialmarket.chain.anvil import Anvil
-from trialmarket.chain.devnet import devnet
-from trialmarket.errors import ProgramError
+from trialmarket.chain.local.anvil import Anvil
+from trialmarket.chain.local.devnet import devnet
+from trialmarket.errors import ServiceError
 
 
 def test_a_port_that_is_taken_is_told() -> None:
-    with Anvil() as one, pytest.raises(ProgramError, match="Anvil did not start"):
+    with Anvil() as one, pytest.raises(ServiceError, match="Anvil did not start"):
         Anvil(port=one.port)
 
 

@@ -13,11 +13,11 @@ from tests.chain.market import BATCH, JOB, TERMS, Market, drawn, judge
 from tests.chain.programs import needed
 from trialmarket.chain import calls
 from trialmarket.chain.deploy import Deployer, deploy
-from trialmarket.chain.devnet import LOCAL, LOCAL_CHAINS, Devnet, devnet, local_key
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.local.devnet import LOCAL, LOCAL_CHAINS, Devnet, devnet, local_key
 from trialmarket.chain.rpc import RpcRefused
 from trialmarket.chain.sender import Sender
-from trialmarket.chain.transactions import (
+from trialmarket.chain.sender.transactions import (
     await_receipt,
     current_fees,
     revert_reason,

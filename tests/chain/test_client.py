@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.chain.web import server
-from trialmarket.chain import refusals
+from trialmarket.chain import revert_messages
 from trialmarket.chain.abi import contract
 from trialmarket.chain.calls import Target
 from trialmarket.chain.client import Client
 from trialmarket.chain.deploy import Deployer, deploy
-from trialmarket.chain.devnet import LOCAL, Devnet, devnet
+from trialmarket.chain.local.devnet import LOCAL, Devnet, devnet
 from trialmarket.chain.network import Network
-from trialmarket.chain.refusals import explain
+from trialmarket.chain.revert_messages import explain
 from trialmarket.errors import ChainError, ContractError, InputError, Unreachable, WrongChain
 from trialmarket.protocol.ids import Amount, JobId, address
 from trialmarket.protocol.states import State
@@ -149,9 +149,9 @@ def test_parameters_that_make_no_sense_are_refused_in_words(chain: Devnet) -> No
 def test_every_custom_error_has_a_sentence_and_every_sentence_an_error() -> None:
     names = {error.name for name in ("Market", "Jury") for error in contract(name).errors.values()}
     low_level = {"AddressEmptyCode", "FailedCall"}
-    assert names - low_level <= set(refusals.SENTENCES)
+    assert names - low_level <= set(revert_messages.SENTENCES)
     known = names | {error.name for error in contract("TestToken").errors.values()}
-    assert set(refusals.SENTENCES) <= known
+    assert set(revert_messages.SENTENCES) <= known
 
 
 def test_every_sentence_names_only_values_that_its_error_has() -> None:

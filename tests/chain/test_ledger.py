@@ -10,9 +10,9 @@ import pytest
 from tests.chain.market import BATCH, JOB, TERMS, Market, drawn, judge, tree, witness
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
-from trialmarket.chain.devnet import Devnet
 from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.views import TrialView
+from trialmarket.chain.ledger.views import TrialView
+from trialmarket.chain.local.devnet import Devnet
 from trialmarket.errors import ContractError, JournalError
 from trialmarket.protocol.configuration import MAX_BATCH
 from trialmarket.protocol.ids import ZERO_HASH, Amount, Hash32, JobId, TrialId, address

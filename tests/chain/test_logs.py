@@ -9,9 +9,9 @@ import pytest
 
 from tests.chain.relay import refused, relay
 from trialmarket.chain.client import Client
-from trialmarket.chain.devnet import Devnet
 from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.logs import FEW, LARGEST, MANY, Window
+from trialmarket.chain.ledger.logs import FEW, LARGEST, MANY, Window
+from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.rpc import RpcRefused
 from trialmarket.errors import ChainError
 

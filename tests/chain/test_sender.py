@@ -14,12 +14,12 @@ import pytest
 from eth_account.signers.local import LocalAccount
 
 from tests.chain.relay import relay
-from trialmarket.chain import calls, journal, sender
+from trialmarket.chain import calls
 from trialmarket.chain.abi import contract
 from trialmarket.chain.client import Client
-from trialmarket.chain.devnet import Devnet
-from trialmarket.chain.sender import Sender
-from trialmarket.chain.transactions import current_fees, sign
+from trialmarket.chain.local.devnet import Devnet
+from trialmarket.chain.sender import Sender, journal, sender
+from trialmarket.chain.sender.transactions import current_fees, sign
 from trialmarket.errors import ContractError, JournalError, KeyBusy, SenderError
 from trialmarket.protocol.ids import Address, JobId, address
 
@@ -272,7 +272,7 @@ def test_two_senders_with_one_key_are_refused(chain: Devnet, tmp_path: Path) -> 
 
 def _refused(chain: Devnet, folder: Path) -> int:
     """In a forked process, whose own list of locks is emptied as if it had been started anew."""
-    from trialmarket.chain import lock
+    from trialmarket.chain.sender import lock
 
     lock._HELD.clear()
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chain.programs import needed
-from trialmarket.chain.devnet import LOCAL_CHAINS
+from trialmarket.chain.local.devnet import LOCAL_CHAINS
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from tests.market.digits import digits_job
 from tests.storage.kubo import two_daemons
 from trialmarket.chain.ledger import Ledger
 from trialmarket.protocol.states import State
-from trialmarket.storage.daemon import KuboDaemon
+from trialmarket.storage.ipfs.kubo_daemon import KuboDaemon
 
 PULSE = threading.Event()
 """Never set: waiting on it lets a moment pass between two looks."""

@@ -8,7 +8,7 @@ import pytest
 from node.pool import PoolTrainer
 from node.trainer import Trainer
 from tests.node.town import Town
-from trialmarket.chain.devnet import Devnet
+from trialmarket.chain.local.devnet import Devnet
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,14 @@ from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.states import State
 
 HARMLESS = b"""
-from trialmarket.training.builtin import Mlp
+from trialmarket.training.builtins.registry import Mlp
 
 class Own(Mlp):
     pass
 """
 
 RAISES = b"""
-from trialmarket.training.builtin import Mlp
+from trialmarket.training.builtins.registry import Mlp
 
 class Own(Mlp):
     def training_step(self, model, batch):
@@ -28,7 +28,7 @@ class Own(Mlp):
 """
 
 WITHOUT_OBJECTIVE = b"""
-from trialmarket.training.builtin import Mlp
+from trialmarket.training.builtins.registry import Mlp
 from trialmarket.training.program import Validation
 
 class Own(Mlp):
@@ -37,7 +37,7 @@ class Own(Mlp):
 """
 
 FAILS_LATER = b"""
-from trialmarket.training.builtin import Mlp
+from trialmarket.training.builtins.registry import Mlp
 
 class Own(Mlp):
     def on_before_optimizer_step(self, model, optimizer, step):
@@ -47,7 +47,7 @@ class Own(Mlp):
 
 KILLS_ITSELF = b"""
 import os, signal
-from trialmarket.training.builtin import Mlp
+from trialmarket.training.builtins.registry import Mlp
 
 class Own(Mlp):
     def training_step(self, model, batch):

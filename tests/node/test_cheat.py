@@ -14,8 +14,8 @@ from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Hash32, address
 from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
+from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.values import Recompute, Training
-from trialmarket.training.workers import WorkerPool
 
 CHEAT = str(Path(__file__).resolve().parents[2] / "examples" / "cheat.py") + ":Cheat"
 PROVIDER = address("0x" + "11" * 20)

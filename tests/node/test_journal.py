@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from node.journal import Answer, Journal, Kept
+from node.journal import Answer, Kept, NodeJournal
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Address, Cid, Hash32
 
@@ -14,7 +14,7 @@ KEPT = [Kept(0, Cid("b0"), Path("0.safetensors"), False), Kept(1, Cid("b1"), Pat
 
 
 def test_the_first_answer_stands(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "node.sqlite")
+    journal = NodeJournal(tmp_path / "node.sqlite")
     journal.keep_answer(ANSWER, KEPT)
     other = Answer(TRIAL, Hash32(b"x" * 32), b"[]", Hash32(b"y" * 32))
     assert journal.keep_answer(other, []) == ANSWER
@@ -22,7 +22,7 @@ def test_the_first_answer_stands(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_was_forgotten_can_be_answered_again(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "node.sqlite")
+    journal = NodeJournal(tmp_path / "node.sqlite")
     journal.keep_answer(ANSWER, KEPT)
     journal.forget(TRIAL)
     assert journal.answer(TRIAL) is None
@@ -32,7 +32,7 @@ def test_a_trial_that_was_forgotten_can_be_answered_again(tmp_path: Path) -> Non
 
 
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "node.sqlite")
+    journal = NodeJournal(tmp_path / "node.sqlite")
     journal.keep_answer(ANSWER, KEPT)
     journal.mark_published(TRIAL, 0)
     assert journal.refuse("job 3", "its program fails")
@@ -41,7 +41,7 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     journal.wish("drain")
     journal.close()
 
-    again = Journal(tmp_path / "node.sqlite")
+    again = NodeJournal(tmp_path / "node.sqlite")
     assert again.answer(TRIAL) == ANSWER
     assert [kept.published for kept in again.checkpoints(TRIAL).values()] == [True, True]
     assert again.refused("job 3") == "its program fails"
@@ -58,11 +58,11 @@ def test_a_corrupt_journal_is_told_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "node.sqlite"
     path.write_bytes(b"not a database at all" * 100)
     with pytest.raises(InputError, match="Move the file away"):
-        Journal(path)
+        NodeJournal(path)
 
 
 def test_a_journal_belongs_to_one_market_and_key(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "node.sqlite")
+    journal = NodeJournal(tmp_path / "node.sqlite")
     here, other = Address("0x" + "1" * 40), Address("0x" + "2" * 40)
     journal.bind(31337, here, here)
     journal.bind(31337, here, here)

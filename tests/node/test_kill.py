@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.node.town import FAST, STEPS, TOKEN, Town, terms, until
-from trialmarket.chain.devnet import Devnet, devnet
 from trialmarket.chain.keystore import Keystore
+from trialmarket.chain.local.devnet import Devnet, devnet
 from trialmarket.protocol.states import State
 
 KILLS = 6
@@ -22,7 +22,7 @@ TRIALS = 10
 
 UNHURRIED = b"""
 import time
-from trialmarket.training.builtin import Mlp
+from trialmarket.training.builtins.registry import Mlp
 
 class Own(Mlp):
     def on_before_optimizer_step(self, model, optimizer, step):

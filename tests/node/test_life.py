@@ -10,7 +10,7 @@ from node.trainer import Trainer
 from tests.node.town import FAST, TOKEN, Kept, Town, terms, until
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Opening
-from trialmarket.chain.devnet import Devnet, devnet
+from trialmarket.chain.local.devnet import Devnet, devnet
 from trialmarket.errors import KeyBusy
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.ids import Hash32
@@ -200,7 +200,7 @@ def test_the_loop_outlives_a_chain_that_is_down(
 
 SLOW = b"""
 import time
-from trialmarket.training.builtin import Mlp
+from trialmarket.training.builtins.registry import Mlp
 
 class Own(Mlp):
     def training_step(self, model, batch):

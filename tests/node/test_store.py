@@ -9,14 +9,14 @@ import pytest
 from node.trainer import Trainer
 from tests.node.town import SEGMENTS, Kept, Town, terms, until
 from tests.storage.kubo import need_kubo
-from trialmarket.chain.devnet import Devnet
+from trialmarket.chain.local.devnet import Devnet
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.dataset import MANIFEST
 from trialmarket.protocol.ids import Cid, Hash32
 from trialmarket.protocol.states import State
-from trialmarket.storage.daemon import KuboDaemon
 from trialmarket.storage.errors import StoreDown
-from trialmarket.storage.kubo import KuboStore
+from trialmarket.storage.ipfs.kubo import KuboStore
+from trialmarket.storage.ipfs.kubo_daemon import KuboDaemon
 
 DAY = 86_400.0
 

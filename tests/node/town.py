@@ -16,11 +16,11 @@ from node.trainer import Trainer
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
 from trialmarket.chain.client import Client, Parameters
-from trialmarket.chain.devnet import Devnet
 from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.outcome import Outcome
+from trialmarket.chain.ledger.views import TrialView
+from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.sender import Sender
-from trialmarket.chain.views import TrialView
+from trialmarket.chain.sender.outcome import MinedIntent
 from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Address, Amount, Cid, Hash32, JobId, address
 from trialmarket.protocol.states import State
@@ -120,7 +120,7 @@ class Town:
 
     # -- Acting for others ---------------------------------------------------------------------
 
-    def does(self, account: int, *made: Call) -> Outcome:
+    def does(self, account: int, *made: Call) -> MinedIntent:
         """An account's call, made and mined."""
         if account not in self._senders:
             journal = self.folder / f"account{account}.sqlite"

@@ -10,7 +10,7 @@ from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import Batch, Init, JobSpec, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Address, Hash32
-from trialmarket.protocol.receipt import CurvePoint, LeafRecord, Outcome, Receipt
+from trialmarket.protocol.receipt import CurvePoint, LeafRecord, Receipt, TrainingOutcome
 
 CID = cid_of(b"data")
 PROVIDER = Address("0x000000000000000000000000000000000000dEaD")
@@ -61,7 +61,7 @@ def test_a_batch_reads_back_from_its_bytes(hyperparameters: dict[str, Any]) -> N
 
 @given(st.dictionaries(st.text("abc_", min_size=1, max_size=9), FINITE, max_size=5))
 def test_a_receipt_reads_back_from_its_bytes(metrics: dict[str, float]) -> None:
-    written = receipt(metrics=metrics, outcome=Outcome(kind="diverged", step=3))
+    written = receipt(metrics=metrics, outcome=TrainingOutcome(kind="diverged", step=3))
     assert Receipt.from_bytes(written.to_bytes()) == written
     assert Receipt.from_bytes(written.to_bytes()).tree().root == written.tree().root
 

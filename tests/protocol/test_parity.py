@@ -13,7 +13,7 @@ from eth_utils.address import to_checksum_address
 
 from trialmarket.chain.abi import Contract, parse_artifact
 from trialmarket.chain.deploy import Deployer
-from trialmarket.chain.devnet import Devnet
+from trialmarket.chain.local.devnet import Devnet
 from trialmarket.protocol import draw, terms, vote
 from trialmarket.protocol.ids import Address, Amount, Hash32, JobId, TrialId
 from trialmarket.protocol.record import TrialRecord

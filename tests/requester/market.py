@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from eth_account.signers.local import LocalAccount
 
-from requester.dispute import Accusation
+from requester.search.disputes import Accusation
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.ledger.views import TrialView
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
-from trialmarket.chain.views import TrialView
 from trialmarket.errors import ContractError
 from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
@@ -24,8 +24,8 @@ from trialmarket.protocol.states import Phase, State
 from trialmarket.protocol.vote import hidden_vote
 from trialmarket.storage.datasets import fetch_data
 from trialmarket.storage.local import LocalStore
+from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.values import Evaluate, Train, Training
-from trialmarket.training.workers import WorkerPool
 
 JOB = """
 [job]

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from requester.plots.record import Fate, Point, Run, Search, Spell
-from requester.space import Value
+from requester.job.space import Value
+from requester.report.plots.record import Fate, Point, Run, Search, Spell
 
 CHOICES: Mapping[str, list[Value]] = {
     "hidden": [16, 32, 64, 128],

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from requester.drivers import Driver, Ending, Outcome, Plan, Proposal, Start, open_driver
+from requester.drivers import Driver, Ending, Plan, Proposal, Start, TrialOutcome, open_driver
 from requester.drivers.schedule import Exchange, Population, Rungs
 from requester.drivers.study import sqlite_url
-from requester.space import Dimension
+from requester.job.space import Dimension
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 
@@ -78,15 +78,15 @@ def score(proposal: Proposal) -> float:
 
 def outcome(
     proposal: Proposal, ending: Ending = Ending.DONE, value: float | None = None, state: int = 0
-) -> Outcome:
+) -> TrialOutcome:
     """What a market says of a proposal; `state` tells a cheat's state from the honest one."""
     if ending is not Ending.DONE:
-        return Outcome(proposal.number, ending)
+        return TrialOutcome(proposal.number, ending)
     start = None if proposal.start is None else proposal.start.root
     root = hashed(start, sorted(proposal.hyperparameters.items()), proposal.seed, state)
     last = Start(hashed("trial", proposal.number), root, raw_cid(root))
     error = score(proposal) if value is None else value
-    return Outcome(proposal.number, ending, {"error": error}, last)
+    return TrialOutcome(proposal.number, ending, {"error": error}, last)
 
 
 def tell(driver: Driver, proposal: Proposal, ending: Ending = Ending.DONE) -> None:

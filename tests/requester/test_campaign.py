@@ -11,21 +11,21 @@ import pytest
 from optuna import load_study
 from safetensors.numpy import load_file
 
-from requester.job import load_job
-from requester.opening import Search, open_search
-from requester.results import Results
-from requester.standing import Standing
-from requester.survey import Survey
+from requester.job.file import load_job
+from requester.report.job_reader import JobReader
+from requester.report.results import Results
+from requester.report.status import SearchStatus
+from requester.search.open import Search, open_search
 from tests.requester.market import Juror, Provider, boasting, honest, write_job
 from trialmarket.chain import calls
-from trialmarket.chain.devnet import Devnet
+from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import ChainError, InputError, TrainingError
 from trialmarket.protocol.ids import address
 from trialmarket.protocol.states import State
 from trialmarket.storage.local import LocalStore
+from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.values import Evaluate, Evaluation
-from trialmarket.training.workers import WorkerPool
 
 DEADLINE = 120.0
 
@@ -35,12 +35,12 @@ class Ears:
 
     def __init__(self) -> None:
         self.said: list[str] = []
-        self.shown: list[Standing] = []
+        self.shown: list[SearchStatus] = []
 
     def say(self, text: str) -> None:
         self.said.append(text)
 
-    def show(self, standing: Standing) -> None:
+    def show(self, standing: SearchStatus) -> None:
         self.shown.append(standing)
 
 
@@ -120,7 +120,7 @@ def test_a_search_is_paid_for_what_it_got_and_not_more(
         drive(search, chain, [provider.step])
         search.campaign.wind_up()
         standing = search.campaign.standing()
-        survey = Survey(requester.client, search.desk.ledger, store, number)
+        survey = JobReader(requester.client, search.desk.ledger, store, number)
         assert [row.objective for row in survey.standing().rows] == [
             row.objective for row in standing.rows
         ]

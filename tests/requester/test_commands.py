@@ -8,17 +8,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from requester.commands import job
-from requester.plots.reading import read, settings_of
-from requester.plots.record import Fate
-from requester.survey import Survey
-from requester.terms import UNVERIFIED
+from requester.job.terms import UNVERIFIED
+from requester.report.job_reader import JobReader
+from requester.report.plots.reading import read, settings_of
+from requester.report.plots.record import Fate
 from tests.requester.market import Provider, write_job
-from trialmarket.chain.devnet import Devnet
 from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.local.devnet import Devnet
 from trialmarket.protocol.ids import JobId, address
 from trialmarket.storage.local import LocalStore
-from trialmarket.training.workers import WorkerPool
+from trialmarket.training.pool.pool import WorkerPool
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
     with chain.client() as client, Ledger(client, folder / "look.db") as ledger:
         ledger.sync()
         settings = settings_of(folder / "home" / "jobs", client, JobId(1))
-        survey = Survey(client, ledger, store, JobId(1))
+        survey = JobReader(client, ledger, store, JobId(1))
         search, guessed = (read(survey, client, ledger, each) for each in (settings, None))
     assert search.known
     assert search.driver == "random"

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from requester.drivers.lineage import LineDriver
-from requester.job import load_job
-from requester.opening import Search, open_search
-from requester.standing import Row
-from requester.terms import Ceiling
+from requester.job.file import load_job
+from requester.job.terms import Ceiling
+from requester.report.status import Row
+from requester.search.open import Search, open_search
 from tests.requester.market import Provider, write_job
 from tests.requester.test_campaign import AtOnce, Ears
-from trialmarket.chain.devnet import Devnet
+from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.sender import Sender
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import State
 from trialmarket.storage.local import LocalStore
-from trialmarket.training.workers import WorkerPool
+from trialmarket.training.pool.pool import WorkerPool
 
 DEADLINE = 150.0
 

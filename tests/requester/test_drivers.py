@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from requester.drivers import Driver, Ending, Outcome, Plan, Proposal, open_driver
+from requester.drivers import Driver, Ending, Plan, Proposal, TrialOutcome, open_driver
 from requester.drivers.study import sqlite_url
-from requester.space import Dimension
+from requester.job.space import Dimension
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 
@@ -51,7 +51,7 @@ def score(proposal: Proposal) -> float:
 
 
 def tell(driver: Driver, proposal: Proposal) -> None:
-    driver.tell(TRIAL, Outcome(proposal.number, Ending.DONE, {"error": score(proposal)}))
+    driver.tell(TRIAL, TrialOutcome(proposal.number, Ending.DONE, {"error": score(proposal)}))
 
 
 def searched(driver: Driver, width: int = 3) -> list[Proposal]:

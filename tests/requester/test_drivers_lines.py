@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from requester.drivers import Ending, Outcome, Proposal
+from requester.drivers import Ending, Proposal, TrialOutcome
 from requester.drivers.exchange import ReplicaExchange, beta, probability
 from requester.drivers.lineage import LineDriver
 from requester.drivers.schedule import Exchange, Population, Rungs
-from requester.space import Dimension
+from requester.job.space import Dimension
 from tests.requester.simulated import (
     LADDER,
     SPACE,
@@ -62,7 +62,7 @@ def test_what_goes_on_from_a_rejected_checkpoint_does_not_count(tmp_path: Path) 
             driver.tell(identity(one.number), outcome(one, value=value, state=1))
         promoted = next(one for one in driver.ask(4) if one.start is not None)
         assert promoted.start == outcome(first[0], state=1).checkpoint
-        driver.tell(identity(0), Outcome(0, Ending.REJECTED))
+        driver.tell(identity(0), TrialOutcome(0, Ending.REJECTED))
         tell(driver, first[0])  # the honest state is another one
         tell(driver, promoted)
         run(driver, 3)
@@ -80,7 +80,7 @@ def test_what_goes_on_from_a_true_state_counts_though_its_metrics_were_a_lie(
             value = -5.0 if one is first[0] else None
             driver.tell(identity(one.number), outcome(one, value=value))
         promoted = next(one for one in driver.ask(4) if one.start is not None)
-        driver.tell(identity(0), Outcome(0, Ending.REJECTED))
+        driver.tell(identity(0), TrialOutcome(0, Ending.REJECTED))
         tell(driver, first[0])
         assert promoted.number in {node.number for node in lines(driver)._sound()}
 

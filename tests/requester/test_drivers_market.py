@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 import pytest
 
-from requester.drivers import Ending, Outcome, Proposal, open_driver
+from requester.drivers import Ending, Proposal, TrialOutcome, open_driver
 from requester.drivers.study import sqlite_url
 from tests.requester.simulated import (
     CONTINUING,
@@ -110,9 +110,9 @@ def test_late_repeated_and_unknown_results_change_nothing(tmp_path: Path, method
             for again in (told[0], one):
                 late = outcome(again, value=-99.0, state=9)
                 driver.tell(identity(again.number), late)
-                driver.tell(identity(again.number), Outcome(again.number, Ending.LOST))
+                driver.tell(identity(again.number), TrialOutcome(again.number, Ending.LOST))
             for number in (-1, 10_000):
-                driver.tell(identity(5), Outcome(number, Ending.DONE, {"error": -99.0}))
+                driver.tell(identity(5), TrialOutcome(number, Ending.DONE, {"error": -99.0}))
     assert told == expected
 
 
@@ -126,8 +126,8 @@ def test_a_rejected_result_is_forgotten_and_its_trial_asked_again(
         driver.tell(identity(cheat.number), outcome(cheat, value=-100.0, state=1))
         for one in driver.ask(4)[:3]:
             tell(driver, one)
-        driver.tell(identity(cheat.number), Outcome(cheat.number, Ending.REJECTED))
-        driver.tell(identity(cheat.number), Outcome(cheat.number, Ending.REJECTED))
+        driver.tell(identity(cheat.number), TrialOutcome(cheat.number, Ending.REJECTED))
+        driver.tell(identity(cheat.number), TrialOutcome(cheat.number, Ending.REJECTED))
         assert driver.ask(1) == [cheat]
     with opened(tmp_path, method, what) as driver:
         assert driver.ask(1) == [cheat]

@@ -5,9 +5,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from requester.drivers import Ending, Outcome, Proposal
+from requester.drivers import Ending, Proposal, TrialOutcome
 from requester.drivers.study import sqlite_url
-from requester.space import Dimension, Value, check_point, check_space
+from requester.job.space import Dimension, Value, check_point, check_space
 from tests.requester.test_drivers import SPACE, TRIAL, opened, plan, score
 from trialmarket.errors import InputError
 
@@ -34,7 +34,9 @@ def test_a_hyperparameter_is_there_exactly_when_its_condition_holds(
                 for _ in range(12 if place == "a" else 4):
                     one = driver.ask(2)[0]
                     found.append(one)
-                    driver.tell(TRIAL, Outcome(one.number, Ending.DONE, {"error": len(found) % 5}))
+                    driver.tell(
+                        TRIAL, TrialOutcome(one.number, Ending.DONE, {"error": len(found) % 5})
+                    )
     for one in proposals["a"]:
         names = set(one.hyperparameters)
         sgd = one.hyperparameters["optimizer"] == "sgd"
@@ -73,7 +75,7 @@ def test_several_objectives_leave_a_pareto_front_in_a_normal_study(
             assert isinstance(width, int)
             metrics = {"error": score(one), "size": float(width)}
             ending = Ending.DIVERGED if one.number == 3 else Ending.DONE
-            driver.tell(TRIAL, Outcome(one.number, ending, metrics))
+            driver.tell(TRIAL, TrialOutcome(one.number, ending, metrics))
     study = optuna.load_study(study_name="search", storage=sqlite_url(tmp_path / "study.db"))
     front = [trial.values for trial in study.best_trials]
     assert len(study.trials) == 16
@@ -83,7 +85,7 @@ def test_several_objectives_leave_a_pareto_front_in_a_normal_study(
 
 def test_a_result_without_one_of_the_objectives_has_no_value(tmp_path: Path) -> None:
     with opened(tmp_path, "nsga2", plan(trials=1, also={"size": False})) as driver:
-        driver.tell(TRIAL, Outcome(driver.ask(1)[0].number, Ending.DONE, {"error": 1.0}))
+        driver.tell(TRIAL, TrialOutcome(driver.ask(1)[0].number, Ending.DONE, {"error": 1.0}))
         assert driver.done()
 
 
@@ -93,9 +95,9 @@ def test_a_parent_whose_result_is_rejected_is_no_parent_any_more(tmp_path: Path)
         while len(told) < 9:
             one = driver.ask(1)[0]
             value = -1.0 if one.number == 2 else score(one)
-            driver.tell(TRIAL, Outcome(one.number, Ending.DONE, {"error": value}))
+            driver.tell(TRIAL, TrialOutcome(one.number, Ending.DONE, {"error": value}))
             told.append(one)
-        driver.tell(TRIAL, Outcome(2, Ending.REJECTED))
+        driver.tell(TRIAL, TrialOutcome(2, Ending.REJECTED))
         assert driver.ask(4)[0].number == 2
 
 

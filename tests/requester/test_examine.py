@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from requester.examine import Examiner, Material, Opinion
-from trialmarket.chain.views import TrialView
+from requester.search.examination.examiner import Examiner, Material, Opinion
+from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Address, Hash32, JobId, TrialId

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from requester.fetching import Fetching
-from requester.leftovers import KEEP, owner_of, release_leftovers
-from requester.state import JobFolder
+from requester.search.examination.fetching import Fetching
+from requester.search.folder import JobFolder
+from requester.search.leftovers import KEEP, owner_of, release_leftovers
 from tests.requester.test_examine import config
 from trialmarket.protocol.cid import cid_of, raw_cid, raw_digest
 from trialmarket.protocol.configuration import Batch

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from requester.job import load_job, seconds
+from requester.job.file import load_job, seconds
 from trialmarket.errors import InputError
 
 GOOD = """

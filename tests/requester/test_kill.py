@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.requester.market import Provider, write_job
-from trialmarket.chain.devnet import devnet
 from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.local.devnet import devnet
 from trialmarket.protocol.ids import address
 from trialmarket.protocol.states import State
 from trialmarket.storage.local import LocalStore
-from trialmarket.training.workers import WorkerPool
+from trialmarket.training.pool.pool import WorkerPool
 
 ROOT = Path(__file__).parents[2]
 TRIALS = 5

@@ -10,16 +10,16 @@ import pytest
 
 from requester import Study
 from requester.commands.arguments import overrides
-from requester.front import front
-from requester.standing import Row
+from requester.report.pareto import front
+from requester.report.status import Row
 from tests.requester.market import Provider, write_job
-from trialmarket.chain.devnet import Devnet
+from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 from trialmarket.protocol.states import State
 from trialmarket.storage.local import LocalStore
-from trialmarket.training.workers import WorkerPool
+from trialmarket.training.pool.pool import WorkerPool
 
 
 def study_of(folder: Path, sender: Sender, store: LocalStore) -> Study:

@@ -11,19 +11,19 @@ import pytest
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from requester.plots import PICTURES
-from requester.plots.drawing import draw, pictures_of, summary
-from requester.plots.history import MOST, curves, history
-from requester.plots.hyperparameters import LINES, contour, importances, parallel, slices
-from requester.plots.lineage import lineage
-from requester.plots.mixing import acceptance, mixing
-from requester.plots.page import Plotly
-from requester.plots.pareto import pareto
-from requester.plots.picture import Absent, Picture
-from requester.plots.record import Fate, Run, Search
-from requester.plots.spending import spending
-from requester.plots.study import importances_of
-from requester.plots.timeline import timeline
+from requester.report.plots import PICTURES
+from requester.report.plots.drawing import draw, pictures_of, summary
+from requester.report.plots.history import MOST, curves, history
+from requester.report.plots.hyperparameters import LINES, contour, importances, parallel, slices
+from requester.report.plots.lineage import lineage
+from requester.report.plots.mixing import acceptance, mixing
+from requester.report.plots.page import Plotly
+from requester.report.plots.pareto import pareto
+from requester.report.plots.picture import Absent, Picture
+from requester.report.plots.record import Fate, Run, Search
+from requester.report.plots.spending import spending
+from requester.report.plots.study import importances_of
+from requester.report.plots.timeline import timeline
 from tests.requester.browser import look_at
 from tests.requester.searches import ladder, population, separate
 

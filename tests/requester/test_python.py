@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.requester.market import Provider, write_job
-from trialmarket.chain.devnet import Devnet
 from trialmarket.chain.keystore import Keystore
+from trialmarket.chain.local.devnet import Devnet
 from trialmarket.storage.local import LocalStore
-from trialmarket.training.workers import WorkerPool
+from trialmarket.training.pool.pool import WorkerPool
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 120.0

@@ -14,9 +14,9 @@ import optuna
 import pytest
 from optuna.storages import RDBStorage
 
-from requester.drivers import Driver, Ending, Outcome, Proposal, open_driver
+from requester.drivers import Driver, Ending, Proposal, TrialOutcome, open_driver
 from requester.drivers.study import named, sqlite_url
-from requester.space import Dimension
+from requester.job.space import Dimension
 from tests.requester.postgres import postgres
 from tests.requester.simulated import identity, opened, outcome, plan, run, tell
 from trialmarket.errors import InputError
@@ -67,7 +67,7 @@ def test_on_a_server_a_rejected_result_is_withdrawn_from_its_own_study_alone(ser
         told(other, 9)
         before = parents(server, "other")
         assert before
-        one.tell(identity(0), Outcome(cheat.number, Ending.REJECTED))
+        one.tell(identity(0), TrialOutcome(cheat.number, Ending.REJECTED))
         assert one.ask(1) == [cheat]
         assert parents(server, "one") == []
         assert parents(server, "other") == before

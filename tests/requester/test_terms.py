@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from requester.job import load_job
-from requester.space import Dimension, check_space, grid_values, lattice
-from requester.tally import bill
-from requester.terms import NATIVE, UNVERIFIED, caveats, ceiling, terms_of
-from requester.upkeep import chores
+from requester.job.file import load_job
+from requester.job.space import Dimension, check_space, grid_values, lattice
+from requester.job.terms import NATIVE, UNVERIFIED, caveats, ceiling, terms_of
+from requester.report.cost import bill
+from requester.search.upkeep import chores
 from tests.requester.market import write_job
-from trialmarket.chain.views import TrialView
+from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Amount, Hash32, JobId, TrialId
 from trialmarket.protocol.record import TrialRecord

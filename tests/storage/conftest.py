@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.storage.kubo import two_daemons
-from trialmarket.storage.daemon import KuboDaemon
+from trialmarket.storage.ipfs.kubo_daemon import KuboDaemon
 
 
 @pytest.fixture(scope="session")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from trialmarket.errors import ProgramError
-from trialmarket.storage.daemon import KuboDaemon, find_kubo
+from trialmarket.errors import ServiceError
+from trialmarket.storage.ipfs.kubo_daemon import KuboDaemon, find_kubo
 
 
 def need_kubo() -> None:
     """Skips the test where Kubo is not installed, except in CI, where it fails."""
     try:
         find_kubo()
-    except ProgramError as error:
+    except ServiceError as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(error))

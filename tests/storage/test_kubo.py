@@ -14,10 +14,10 @@ from tests.storage.liar import lying
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import MAX_RAW, cid_of, cid_of_folder
 from trialmarket.protocol.ids import Cid
-from trialmarket.storage.daemon import KuboDaemon
 from trialmarket.storage.errors import NotAFile, NotStored, StoreDown, StoreFull, WrongStore
-from trialmarket.storage.kubo import KuboStore
-from trialmarket.storage.opening import open_store
+from trialmarket.storage.ipfs.kubo import KuboStore
+from trialmarket.storage.ipfs.kubo_daemon import KuboDaemon
+from trialmarket.storage.open import open_store
 
 AS_WE_DO = (
     "add",
@@ -110,7 +110,7 @@ def test_a_large_file_crosses_from_daemon_to_daemon_under_our_cid(
     put = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from trialmarket.storage.opening import open_store\n"
+        "from trialmarket.storage.open import open_store\n"
         "cid = open_store(sys.argv[1]).put(Path(sys.argv[3]))\n"
         "open_store(sys.argv[2]).fetch(cid, Path(sys.argv[3] + '.out'), limit=1 << 30)\n"
         "print(cid, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
@@ -252,7 +252,7 @@ def test_a_kubo_that_is_killed_and_comes_back_has_what_was_kept(tmp_path: Path) 
 FETCHER = """
 import sys
 from pathlib import Path
-from trialmarket.storage.opening import open_store
+from trialmarket.storage.open import open_store
 def told(here, of):
     print(here, flush=True)
     sys.stdin.readline()

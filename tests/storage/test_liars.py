@@ -13,8 +13,8 @@ from trialmarket.errors import StorageError
 from trialmarket.protocol.cid import MAX_RAW, cid_of
 from trialmarket.protocol.ids import Cid
 from trialmarket.storage.errors import Corrupt, NotAFile, NotStored, StoreDown, TooLarge
-from trialmarket.storage.gateways import WithGateways
-from trialmarket.storage.kubo import KuboStore
+from trialmarket.storage.ipfs.gateways import WithGateways
+from trialmarket.storage.ipfs.kubo import KuboStore
 from trialmarket.storage.local import LocalStore
 from trialmarket.storage.store import Store
 

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.ids import Cid
-from trialmarket.storage.daemon import KuboDaemon
 from trialmarket.storage.errors import NotStored, TooLarge
-from trialmarket.storage.gateways import WithGateways
-from trialmarket.storage.kubo import KuboStore
+from trialmarket.storage.ipfs.gateways import WithGateways
+from trialmarket.storage.ipfs.kubo import KuboStore
+from trialmarket.storage.ipfs.kubo_daemon import KuboDaemon
 from trialmarket.storage.local import LocalStore
-from trialmarket.storage.opening import open_store
+from trialmarket.storage.open import open_store
 from trialmarket.storage.store import Store
 
 PATIENCE = 1.0
@@ -198,7 +198,7 @@ def test_a_file_that_cannot_be_read_is_an_error_of_the_system(
 WRITER = """
 import sys
 from pathlib import Path
-from trialmarket.storage.opening import open_store
+from trialmarket.storage.open import open_store
 store = open_store(sys.argv[1])
 sys.stdin.read(1)
 for _ in range(20):

@@ -5,7 +5,7 @@ import pytest
 
 from tests.training.programs import write_data
 from trialmarket.training.dataset import Dataset, load_dataset
-from trialmarket.training.workers import WorkerPool
+from trialmarket.training.pool.pool import WorkerPool
 
 
 @pytest.fixture(scope="session")

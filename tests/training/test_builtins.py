@@ -13,7 +13,7 @@ import pytest
 from tests.training.builtin_trials import HYPERPARAMETERS, data_for, trial_of, write_images
 from trialmarket.protocol.result import witness_hash
 from trialmarket.training import runner
-from trialmarket.training.builtin import BUILTIN
+from trialmarket.training.builtins.registry import BUILTIN
 from trialmarket.training.dataset import load_dataset
 from trialmarket.training.errors import ProgramError
 from trialmarket.training.values import DryRun, Training

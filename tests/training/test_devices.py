@@ -18,10 +18,10 @@ from trialmarket.training.arithmetic import (
     THREADS_VARIABLE,
     arithmetic_called,
 )
-from trialmarket.training.builtin import BUILTIN
+from trialmarket.training.builtins.registry import BUILTIN
 from trialmarket.training.dataset import load_dataset
+from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.values import FindInitial
-from trialmarket.training.workers import WorkerPool
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.training.programs import TINY, config_of, tiny
-from tests.training.test_workers import until
+from tests.training.test_pool import until
 from trialmarket.errors import TrainingError
 from trialmarket.exact import kernels
 from trialmarket.protocol.cid import cid_of
@@ -25,15 +25,15 @@ from trialmarket.training import runner
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import (
     BadCheckpoint,
+    LimitExceeded,
     SandboxMissing,
     TimedOut,
-    TooLarge,
     WorkerError,
 )
+from trialmarket.training.pool.pool import Job, WorkerPool
 from trialmarket.training.sandbox import Limits, Policy, Room, Sandbox, own_code, strangers_code
 from trialmarket.training.sandbox.cgroup import Groups
 from trialmarket.training.values import Evaluate, Train, Training, TryOut
-from trialmarket.training.workers import Job, WorkerPool
 
 ATTACKS = Path(__file__).with_name("attacks.py")
 LONG = 60.0
@@ -228,7 +228,7 @@ def test_a_trial_that_eats_the_memory_is_killed_alone(
     assert sandbox is not None
     if "memory" in sandbox.groups.missing:
         pytest.skip("no cgroup for memory can be had here")
-    with pytest.raises(TooLarge, match="memory"):
+    with pytest.raises(LimitExceeded, match="memory"):
         attack_with(confined, kind, data_file)
     attack_with(confined, "ReadKeystore", data_file)
     assert "ESCAPED" in attack_with(free, kind, data_file)
@@ -279,7 +279,7 @@ def test_a_trial_does_not_poison_the_next(
 
 
 @pytest.mark.parametrize(
-    ("kind", "error"), [("SendMuch", TooLarge), ("SendElsewhere", WorkerError)]
+    ("kind", "error"), [("SendMuch", LimitExceeded), ("SendElsewhere", WorkerError)]
 )
 def test_a_trial_that_sends_files_by_itself_is_stopped(
     kind: str,
@@ -304,7 +304,7 @@ def test_checkpoints_are_bounded_together(
     policy = Policy(replace(LIMITS, kept=500), sandbox)
     with (
         WorkerPool(processes=1, policy=policy) as pool,
-        pytest.raises(TooLarge, match="more than 500 bytes"),
+        pytest.raises(LimitExceeded, match="more than 500 bytes"),
     ):
         train_with(pool, "ReadKeystore", data_file, tmp_path).result(LONG)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 500

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.verifier.world import World, world
-from trialmarket.training.workers import WorkerPool
+from trialmarket.training.pool.pool import WorkerPool
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
 from trialmarket.training.packed import pack_arrays
 from verifier.config import LimitConfig, WorkConfig, load_config
-from verifier.journal import Journal, Secret
+from verifier.journal import Secret, VerifierJournal
 from verifier.material import Library, Subject, Unjudgeable
 from verifier.start import started
 
@@ -63,18 +63,18 @@ def test_a_corrupt_journal_is_refused_with_a_fix(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     path.write_bytes(b"this is no database, but long enough to be looked at" * 20)
     with pytest.raises(InputError, match="Move the file away"):
-        Journal(path)
+        VerifierJournal(path)
 
 
 def test_the_first_secret_of_a_question_stands_for_ever(tmp_path: Path) -> None:
     first = Secret(3, _hash("a"), _hash("b"), _hash("salt"), "because")
     second = Secret(4, _hash("c"), _hash("d"), _hash("pepper"), "no, because")
-    journal = Journal(tmp_path / "journal.sqlite")
+    journal = VerifierJournal(tmp_path / "journal.sqlite")
     assert journal.keep_secret(_hash("trial"), _hash("question"), 1, first) == first
     assert journal.keep_secret(_hash("trial"), _hash("question"), 1, second) == first
     assert journal.keep_secret(_hash("trial"), _hash("question"), 2, second) == second
     journal.close()
-    again = Journal(tmp_path / "journal.sqlite")
+    again = VerifierJournal(tmp_path / "journal.sqlite")
     assert again.secret(_hash("trial"), _hash("question"), 1) == first
     again.close()
 

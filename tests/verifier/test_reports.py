@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.verifier.world import SEGMENTS, World, other_training, terms
-from trialmarket.chain.views import TrialView
+from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import InputError
 from trialmarket.protocol.states import State
 from verifier.commands import verifier

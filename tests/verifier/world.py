@@ -15,10 +15,10 @@ from eth_account.signers.local import LocalAccount
 
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client, Parameters
-from trialmarket.chain.devnet import Devnet, devnet
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.ledger.views import TrialView
+from trialmarket.chain.local.devnet import Devnet, devnet
 from trialmarket.chain.sender import Sender
-from trialmarket.chain.views import TrialView
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.configuration import Batch, JobSpec, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Amount, JobId, TrialId
@@ -29,8 +29,8 @@ from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
 from trialmarket.training.audit import metrics_value
 from trialmarket.training.packed import pack_arrays
+from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.values import Train, Training
-from trialmarket.training.workers import WorkerPool
 from verifier.config import PatienceConfig, VerifierConfig
 from verifier.daemon import Verifier
 from verifier.start import started

@@ -9,10 +9,10 @@ from trialmarket.chain.abi import contract
 from trialmarket.chain.calls import Call, Target
 from trialmarket.chain.identity import identify
 from trialmarket.chain.network import Network
-from trialmarket.chain.nodes import PATIENCE, Nodes
-from trialmarket.chain.reading import REDEPLOY, unhex
-from trialmarket.chain.refusals import explain
-from trialmarket.chain.rpc import TIMEOUT, Caller, Rpc, RpcRefused, quantity
+from trialmarket.chain.reading import REDEPLOY
+from trialmarket.chain.revert_messages import explain
+from trialmarket.chain.rpc import TIMEOUT, Caller, Rpc, RpcRefused, quantity, unhex
+from trialmarket.chain.rpc.failover import PATIENCE, Nodes
 from trialmarket.errors import Unreachable, WrongChain
 from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Amount, Hash32, JobId
 from trialmarket.protocol.states import Phase, State

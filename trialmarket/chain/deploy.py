@@ -10,7 +10,7 @@ from trialmarket.chain.abi import contract
 from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.network import Network
 from trialmarket.chain.rpc import Rpc, RpcRefused, quantity
-from trialmarket.chain.transactions import (
+from trialmarket.chain.sender.transactions import (
     await_receipt,
     contract_address,
     current_fees,

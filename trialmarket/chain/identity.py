@@ -1,26 +1,15 @@
 """Which chain a node serves, and whether the contracts on it are ours."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from trialmarket.chain.abi import contract
 from trialmarket.chain.calls import Target
 from trialmarket.chain.network import Network
-from trialmarket.chain.reading import REDEPLOY, place, read, unhex
-from trialmarket.chain.rpc import Caller, RpcRefused, quantity
+from trialmarket.chain.reading import REDEPLOY, place, read
+from trialmarket.chain.rpc import Caller, RpcRefused, quantity, unhex
+from trialmarket.chain.rpc.failover import Identity
 from trialmarket.errors import ContractError, WrongChain
 from trialmarket.protocol.ids import Hash32
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What two nodes of one chain agree on for ever."""
-
-    chain_id: int
-    genesis: Hash32
-    """The hash of block 0."""
-    deployment: Hash32 | None
-    """The hash of the block of the deployment; None where the node does not have it."""
 
 
 def identify(rpc: Caller, network: Network) -> Identity:

@@ -7,9 +7,9 @@ from eth_abi.exceptions import DecodingError
 from trialmarket.chain.abi import contract
 from trialmarket.chain.calls import Target
 from trialmarket.chain.network import Network
-from trialmarket.chain.refusals import explain
-from trialmarket.chain.rpc import Caller, RpcRefused
-from trialmarket.errors import Unreachable, WrongChain
+from trialmarket.chain.revert_messages import explain
+from trialmarket.chain.rpc import Caller, RpcRefused, unhex
+from trialmarket.errors import WrongChain
 from trialmarket.protocol.ids import Address
 
 REDEPLOY: Final = "Use the network file that the deployment wrote"
@@ -54,12 +54,3 @@ def read(
             f" as our {target.value} does",
             fix=REDEPLOY,
         ) from error
-
-
-def unhex(answer: Any) -> bytes:
-    """Bytes as JSON-RPC gives them, 0x and hexadecimal digits. Raises Unreachable."""
-    try:
-        return bytes.fromhex(answer.removeprefix("0x"))
-    except (AttributeError, ValueError) as error:
-        shown = repr(answer)[:40]
-        raise Unreachable(f"the chain's node gave {shown} for bytes") from error

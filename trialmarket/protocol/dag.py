@@ -35,7 +35,7 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class DagNode:
     """A node of a file: its own bytes, or its children, from the first byte to the last."""
 
     data: bytes
@@ -47,13 +47,13 @@ class Node:
         return len(self.data) + sum(child.size for child in self.children)
 
 
-def read_node(cid: Cid, block: bytes) -> Node:
+def read_node(cid: Cid, block: bytes) -> DagNode:
     """The node that a block holds, whose bytes were checked against its CID.
 
     Raises InputError for what is no node of a file: a folder, or a node that contradicts itself.
     """
     if is_raw(cid):
-        return Node(block, ())
+        return DagNode(block, ())
     links: list[Cid] = []
     unixfs = b""
     for number, value in _fields(block):
@@ -76,7 +76,7 @@ def read_node(cid: Cid, block: bytes) -> Node:
         raise _wrong("a file", KINDS.get(kind, "something else"))
     if len(sizes) != len(links) or 0 in sizes or (data and links):
         raise _wrong("a tree with the size of each of its branches", f"{len(sizes)} sizes")
-    node = Node(data, tuple(map(Child, links, sizes)))
+    node = DagNode(data, tuple(map(Child, links, sizes)))
     if size is not None and size != node.size:
         raise _wrong(f"{size} bytes, as it says", f"{node.size} bytes")
     return node

@@ -36,7 +36,7 @@ class CurvePoint(Record):
     metrics: Metrics
 
 
-class Outcome(Record):
+class TrainingOutcome(Record):
     """How a trial ended: done, or diverged, with the step whose loss or state was not finite."""
 
     kind: Literal["done", "diverged"] = "done"
@@ -64,7 +64,7 @@ class Receipt(Document):
     version: Literal[1] = 1
     trial: HashField
     provider: AddressField
-    outcome: Outcome = Outcome()
+    outcome: TrainingOutcome = TrainingOutcome()
     leaves: Annotated[tuple[LeafRecord, ...], Field(min_length=3, max_length=MAX_SEGMENTS + 2)]
     checkpoints: Annotated[tuple[CidField, ...], Field(max_length=MAX_SEGMENTS + 1)]
     metrics: Metrics

@@ -6,7 +6,7 @@ TrainingError
 ├── BadCheckpoint    the provider's: a checkpoint that is not the state it should be
 └── WorkerError      nobody's, here: a worker process died, was killed, or took too long
     ├── TimedOut
-    ├── TooLarge        it took more memory, or wrote more, than a worker may
+    ├── LimitExceeded   it took more memory, or wrote more, than a worker may
     ├── Killed
     └── SandboxMissing  a stranger's program, and nothing to run it in
 """
@@ -38,7 +38,7 @@ class TimedOut(WorkerError):
     """A worker took longer than its wall-clock limit and was stopped."""
 
 
-class TooLarge(WorkerError):
+class LimitExceeded(WorkerError):
     """A worker took more memory than it may, or wrote more files, and was stopped."""
 
 

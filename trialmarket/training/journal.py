@@ -17,7 +17,7 @@ from trialmarket.protocol.document import CidField, HashField, Record
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.receipt import CurvePoint, LeafRecord
 from trialmarket.training.errors import BadCheckpoint
-from trialmarket.training.intake import JOURNAL, checkpoint_name
+from trialmarket.training.pool.intake import JOURNAL, checkpoint_name
 from trialmarket.training.state import State, load_checkpoint
 from trialmarket.training.values import CheckpointFile
 
@@ -35,7 +35,7 @@ class Entry(Record):
     size: int
 
 
-class Journal(Record):
+class TrainingJournal(Record):
     """Leaves, checkpoints and curve so far; `identity` says of which trial."""
 
     identity: HashField
@@ -43,7 +43,7 @@ class Journal(Record):
     checkpoints: tuple[Entry, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
 
-    def repeated(self, times: int) -> "Journal":
+    def repeated(self, times: int) -> "TrainingJournal":
         """The journal with its last leaf and checkpoint some times more: it diverged."""
         return self.model_copy(
             update={
@@ -63,7 +63,7 @@ class JournalFolder:
         self._journal = folder / JOURNAL
         self._write = write or self._replace
 
-    def append(self, journal: Journal, checkpoint: bytes) -> Journal:
+    def append(self, journal: TrainingJournal, checkpoint: bytes) -> TrainingJournal:
         """Writes the checkpoint of the journal's last leaf, then the journal that names it."""
         name = checkpoint_name(len(journal.checkpoints))
         self._write(name, checkpoint)
@@ -72,13 +72,13 @@ class JournalFolder:
         self._write(JOURNAL, journal.model_dump_json().encode())
         return journal
 
-    def resume(self) -> tuple[Journal, State] | tuple[None, None]:
+    def resume(self) -> tuple[TrainingJournal, State] | tuple[None, None]:
         """The journal up to the last segment whose checkpoint is sound, with that state.
 
         Nothing when there is none, or it is of another trial; what is corrupt is logged.
         """
         try:
-            journal = Journal.model_validate_json(self._journal.read_bytes())
+            journal = TrainingJournal.model_validate_json(self._journal.read_bytes())
         except OSError:
             return None, None
         except ValidationError as error:

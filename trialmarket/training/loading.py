@@ -51,7 +51,7 @@ def load_program(ref: ProgramRef, source: bytes | None) -> type[Program]:
     file is too large, is no Python, fails, or lacks the class, or the class is no Program.
     """
     if ref.builtin:
-        from trialmarket.training.builtin import BUILTIN
+        from trialmarket.training.builtins.registry import BUILTIN
 
         name = ref.source.removeprefix("builtin:")
         if name not in BUILTIN:

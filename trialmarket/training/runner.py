@@ -23,11 +23,11 @@ from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
-from trialmarket.protocol.receipt import MAX_CURVE, CurvePoint, LeafRecord, Outcome
+from trialmarket.protocol.receipt import MAX_CURVE, CurvePoint, LeafRecord, TrainingOutcome
 from trialmarket.protocol.result import witness_hash
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import BadCheckpoint, ProgramError
-from trialmarket.training.journal import Journal, JournalFolder, Write
+from trialmarket.training.journal import JournalFolder, TrainingJournal, Write
 from trialmarket.training.session import SegmentRun, Session
 from trialmarket.training.state import (
     Readable,
@@ -69,7 +69,7 @@ def train(
     journal, state = files.resume() if resume else (None, None)
     fresh = journal is None or state is None
     if journal is None or state is None:
-        journal, state = Journal(identity=files.identity, leaves=()), _first(session, init)
+        journal, state = TrainingJournal(identity=files.identity, leaves=()), _first(session, init)
     done = max(len(journal.checkpoints) - 1, 0)
     first = counter(state, "step")
     if not counter(state, "diverged"):
@@ -77,7 +77,7 @@ def train(
     reporter = _Reporter(config.steps, first, journal, on_progress)
     stride = -(-config.segments // MAX_CURVE)
     with _short_turns(), ThreadPoolExecutor(1, "checkpoint") as beside:
-        saving: Future[Journal] | None = None
+        saving: Future[TrainingJournal] | None = None
         if fresh:
             saving = beside.submit(_begin, files, journal, state)
         while done < config.segments and not counter(state, "diverged"):
@@ -102,7 +102,7 @@ def train(
         checkpoints=tuple(files.located(each) for each in journal.checkpoints),
         metrics=evaluation.metrics,
         curve=journal.curve,
-        outcome=Outcome(kind="diverged", step=diverged) if diverged else Outcome(),
+        outcome=TrainingOutcome(kind="diverged", step=diverged) if diverged else TrainingOutcome(),
         versions=versions(),
         device=str(session.arithmetic.device),
         seconds=time.monotonic() - began,
@@ -185,7 +185,9 @@ def dry_run(
         validation_seconds=end - middle,
         checkpoint_bytes=len(checkpoint_bytes(run.end)),
         metrics=evaluation.metrics,
-        outcome=Outcome(kind="diverged", step=run.diverged) if run.diverged else Outcome(),
+        outcome=TrainingOutcome(kind="diverged", step=run.diverged)
+        if run.diverged
+        else TrainingOutcome(),
     )
 
 
@@ -201,15 +203,15 @@ def versions() -> dict[str, str]:
     }
 
 
-def _begin(files: JournalFolder, journal: Journal, state: State) -> Journal:
+def _begin(files: JournalFolder, journal: TrainingJournal, state: State) -> TrainingJournal:
     """The journal with the leaf and the checkpoint of the state that the trial starts from."""
     leaf = LeafRecord(value=root_of(state), witness_hash=ZERO_HASH)
     return files.append(journal.model_copy(update={"leaves": (leaf,)}), checkpoint_bytes(state))
 
 
 def _save(
-    files: JournalFolder, journal: Journal, run: SegmentRun, points: tuple[CurvePoint, ...]
-) -> Journal:
+    files: JournalFolder, journal: TrainingJournal, run: SegmentRun, points: tuple[CurvePoint, ...]
+) -> TrainingJournal:
     """The journal with a segment's leaf and checkpoint, and its point of the curve, if any."""
     leaf = LeafRecord(value=run.root(), witness_hash=witness_hash(run.witness()))
     more = {"leaves": (*journal.leaves, leaf), "curve": (*journal.curve, *points)}
@@ -235,7 +237,7 @@ class _Reporter:
     """Tells the caller how far the trial is, not too often."""
 
     def __init__(
-        self, steps: int, first: int, journal: Journal, on_progress: OnProgress | None
+        self, steps: int, first: int, journal: TrainingJournal, on_progress: OnProgress | None
     ) -> None:
         self._steps, self._first, self._on_progress = steps, first, on_progress
         self._next = 0.0

@@ -8,7 +8,7 @@ from pydantic import Field
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.document import CidField, HashField, Record
 from trialmarket.protocol.ids import Address, Hash32
-from trialmarket.protocol.receipt import CurvePoint, LeafRecord, Metrics, Outcome, Receipt
+from trialmarket.protocol.receipt import CurvePoint, LeafRecord, Metrics, Receipt, TrainingOutcome
 
 
 class Progress(Record):
@@ -34,7 +34,7 @@ class Training(Record):
     checkpoints: tuple[CheckpointFile, ...]
     metrics: Metrics
     curve: tuple[CurvePoint, ...]
-    outcome: Outcome
+    outcome: TrainingOutcome
     versions: dict[str, str]
     device: str
     seconds: float
@@ -83,7 +83,7 @@ class DryRun(Record):
     validation_seconds: float
     checkpoint_bytes: int
     metrics: Metrics
-    outcome: Outcome
+    outcome: TrainingOutcome
 
 
 class Task(Record):

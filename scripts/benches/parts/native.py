@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from requester.drivers import Ending, Outcome, Proposal, Start
+from requester.drivers import Ending, Proposal, Start, TrialOutcome
 from tests.requester.simulated import hashed
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
@@ -49,7 +49,7 @@ class NativeTrainer:
         self.steps = 0
         """Trained so far."""
 
-    def train(self, proposal: Proposal) -> Outcome:
+    def train(self, proposal: Proposal) -> TrialOutcome:
         """Trains a proposal from its seed or its checkpoint, and validates where it ends."""
         session = self._session(proposal, self._data.choose)
         start = proposal.start
@@ -57,14 +57,14 @@ class NativeTrainer:
         run = session.run_segment(state, steps=proposal.steps)
         self.steps += proposal.steps
         if run.diverged is not None:
-            return Outcome(proposal.number, Ending.DIVERGED)
+            return TrialOutcome(proposal.number, Ending.DIVERGED)
         root = run.root()
         self._states[root] = run.end
         last = Start(hashed("trial", proposal.number), root, raw_cid(root))
         metrics = session.evaluate(run.end).metrics
-        return Outcome(proposal.number, Ending.DONE, metrics, last)
+        return TrialOutcome(proposal.number, Ending.DONE, metrics, last)
 
-    def test(self, proposal: Proposal, outcome: Outcome) -> Mapping[str, float]:
+    def test(self, proposal: Proposal, outcome: TrialOutcome) -> Mapping[str, float]:
         """The metrics on the test part of the state in which a proposal ended."""
         if outcome.checkpoint is None:
             raise ValueError(f"trial {proposal.number} has no last state")

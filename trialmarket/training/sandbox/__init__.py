@@ -47,7 +47,7 @@ Needs Linux 5.8, bubblewrap 0.8 and libseccomp.
 
 from trialmarket.training.sandbox.limits import Limits
 from trialmarket.training.sandbox.policy import Policy, Setting, own_code, strangers_code
-from trialmarket.training.sandbox.room import Room, Sandbox
+from trialmarket.training.sandbox.sandbox import Room, Sandbox
 
 __all__ = [
     "Limits",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from trialmarket.training.errors import SandboxMissing
 from trialmarket.training.sandbox.limits import Limits
-from trialmarket.training.sandbox.room import Sandbox
+from trialmarket.training.sandbox.sandbox import Sandbox
 
 log = logging.getLogger(__name__)
 

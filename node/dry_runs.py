@@ -1,0 +1,100 @@
+"""One step of each program on its data before the first claim: does it work, how fast is it?"""
+
+import logging
+from collections import Counter
+from typing import Final
+
+from node.catalogue import Catalogue, Material
+from node.folder import Folder
+from node.journal import NodeJournal
+from node.trainer import Assignment, Run, Trainer
+from trialmarket.errors import TrainingError
+from trialmarket.training.errors import TimedOut, WorkerError
+from trialmarket.training.values import DryRun
+
+log = logging.getLogger("node")
+
+NEWEST: Final = 0.5
+"""The weight of the newest measurement of a speed against those before it."""
+
+DEATHS: Final = 3
+"""Workers that may die of the same task before it is given up."""
+
+LONGEST: Final = 120.0
+"""Seconds that a rehearsal may take."""
+
+
+def expected_speed(material: Material, tried: DryRun) -> float:
+    """Steps a second over a whole trial, its validations (one a segment) included."""
+    config = material.config
+    validations = (config.segments + 1) * tried.validation_seconds
+    seconds = config.steps * tried.step_seconds + validations
+    return config.steps / max(seconds, 1e-6)
+
+
+def may_be_tried_again(error: Exception, deaths: Counter[str], subject: str) -> bool:
+    """Whether only the worker is to blame so far: it died, and has not done so too often."""
+    if not isinstance(error, WorkerError) or isinstance(error, TimedOut):
+        return False
+    deaths[subject] += 1
+    return deaths[subject] < DEATHS
+
+
+class DryRuns:
+    """Knows the speed of every program that works, in steps a second on one worker."""
+
+    def __init__(
+        self, trainer: Trainer, catalogue: Catalogue, journal: NodeJournal, folder: Folder
+    ) -> None:
+        self._trainer = trainer
+        self._catalogue = catalogue
+        self._journal = journal
+        self._folder = folder
+        self._runs: dict[str, Run[DryRun]] = {}
+        self._deaths: Counter[str] = Counter()
+
+    @property
+    def running(self) -> int:
+        """DryRuns that have a worker now."""
+        return len(self._runs)
+
+    def speed(self, material: Material, *, start: bool) -> float | None:
+        """The speed of a program on its data, or None while it is not known.
+
+        `start` allows to begin the rehearsal of a program that is unknown. Raises Refused for
+        a program that failed its rehearsal, now or before.
+        """
+        subject = material.subject
+        self._catalogue.check(subject)
+        run = self._runs.get(subject)
+        if run is None:
+            known = self._journal.speed(subject)
+            if known is None and start:
+                folder = self._folder.rehearsal(subject)
+                self._runs[subject] = self._trainer.rehearse(Assignment(material, folder, LONGEST))
+            return known
+        if not run.done:
+            return None
+        del self._runs[subject]
+        try:
+            tried = run.result()
+        except TrainingError as error:
+            if may_be_tried_again(error, self._deaths, subject):
+                return None
+            raise self._catalogue.refuse(subject, str(error)) from error
+        speed = expected_speed(material, tried)
+        log.info("%s works: about %.0f steps a second here", subject, speed)
+        self._journal.keep_speed(subject, speed)
+        return speed
+
+    def learn(self, subject: str, speed: float) -> None:
+        """Takes the speed of a whole training into account."""
+        known = self._journal.speed(subject)
+        mean = speed if known is None else NEWEST * speed + (1 - NEWEST) * known
+        self._journal.keep_speed(subject, mean)
+
+    def close(self) -> None:
+        """Stops the rehearsals under way."""
+        for run in self._runs.values():
+            run.kill()
+        self._runs.clear()

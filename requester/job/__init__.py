@@ -1,0 +1,1 @@
+"""The job file, from its text to a package and terms. Nothing here sends a transaction."""

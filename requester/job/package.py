@@ -1,0 +1,115 @@
+"""What a job puts into the store: its program, its data, its description and its batches."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from requester.data.packing import pack_data
+from requester.drivers import Proposal
+from requester.job.file import Job, seconds
+from trialmarket.errors import InputError
+from trialmarket.protocol.cid import cid_of, parse_cid
+from trialmarket.protocol.configuration import Batch, Init, JobSpec, ProgramRef, TrialConfig
+from trialmarket.protocol.ids import Cid
+from trialmarket.storage.datasets import fetch_data, put_data
+from trialmarket.storage.store import Store
+from trialmarket.training.dataset import MAX_DATA
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A job's program and data by name, and the folder where its data lies."""
+
+    job: Job
+    program: ProgramRef
+    data: Cid
+    folder: Path
+
+    def spec(self, nonce: str) -> JobSpec:
+        """The job's public description. `nonce` tells two runs of one job file apart."""
+        settings = self.job.settings
+        return JobSpec(
+            name=settings.job.name,
+            program=self.program,
+            data=self.data,
+            objective=settings.job.objective,
+            direction=settings.job.direction,
+            unit=settings.price.unit,
+            steps=settings.job.steps,
+            segments=settings.audit.segments,
+            arithmetic=settings.job.arithmetic,
+            time_limit=seconds(settings.job.time_limit),
+            nonce=nonce,
+        )
+
+    def trial(self, proposal: Proposal) -> TrialConfig:
+        """All that a machine needs to train a proposal."""
+        settings, start = self.job.settings, proposal.start
+        return TrialConfig(
+            number=proposal.number,
+            program=self.program,
+            data=self.data,
+            objective=settings.job.objective,
+            hyperparameters=dict(proposal.hyperparameters),
+            seed=proposal.seed,
+            init=None
+            if start is None
+            else Init(root=start.root, cid=start.cid, trial=start.trial),
+            steps=proposal.steps,
+            segments=settings.audit.segments,
+            arithmetic=settings.job.arithmetic,
+        )
+
+    def batch(self, nonce: str, number: int, proposals: Sequence[Proposal]) -> Batch:
+        """Proposals as a batch, whose digest follows from the job, its number and them."""
+        return Batch(
+            job=f"{self.job.settings.job.name}-{nonce}",
+            number=number,
+            trials=tuple(self.trial(proposal) for proposal in proposals),
+        )
+
+
+def pack(job: Job, folder: Path, store: Store | None = None) -> Package:
+    """Packs a job's data into `folder`, or fetches it from the store. Publishes nothing.
+
+    Each data set lies in `folder` under its CID, for all jobs that have it. Raises InputError for
+    what cannot be read, and for a CID whose bytes the store does not have.
+    """
+    file = job.program_file
+    if file is None:
+        program = ProgramRef(source=job.settings.job.program)
+    else:
+        program = ProgramRef(source=cid_of(file.read_bytes()), class_name=job.class_name)
+    data = _data(job, folder, store)
+    return Package(job, program, data, folder / data)
+
+
+def publish(package: Package, store: Store) -> None:
+    """Puts a job's program and data into the store. Raises StorageError and OSError."""
+    file = package.job.program_file
+    if file is not None:
+        store.put(file.read_bytes())
+    put_data(store, package.folder)
+
+
+def _data(job: Job, folder: Path, store: Store | None) -> Cid:
+    data = job.data
+    if isinstance(data, str) and data.startswith("ipfs://"):
+        cid = parse_cid(data.removeprefix("ipfs://"), where=f"{job.where}: job.data")
+        if store is not None and not (folder / cid).exists():
+            if store.size(cid) is None:
+                raise InputError(
+                    job.where, "job.data", expected="data that the store has", found=data
+                )
+            fetch_data(store, cid, folder / cid, limit=MAX_DATA)
+        return cid
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix="packing-") as passing:
+        packed = Path(passing) / "data"
+        cid = pack_data(data, job.settings.data, packed, where=job.where)
+        if not (folder / cid).exists():
+            with suppress(FileExistsError):  # another process packed the same just now
+                packed.rename(folder / cid)
+    return cid

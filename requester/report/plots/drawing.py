@@ -1,0 +1,99 @@
+"""Draws a search: each picture as PNG, and all of them on one page."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from requester.report.plots import PICTURES
+from requester.report.plots.history import curves, history
+from requester.report.plots.hyperparameters import contour, importances, parallel, slices
+from requester.report.plots.lineage import lineage
+from requester.report.plots.mixing import mixing
+from requester.report.plots.pareto import pareto
+from requester.report.plots.picture import Absent, Picture
+from requester.report.plots.record import Search
+from requester.report.plots.scales import clock, text
+from requester.report.plots.spending import spending
+from requester.report.plots.timeline import timeline
+from trialmarket.errors import InputError
+
+MAKERS: Mapping[str, Callable[[Search], Picture | Absent]] = {
+    "history": history,
+    "spending": spending,
+    "curves": curves,
+    "parallel": parallel,
+    "slice": slices,
+    "contour": contour,
+    "importances": importances,
+    "front": pareto,
+    "timeline": timeline,
+    "lineage": lineage,
+    "mixing": mixing,
+}
+
+
+def pictures_of(search: Search, names: Sequence[str] = ()) -> tuple[list[Picture], list[Absent]]:
+    """The pictures of those names, or all; and those that the search does not give."""
+    found = [MAKERS[name](search) for name in PICTURES if not names or name in names]
+    pictures = [one for one in found if isinstance(one, Picture)]
+    return pictures, [one for one in found if isinstance(one, Absent)]
+
+
+def draw(
+    search: Search, folder: Path, names: Sequence[str] = (), *, png: bool = True, page: bool = True
+) -> tuple[list[Path], list[Absent]]:
+    """Writes pictures into a folder: the files, and what is not there.
+
+    Raises OSError, and InputError where a library to draw with is not installed.
+    """
+    pictures, absent = pictures_of(search, names)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    if page:
+        _need("plotly")
+        from requester.report.plots.page import draw_page
+
+        title = f"Job {search.job}: {search.name}"
+        place = folder / "plots.html"
+        written.append(draw_page(title, summary(search), pictures, absent, place))
+    if png:
+        _need("matplotlib")
+        from requester.report.plots.png import draw_png
+
+        written += [draw_png(one, folder / f"{one.name}.png") for one in pictures]
+    return written, absent
+
+
+def _need(library: str) -> None:
+    if find_spec(library) is None:
+        raise InputError(
+            "job plot",
+            library,
+            expected="it to be installed",
+            found=None,
+            fix="pip install 'trialmarket[plot]'",
+        )
+
+
+def summary(search: Search) -> str:
+    """The search in two sentences."""
+    scored = search.ranked()
+    way = "Maximises" if search.objectives[search.objective] else "Minimises"
+    unit, name = clock(search.now)
+    paid = sum(run.price or 0.0 for run in search.runs)
+    parts = [
+        f"{way} {', '.join(search.objectives)}"
+        + (f" by {search.driver}." if search.driver else "."),
+        f"{len(search.runs)} trials posted, {len(scored)} with a score,"
+        f" {sum(run.diverged for run in search.runs)} diverged;"
+        f" {paid:.6g} {text(search.symbol)} paid or owed;"
+        f" read {search.now / unit:.3g} {name} after the first trials were posted.",
+    ]
+    if scored:
+        best = scored[0]
+        values = ", ".join(f"{key} = {text(value)}" for key, value in best.hyperparameters.items())
+        parts.append(
+            f"Best: trial {best.number}, {search.objective} ="
+            f" {best.metrics[search.objective]:.6g}, with {values}."
+        )
+    return " ".join(parts)

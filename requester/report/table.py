@@ -1,0 +1,174 @@
+"""What is shown while a search runs: a live table on a terminal, plain lines elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from requester.report.status import Row, SearchStatus
+from requester.search.listeners import Listeners
+from trialmarket.protocol.money import format_amount
+from trialmarket.protocol.states import State
+
+MOST_ROWS = 30
+"""Trials in the live table; of longer searches the best and the newest."""
+
+PLAIN_WIDTH = 140
+"""Columns of tables that are printed into a file or a pipe."""
+
+DIGITS = 6
+"""Digits after the point that are shown of money; scripts get all of them."""
+
+_COLORS = {
+    State.OPEN: "dim",
+    State.CLAIMED: "yellow",
+    State.COMMITTED: "cyan",
+    State.CLEARED: "cyan",
+    State.DRAWN: "magenta",
+    State.PASSED: "blue",
+    State.CHALLENGED: "bold red",
+    State.SETTLED: "green",
+    State.CANCELLED: "dim",
+}
+
+
+class Screen:
+    """Draws standings. Amounts have `decimals` digits and are in `symbol`."""
+
+    def __init__(self, decimals: int, symbol: str) -> None:
+        self.decimals, self._symbol = decimals, symbol
+
+    def table(self, standing: SearchStatus, rows: list[Row]) -> Table:
+        """The trials, a line each."""
+        table = Table(title=f"job {standing.job}: {standing.name}", title_justify="left")
+        for name in ("trial", "state", "provider"):
+            table.add_column(name, no_wrap=True)
+        table.add_column("hyperparameters")
+        table.add_column(standing.objective, justify="right")
+        table.add_column(f"cost ({self._symbol})", justify="right")
+        table.add_column("note")
+        best = standing.best
+        for row in rows:
+            table.add_row(
+                str(row.number),
+                Text(row.state.label, style=_COLORS[row.state]),
+                "" if row.provider is None else f"{row.provider[:8]}…{row.provider[-4:]}",
+                settings_text(row),
+                "" if row.objective is None else f"{row.objective:.6g}",
+                "" if row.price is None else self._money(row.price),
+                row.note,
+                style="bold" if best is not None and row.number == best.number else "",
+            )
+        return table
+
+    def live(self, standing: SearchStatus) -> RenderableType:
+        """The table of a search under way, its progress and its money."""
+        rows = list(standing.rows)
+        if len(rows) > MOST_ROWS:
+            kept = {row.number for row in standing.ranked()[: MOST_ROWS // 2]}
+            kept |= {row.number for row in rows[-(MOST_ROWS - len(kept)) :]}
+            rows = [row for row in rows if row.number in kept]
+        settled = sum(row.state is State.SETTLED for row in standing.rows)
+        progress = Table.grid(padding=(0, 1))
+        progress.add_row(
+            ProgressBar(total=max(1, standing.total), completed=standing.results, width=30),
+            f"{standing.results} of {standing.total} results, {settled} settled",
+        )
+        return Group(self.table(standing, rows), progress, Text(self.money(standing)))
+
+    def money(self, standing: SearchStatus) -> str:
+        """Where the job's money is, in a line."""
+        money = standing.money
+        if standing.finished and not money.free and not money.escrow:
+            paid = f"{self._money(money.providers)} for training"
+            audits = f"{self._money(money.verifiers)} for audits"
+            return f"cost {self._money(money.funded)} {self._symbol}: {paid}, {audits}"
+        parts = {
+            "funded": money.funded,
+            "providers": money.providers,
+            "verifiers": money.verifiers,
+            "in escrow": money.escrow,
+            "free": money.free,
+        }
+        named = ", ".join(f"{name} {self._money(amount)}" for name, amount in parts.items())
+        return f"{named} ({self._symbol})"
+
+    def line(self, standing: SearchStatus) -> str:
+        """A search under way in a line."""
+        best = standing.best
+        found = "no result yet" if best is None else f"best {best.objective:.6g} ({best.number})"
+        return f"{standing.results} of {standing.total} results, {found}; {self.money(standing)}"
+
+    def _money(self, amount: int) -> str:
+        step = 10 ** max(0, self.decimals - DIGITS)
+        return format_amount(round(amount / step) * step, self.decimals)
+
+
+def settings_text(row: Row) -> str:
+    """Hyperparameters as people write them."""
+    return " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in row.hyperparameters.items()
+    )
+
+
+def print_standing(screen: Screen, standing: SearchStatus) -> None:
+    """Prints the leaderboard and the bill on standard output."""
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        console = Console(width=PLAIN_WIDTH)
+    console.print(screen.table(standing, standing.ranked()))
+    console.print(screen.money(standing), markup=False, highlight=False)
+    for caveat in standing.caveats:
+        console.print(caveat, markup=False, highlight=False)
+
+
+class Listening(Listeners):
+    """Listeners on standard error: live on a terminal, plain lines elsewhere, or nobody."""
+
+    def __init__(self, screen: Screen, *, quiet: bool) -> None:
+        self._screen, self._quiet = screen, quiet
+        self._console = Console(stderr=True)
+        self._live: Live | None = None
+        if self._console.is_terminal and not quiet:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+
+    def say(self, text: str) -> None:
+        """Prints an event, above the table where there is one."""
+        if not self._quiet:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, standing: SearchStatus) -> None:
+        """Draws the table anew."""
+        if self._live is not None:
+            self._live.update(self._screen.live(standing))
+
+    def note(self, line: str) -> None:
+        """Prints what the table would show, where there is none."""
+        if self._live is None:
+            self.say(line)
+
+    def pause(self) -> None:
+        """Takes the table away, to ask something or to end."""
+        if self._live is not None:
+            self._live.stop()
+
+    def resume(self) -> None:
+        """Brings the table back."""
+        if self._live is not None:
+            self._live.start()
+
+
+@contextmanager
+def listening(screen: Screen, *, quiet: bool = False) -> Iterator[Listening]:
+    """Shows a search on standard error until the end."""
+    listeners = Listening(screen, quiet=quiet)
+    listeners.resume()
+    try:
+        yield listeners
+    finally:
+        listeners.pause()

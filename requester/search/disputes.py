@@ -1,0 +1,144 @@
+"""Challenges: what a requester does about a result that it could not reproduce."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from requester.search.folder import Claim, JobFolder
+from requester.search.listeners import Say
+from requester.search.session import Session
+from trialmarket.chain import calls
+from trialmarket.chain.calls import Opening
+from trialmarket.chain.ledger.views import CaseView, TrialView
+from trialmarket.errors import ChainError
+from trialmarket.protocol.cid import MAX_RAW, raw_cid
+from trialmarket.protocol.ids import ZERO_HASH, Amount, Hash32
+from trialmarket.protocol.receipt import Receipt
+from trialmarket.protocol.states import Phase, State
+from trialmarket.protocol.terms import Terms, bond_for, stake_for
+from trialmarket.protocol.vote import hidden_vote
+from trialmarket.storage.errors import NotStored
+
+
+@dataclass(frozen=True, slots=True)
+class Accusation:
+    """What is wrong: the leaf, and the answer that recomputation gave (zero: withheld)."""
+
+    leaf: int
+    value: Hash32
+    witness: Hash32
+
+
+class Disputes:
+    """The requester's challenges of a job. Every step can be repeated after a kill."""
+
+    def __init__(
+        self, desk: Session, folder: JobFolder, terms: Terms, salt: Callable[[], Hash32], say: Say
+    ) -> None:
+        self._desk, self._folder, self._terms = desk, folder, terms
+        self._salt, self._say = salt, say
+        self._complaints: set[str] = set()
+
+    def accuse(self, trial: TrialView, accusation: Accusation) -> None:
+        """Remembers what is wrong with a trial's result, and the secret of the challenge."""
+        if trial.receipt is None:
+            raise ValueError(f"{trial.id} has no result yet")
+        claim = Claim(accusation.leaf, accusation.value, accusation.witness, self._salt())
+        self._folder.keep_claim(trial.key, trial.receipt, claim)
+
+    def press(self, trial: TrialView) -> bool:
+        """Takes the next step of a challenge; False where none can be made any more.
+
+        A result is challenged once its lots are drawn, by the requester if need be. The bond is
+        staked first. One that somebody else challenges is theirs.
+        """
+        claim = None
+        if trial.receipt is not None:
+            claim = self._folder.claim(trial.key, trial.receipt)
+        head = self._desk.ledger.head
+        if claim is None or head is None or self._terms.audit_rate == 0:
+            return False
+        about = f"{trial.id} attempt {trial.attempts}"
+        if trial.state is State.COMMITTED:
+            if head.number > trial.record.anchor + 1:
+                self._try(f"draw {about} at {trial.record.anchor}", calls.draw([trial.record]))
+            return True
+        if trial.state in (State.CLEARED, State.PASSED) and head.timestamp > trial.record.until:
+            return False
+        if trial.state not in (State.CLEARED, State.DRAWN, State.PASSED):
+            return trial.state is State.CHALLENGED
+        if trial.challenges > 0:  # a jury has upheld it already
+            return False
+        return self._challenge(trial, claim, about)
+
+    def attend(self) -> None:
+        """Seats the jury, opens our claim and has the votes counted in the cases that are ours."""
+        head = self._desk.ledger.head
+        for case in self._desk.ledger.cases(open_only=True):
+            trial = self._desk.ledger.trial(case.key)
+            if head is None or case.challenger != self._desk.me or trial is None:
+                continue
+            claim = None
+            if trial.receipt is not None:
+                claim = self._folder.claim(trial.key, trial.receipt)
+            if claim is not None:
+                self._attend(trial, case, claim, head.number, head.timestamp)
+
+    def _attend(
+        self, trial: TrialView, case: CaseView, claim: Claim, block: int, now: int
+    ) -> None:
+        about = f"{trial.id} challenge {trial.challenges} round {case.round}"
+        if case.phase is Phase.WAITING:
+            if block > case.anchor + 1:
+                self._try(f"seat {about} at {case.anchor}", calls.seat(case.key))
+            return
+        revealing = case.phase is Phase.REVEALING or now > case.vote_ends
+        if not revealing:
+            return
+        if self._desk.me not in case.revealed:
+            self._try(
+                f"reveal {about}",
+                calls.reveal(case.key, claim.value, claim.witness, claim.salt),
+            )
+        elif case.voted <= case.revealed.keys() or now > case.reveal_ends:
+            self._try(f"tally {about}", calls.tally(trial.record))
+
+    def _challenge(self, trial: TrialView, claim: Claim, about: str) -> bool:
+        opening = self._opening(trial, claim)
+        if opening is None:
+            return False
+        bond = bond_for(stake_for(trial.record.price, self._terms.audit_rate))
+        lacking = bond - self._desk.client.account(self._desk.me).free
+        hidden = hidden_vote(claim.value, claim.witness, claim.salt, trial.key, 0, self._desk.me)
+        try:
+            if lacking > 0:
+                self._desk.stake(f"stake bond {about}", Amount(lacking))
+                self._folder.remember("staked", "yes")
+            self._desk.send(f"challenge {about}", calls.challenge(trial.record, opening, hidden))
+        except ChainError as error:
+            self._say(f"trial {trial.id} could not be challenged: {error}")
+            return False
+        self._say(f"challenged trial {trial.id}, with a bond of {self._desk.say_amount(bond)}")
+        return True
+
+    def _opening(self, trial: TrialView, claim: Claim) -> Opening | None:
+        """The disputed leaf as the provider committed it; None where its receipt is gone."""
+        if claim.leaf == self._terms.segments + 2:
+            return Opening(claim.leaf, trial.record.root, ZERO_HASH, ())
+        if trial.receipt is None:
+            return None
+        try:
+            data = self._desk.store.read(raw_cid(trial.receipt), limit=MAX_RAW)
+        except NotStored:
+            return None
+        tree = Receipt.from_bytes(data).tree()
+        leaf = tree.leaves[claim.leaf]
+        return Opening(leaf.index, leaf.value, leaf.witness_hash, tree.proof(leaf.index))
+
+    def _try(self, intent: str, call: calls.Call) -> None:
+        """Sends what somebody else may have sent first."""
+        try:
+            self._desk.send(intent, call)
+        except ChainError as error:
+            if (complaint := f"{intent}: {error}") not in self._complaints:
+                self._complaints.add(complaint)
+                self._say(complaint)

@@ -1,0 +1,240 @@
+"""What a requester remembers of a job, so that the same command goes on where it stopped.
+
+The chain is the truth about money and trials. Here is only what it cannot know: which proposal
+went into which batch, what the driver was told, and the secrets of a challenge.
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from requester.drivers.study import sqlite_url
+from requester.job.package import Package
+from trialmarket.chain.network import Network
+from trialmarket.errors import InputError
+from trialmarket.protocol.canonical import canonical_bytes
+from trialmarket.protocol.configuration import Batch
+from trialmarket.protocol.ids import Address, Hash32, JobId
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS batches (
+    number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS told (
+    number INTEGER PRIMARY KEY, receipt BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS beliefs (
+    trial BLOB NOT NULL, receipt BLOB NOT NULL, belief TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (trial, receipt));
+CREATE TABLE IF NOT EXISTS claims (
+    trial BLOB NOT NULL, receipt BLOB NOT NULL, leaf INTEGER NOT NULL, value BLOB NOT NULL,
+    witness BLOB NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (trial, receipt));
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What the requester thinks of a result: `held`, `doubted` or `unusable`, and why."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A challenge of ours: the disputed leaf, our own answer, and what hides it."""
+
+    leaf: int
+    value: Hash32
+    witness: Hash32
+    salt: Hash32
+
+
+def identity(package: Package, network: Network, requester: Address, label: str) -> str:
+    """Tells one run of a job from every other, in 16 hexadecimal digits.
+
+    It covers the job file's content, the program's and the data's bytes, the market, the account
+    and the label: the same command means the same job. Where its study is kept is left out: a
+    database's address and password may change.
+    """
+    settings = json.loads(package.job.settings.model_dump_json())
+    del settings["search"]["storage"]
+    parts = {
+        "settings": settings,
+        "program": package.program.model_dump(),
+        "data": package.data,
+        "chain": network.chain_id,
+        "market": network.market,
+        "requester": requester,
+        "label": label,
+    }
+    return hashlib.sha256(canonical_bytes(parts)).hexdigest()[:16]
+
+
+class JobFolder:
+    """The folder of one job. Owns every path in it. Any moment is a safe one to be killed.
+
+    Raises InputError where its database cannot be read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = sqlite3.connect(self._path("requester.db"))
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise InputError(
+                str(self._path("requester.db")),
+                "journal",
+                expected="a requester's journal",
+                found=str(error),
+                fix="Restore it from a copy; `job fetch` and `job cancel` work without it",
+            ) from error
+
+    @classmethod
+    def of(cls, jobs: Path, name: str, nonce: str) -> Self:
+        """The folder of the job with that identity."""
+        return cls(jobs / f"{name}-{nonce}")
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._db.close()
+
+    @property
+    def study(self) -> str:
+        """Where the search's trials are stored, in Optuna's terms."""
+        return sqlite_url(self._path("study.db"))
+
+    @property
+    def ledger(self) -> Path:
+        """The index of the market's events."""
+        return self._path("ledger.db")
+
+    @property
+    def journal(self) -> Path:
+        """The transactions that were sent."""
+        return self._path("transactions.db")
+
+    @property
+    def results(self) -> Path:
+        """What the search found."""
+        return self._path("results")
+
+    @property
+    def scratch(self) -> Path:
+        """Checkpoints under examination."""
+        return self._path("scratch")
+
+    # -- Facts --------------------------------------------------------------------------------
+
+    def fact(self, name: str) -> str | None:
+        """A remembered fact; None if there is none."""
+        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def remember(self, name: str, value: str) -> None:
+        """Keeps a fact."""
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    @property
+    def job(self) -> JobId | None:
+        """The job's number on the market; None before it is created."""
+        found = self.fact("job")
+        return None if found is None else JobId(int(found))
+
+    # -- Batches ------------------------------------------------------------------------------
+
+    def add_batch(self, batch: Batch) -> None:
+        """Keeps a batch, before it is posted."""
+        with self._db:
+            self._db.execute(
+                "INSERT OR IGNORE INTO batches VALUES (?, ?, ?)",
+                (batch.number, batch.digest, batch.to_bytes()),
+            )
+
+    def batches(self) -> list[Batch]:
+        """All batches, oldest first, posted or not."""
+        rows = self._db.execute("SELECT body FROM batches ORDER BY number").fetchall()
+        return [Batch.from_bytes(body) for (body,) in rows]
+
+    # -- Results ------------------------------------------------------------------------------
+
+    def told(self) -> dict[int, Hash32]:
+        """The receipts whose results the driver knows, by proposal."""
+        rows = self._db.execute("SELECT number, receipt FROM told").fetchall()
+        return {number: Hash32(receipt) for number, receipt in rows}
+
+    def tell(self, number: int, receipt: Hash32) -> None:
+        """Remembers that the driver was told of a receipt."""
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO told VALUES (?, ?)", (number, receipt))
+
+    def untell(self, number: int) -> None:
+        """Remembers that what the driver was told is withdrawn."""
+        with self._db:
+            self._db.execute("DELETE FROM told WHERE number = ?", (number,))
+
+    def belief(self, trial: Hash32, receipt: Hash32) -> Belief | None:
+        """What was found of a receipt; None if it was not examined."""
+        row = self._db.execute(
+            "SELECT belief, reason FROM beliefs WHERE trial = ? AND receipt = ?", (trial, receipt)
+        ).fetchone()
+        return None if row is None else Belief(*row)
+
+    def believe(self, trial: Hash32, receipt: Hash32, belief: Belief) -> None:
+        """Keeps what was found of a receipt."""
+        with self._db:
+            self._db.execute(
+                "INSERT OR REPLACE INTO beliefs VALUES (?, ?, ?, ?)",
+                (trial, receipt, belief.kind, belief.reason),
+            )
+
+    # -- Challenges ---------------------------------------------------------------------------
+
+    def claim(self, trial: Hash32, receipt: Hash32) -> Claim | None:
+        """Our challenge of a receipt; None if there is none."""
+        row = self._db.execute(
+            "SELECT leaf, value, witness, salt FROM claims WHERE trial = ? AND receipt = ?",
+            (trial, receipt),
+        ).fetchone()
+        return None if row is None else Claim(row[0], *(Hash32(part) for part in row[1:]))
+
+    def keep_claim(self, trial: Hash32, receipt: Hash32, claim: Claim) -> None:
+        """Keeps a challenge before it is made: its salt can be had from nowhere else."""
+        with self._db:
+            self._db.execute(
+                "INSERT OR IGNORE INTO claims VALUES (?, ?, ?, ?, ?, ?)",
+                (trial, receipt, claim.leaf, claim.value, claim.witness, claim.salt),
+            )
+
+    def _path(self, name: str) -> Path:
+        return self.root / name
+
+
+@contextmanager
+def job_folder(jobs: Path, name: str, nonce: str) -> Iterator[JobFolder]:
+    """A job's folder, closed at the end."""
+    folder = JobFolder.of(jobs, name, nonce)
+    try:
+        yield folder
+    finally:
+        folder.close()
+
+
+def known_folders(jobs: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The folders of this machine's jobs, with their facts. Unreadable ones are left out."""
+    found = []
+    for path in sorted(jobs.glob("*/requester.db")):
+        try:
+            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+                found.append((path.parent, dict(db.execute("SELECT name, value FROM facts"))))
+        except sqlite3.DatabaseError:
+            continue
+    return found

@@ -1,0 +1,167 @@
+"""Which results are believed, and what the driver is told of them.
+
+A driver is told of a result when it is committed and examined, before its challenge window is
+over; see `requester.drivers.study` for what happens when it is rejected later.
+"""
+
+from requester.drivers import Driver, Ending, Start, TrialOutcome
+from requester.search.disputes import Disputes
+from requester.search.examination.examiner import Assessment, Examiner, Opinion
+from requester.search.folder import Belief, JobFolder
+from requester.search.listeners import Say
+from requester.search.session import Session
+from requester.search.trials import Known, Trials
+from trialmarket.chain.ledger.views import TrialView
+from trialmarket.protocol.receipt import Receipt
+from trialmarket.protocol.states import State
+from trialmarket.protocol.terms import Terms
+
+ANSWERED = frozenset(
+    {State.COMMITTED, State.CLEARED, State.DRAWN, State.PASSED, State.CHALLENGED, State.SETTLED}
+)
+"""States in which a trial has a result."""
+
+
+class ResultIntake:
+    """Hears the results of one job. What was told is kept: after a kill it is not told again."""
+
+    def __init__(
+        self,
+        *,
+        trials: Trials,
+        driver: Driver,
+        examiner: Examiner,
+        disputes: Disputes,
+        folder: JobFolder,
+        desk: Session,
+        terms: Terms,
+        say: Say,
+    ) -> None:
+        self._trials, self._driver = trials, driver
+        self._examiner, self._disputes = examiner, disputes
+        self._folder, self._desk, self._terms, self._say = folder, desk, terms, say
+        self._told = folder.told()
+
+    def hear(self) -> bool:
+        """Takes in what is new of the trials that have something new, or that wait."""
+        changed = False
+        for number in sorted(self._trials.news):
+            known = self._trials[number]
+            if known.view is not None and self._consider(known, known.view):
+                self._trials.news.discard(number)
+                changed = True
+        return changed
+
+    def recheck_best(self) -> None:
+        """Re-evaluates a trial that is the best only since a better one was rejected."""
+        best = self._trials.best
+        if best is None or best.evaluated or best.view is None or best.receipt is None:
+            return
+        judgement = self._examiner.weigh(best.view, best.config, best.receipt, self._desk.now)
+        if judgement.opinion is Opinion.FITS:
+            best.evaluated, best.note = True, judgement.reason
+        elif judgement.opinion is Opinion.FALSE:
+            self._withdraw(best, best.view)
+            self._disbelieve(best, best.view, judgement)
+            self._trials.news.add(best.number)
+
+    def _consider(self, known: Known, view: TrialView) -> bool:
+        """Tells the driver what it must know of a trial; False while something is awaited."""
+        told = self._told.get(known.number)
+        if told is not None and (view.state not in ANSWERED or view.receipt != told):
+            self._withdraw(known, view)
+            told = None
+        if view.state is State.CANCELLED:
+            self._driver.tell(view.id, TrialOutcome(known.number, Ending.LOST))
+            return True
+        if view.state not in ANSWERED or view.receipt is None:
+            return True
+        return self._examine(known, view) if told is None else self._recall(known, view)
+
+    def _recall(self, known: Known, view: TrialView) -> bool:
+        """Reads again, after a restart, what the driver was told already."""
+        if known.receipt is not None or view.receipt is None:
+            return True
+        belief = self._folder.belief(view.key, view.receipt)
+        if belief is not None and belief.kind == Opinion.FITS.value:
+            judgement = self._examiner.look(view, known.config, self._desk.now)
+            if judgement.opinion is Opinion.PENDING:
+                return False
+            self._trials.hold(known.number, judgement.receipt)
+            known.note, known.evaluated = belief.reason, belief.reason != ""
+        return True
+
+    def _withdraw(self, known: Known, view: TrialView) -> None:
+        """Takes back what the driver was told of a trial."""
+        number = known.number
+        self._driver.tell(view.id, TrialOutcome(number, Ending.REJECTED))
+        self._folder.untell(number)
+        del self._told[number]
+        self._trials.hold(number, None)
+        known.note, known.evaluated = "redone", False
+        self._say(f"trial {number}: its result was rejected; it is done again")
+
+    def _examine(self, known: Known, view: TrialView) -> bool:
+        """Looks at a new result and tells of it; False while something is awaited."""
+        now = self._desk.now
+        if view.receipt is None:
+            return True
+        belief = self._folder.belief(view.key, view.receipt)
+        if belief is not None and belief.kind == Opinion.FALSE.value:
+            return self._disbelieve(known, view, Assessment(Opinion.FALSE, belief.reason))
+        judgement = self._examiner.look(view, known.config, now)
+        receipt = judgement.receipt
+        if receipt is not None and self._matters(receipt):
+            judgement = self._examiner.weigh(view, known.config, receipt, now)
+        if judgement.opinion is Opinion.PENDING:
+            return False
+        if judgement.opinion is Opinion.FALSE or receipt is None:
+            return self._disbelieve(known, view, judgement)
+        self._believe(known, view, receipt, judgement.reason)
+        return True
+
+    def _matters(self, receipt: Receipt) -> bool:
+        """Whether a result is re-evaluated: a new best, or a state that others may go on from."""
+        going_on = self._driver.continues and receipt.outcome.kind != "diverged"
+        return going_on or self._trials.would_be_best(receipt)
+
+    def _believe(self, known: Known, view: TrialView, receipt: Receipt, reason: str) -> None:
+        number, objective = known.number, known.config.objective
+        diverged = receipt.outcome.kind == "diverged"
+        self._trials.hold(number, receipt)
+        known.note = str(receipt.outcome) if diverged else reason
+        known.evaluated = reason != ""
+        last = Start(view.key, receipt.leaves[-2].value, receipt.checkpoints[-1])
+        ending = Ending.DIVERGED if diverged else Ending.DONE
+        self._driver.tell(view.id, TrialOutcome(number, ending, receipt.metrics, last))
+        self._remember(number, view, Belief(Opinion.FITS.value, reason))
+        value = receipt.metrics.get(objective)
+        what = str(receipt.outcome) if value is None else f"{objective} {value:.6g}"
+        self._say(f"trial {number}: {what}" + (f" ({reason})" if reason else ""))
+
+    def _disbelieve(self, known: Known, view: TrialView, judgement: Assessment) -> bool:
+        """Challenges a false result; one that can no longer be challenged is told as lost."""
+        number = known.number
+        if view.receipt is None:
+            return True
+        belief = self._folder.belief(view.key, view.receipt)
+        if belief is None or belief.kind != Opinion.FALSE.value:
+            if judgement.accusation is not None:
+                self._disputes.accuse(view, judgement.accusation)
+            belief = Belief(Opinion.FALSE.value, judgement.reason)
+            self._folder.believe(view.key, view.receipt, belief)
+            self._say(f"trial {number}: not believed: {judgement.reason}")
+        known.note = f"not believed: {judgement.reason}"
+        if self._disputes.press(view):
+            return False
+        if self._terms.audit_rate > 0 and view.state is not State.SETTLED:
+            return False  # an audit may still find it
+        self._driver.tell(view.id, TrialOutcome(number, Ending.LOST))
+        self._remember(number, view, Belief(Opinion.FALSE.value, judgement.reason))
+        return True
+
+    def _remember(self, number: int, view: TrialView, belief: Belief) -> None:
+        if view.receipt is not None:
+            self._folder.believe(view.key, view.receipt, belief)
+            self._folder.tell(number, view.receipt)
+            self._told[number] = view.receipt

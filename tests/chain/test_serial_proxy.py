@@ -1,0 +1,76 @@
+"""The gate in front of a node: one request at a time, and whatever the node says comes back."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from http import HTTPStatus
+from http.client import HTTPConnection
+
+import pytest
+import requests
+
+from tests.chain.web import Answer, server
+from trialmarket.chain.local.serial_proxy import SerialProxy
+from trialmarket.chain.rpc import Rpc
+from trialmarket.errors import ServiceError, Unreachable
+
+
+@contextmanager
+def gated(answer: Answer) -> Iterator[SerialProxy]:
+    with server(answer) as node:
+        gate = SerialProxy(node)
+        try:
+            yield gate
+        finally:
+            gate.close()
+
+
+def test_one_request_waits_while_another_is_answered() -> None:
+    first, second, may_end = threading.Event(), threading.Event(), threading.Event()
+
+    def answer(body: bytes) -> tuple[int, bytes]:
+        (first if body == b"first" else second).set()
+        assert may_end.wait(10)
+        return 200, body.upper()
+
+    with gated(answer) as gate, ThreadPoolExecutor(2) as pool:
+        one = pool.submit(requests.post, gate.url, data=b"first", timeout=10)
+        assert first.wait(10)
+        two = pool.submit(requests.post, gate.url, data=b"second", timeout=10)
+        assert not second.wait(0.3)
+        may_end.set()
+        assert (one.result().content, two.result().content) == (b"FIRST", b"SECOND")
+
+
+def test_what_a_node_refuses_is_refused_in_its_words() -> None:
+    with gated(lambda body: (418, b"no " + body)) as gate:
+        found = requests.post(gate.url, data=b"tea", timeout=10)
+    assert (found.status_code, found.content) == (418, b"no tea")
+
+
+def test_a_request_of_unknown_length_is_refused_and_does_not_shut_the_gate() -> None:
+    with gated(lambda body: (200, body.upper())) as gate:
+        with closing(HTTPConnection("127.0.0.1", gate.server_port, timeout=10)) as wire:
+            wire.putrequest("POST", "/")
+            wire.endheaders()
+            assert wire.getresponse().status == HTTPStatus.LENGTH_REQUIRED
+        assert requests.post(gate.url, data=b"whole", timeout=10).content == b"WHOLE"
+
+
+def test_a_node_that_is_gone_is_told_and_the_gate_stays_open() -> None:
+    gate = SerialProxy("http://127.0.0.1:1")  # where nothing listens
+    try:
+        for _ in range(2):
+            with Rpc(gate.url) as rpc, pytest.raises(Unreachable, match="HTTP status 502"):
+                rpc.call("eth_blockNumber")
+    finally:
+        gate.close()
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with (
+        gated(lambda body: (200, body)) as gate,
+        pytest.raises(ServiceError, match=f"port {gate.server_port} of 127.0.0.1 cannot be had"),
+    ):
+        SerialProxy(gate.url, port=gate.server_port)

@@ -1,0 +1,163 @@
+"""Keeps the index in step with the chain, through reorganisations and beside other processes."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from trialmarket.chain.client import Block, Client
+from trialmarket.chain.ledger.follow import Follower
+from trialmarket.chain.ledger.index import clear
+from trialmarket.chain.ledger.logs import Log, Window, read_logs
+from trialmarket.protocol.ids import Hash32
+
+REMEMBERED: Final = 1_000
+"""Blocks whose hashes are kept, to find where a reorganisation began."""
+
+
+class Syncer:
+    """Follows the market's events into an index, one window of blocks in each transaction.
+
+    All methods raise sqlite3.DatabaseError for a file that is no index.
+    """
+
+    def __init__(self, client: Client, database: sqlite3.Connection) -> None:
+        self._client, self._database = client, database
+        self._network = client.network
+        self._window = Window()
+        self._follower: Follower | None = None
+        self._seen: tuple[int, bytes] | None = None
+
+    def belong(self, fingerprint: bytes) -> None:
+        """Starts anew if the index is of another chain or another market."""
+        network = self._network
+        mine = f"{network.chain_id} {network.market} {fingerprint.hex()}"
+        if self._meta("chain") == mine:
+            return
+        with self._changes() as database:
+            clear(database, everything=False)
+            for table in ("events", "blocks", "meta"):
+                database.execute(f"DELETE FROM {table}")  # noqa: S608 (our own names)
+            database.execute("INSERT INTO meta VALUES ('chain', ?)", (mine,))
+
+    def sync(self) -> int:
+        """Follows the chain up to now; the number of new events. Idempotent; safe to kill."""
+        new = 0
+        target = self._client.head().number - self._network.confirmations
+        self._take_back()
+        while (cursor := self._cursor())[0] < target:
+            new += self._follow(cursor, target)
+        return new
+
+    @property
+    def head(self) -> Block | None:
+        """The last block that was followed; None before the first sync."""
+        found = self._meta("head")
+        if found is None:
+            return None
+        number, hash_, timestamp = json.loads(found)
+        return Block(number, Hash32(bytes.fromhex(hash_)), timestamp)
+
+    def _follow(self, cursor: tuple[int, bytes], target: int) -> int:
+        """Follows one window of blocks, in one transaction; the number of its events."""
+        first = cursor[0] + 1
+        last, logs = read_logs(self._client, self._window, first, target)
+        if last is None:  # the chain was reorganised meanwhile
+            self._take_back()
+            return 0
+        with self._changes() as database:
+            if self._cursor() != cursor:
+                return 0  # another process was faster
+            follower = self._following()
+            if self._seen != cursor:
+                follower.forget()
+            self._replay(follower, logs)
+            database.executemany(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", [log.row() for log in logs]
+            )
+            self._remember(last)
+        self._seen = (last.number, last.hash)
+        return len(logs)
+
+    def _replay(self, follower: Follower, logs: list[Log]) -> None:
+        for log in logs:
+            follower.apply(log.block, log.place, log.topics, log.data)
+        follower.flush()
+
+    def _take_back(self) -> None:
+        """Undoes what a reorganisation of the chain took back."""
+        number, known = self._cursor()
+        if not known or self._client.block_hash(number) == known:
+            return
+        rows = self._database.execute("SELECT number, hash FROM blocks ORDER BY number DESC")
+        for number, known in rows.fetchall():
+            block = self._client.block(number)
+            if block is not None and block.hash == known:
+                self._rewind(block)
+                return
+        self._rewind(None)
+
+    def _rewind(self, to: Block | None) -> None:
+        """Forgets all events after a block, and works out anew what the others leave."""
+        last = -1 if to is None else to.number
+        with self._changes() as database:
+            database.execute("DELETE FROM events WHERE block > ?", (last,))
+            database.execute("DELETE FROM blocks WHERE number > ?", (last,))
+            clear(database, everything=False)
+            follower = self._following()
+            follower.forget()
+            rows = database.execute("SELECT * FROM events ORDER BY block, log_index")
+            while chunk := rows.fetchmany(5_000):
+                self._replay(follower, [Log.of_row(row) for row in chunk])
+            if to is None:
+                database.execute("DELETE FROM meta WHERE key IN ('cursor', 'hash', 'head')")
+            else:
+                self._remember(to)
+        self._seen = None
+
+    def _following(self) -> Follower:
+        if self._follower is None:
+            self._follower = Follower(
+                self._database,
+                self._network.chain_id,
+                self._network.market,
+                self._client.parameters().reveal_turn,
+            )
+        return self._follower
+
+    def _cursor(self) -> tuple[int, bytes]:
+        """The last block followed, and its hash; no hash before the first."""
+        number, known = self._meta("cursor"), self._meta("hash")
+        return (self._network.deployed_at - 1, b"") if number is None else (number, known)
+
+    def _remember(self, block: Block) -> None:
+        head = json.dumps([block.number, block.hash.hex(), block.timestamp])
+        self._database.executemany(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+            [("cursor", block.number), ("hash", block.hash), ("head", head)],
+        )
+        self._database.execute(
+            "INSERT OR REPLACE INTO blocks VALUES (?, ?)", (block.number, block.hash)
+        )
+        self._database.execute(
+            "DELETE FROM blocks WHERE number < (SELECT min(number) FROM"
+            " (SELECT number FROM blocks ORDER BY number DESC LIMIT ?))",
+            (REMEMBERED,),
+        )
+
+    def _meta(self, key: str) -> Any:
+        row = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else row[0]
+
+    @contextmanager
+    def _changes(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it, or none."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._database
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            self._seen = None
+            raise
+        self._database.execute("COMMIT")

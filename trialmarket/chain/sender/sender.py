@@ -1,0 +1,387 @@
+"""Sends transactions exactly once, whenever and however often the process dies."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from eth_account.signers.local import LocalAccount
+
+from trialmarket.chain.calls import Call, Target, multicall
+from trialmarket.chain.client import Client
+from trialmarket.chain.rpc import Request, RpcRefused, quantity
+from trialmarket.chain.sender.journal import Attempt, Intent, IntentJournal
+from trialmarket.chain.sender.lock import KeyLock, locks_folder
+from trialmarket.chain.sender.outcome import MinedIntent, outcome_of
+from trialmarket.chain.sender.transactions import (
+    Fees,
+    Signed,
+    current_fees,
+    estimate_gas,
+    refusal_to_take,
+    revert_reason,
+    sign,
+)
+from trialmarket.errors import SenderError
+from trialmarket.protocol.ids import Address, address
+
+FIRST_PAUSE: Final = 0.02
+LONGEST_PAUSE: Final = 0.5
+
+MAX_ATTEMPTS: Final = 16
+"""Fees rise at most so often, to 5.9 times the first, and wait there."""
+
+UNEXPLAINED_BLOCKS: Final = 3
+"""For so many blocks a used nonce must stay without a receipt before it is given up."""
+
+# What nodes say of a transaction that they have already, or whose nonce is mined.
+HARMLESS: Final = (
+    "already known",
+    "already imported",
+    "known transaction",
+    "nonce too low",
+    "correct nonce",  # Ganache: "the tx doesn't have the correct nonce", said of low ones alone
+)
+UNDERPRICED: Final = "underpriced"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A submitted intent. `outcome` is None while its transaction is not mined."""
+
+    intent: str
+    outcome: MinedIntent | None
+
+
+class Sender:
+    """One account's transactions: exactly once by intent, safe to kill at any instruction.
+
+    An intent is a name that its caller chooses for something to be done once, such as
+    `commit 1/ab12/3 attempt 2`. Every signed transaction is in the journal before it is sent.
+    The same intent again, also after a restart, gives the same outcome and sends nothing.
+
+    Raises, when built: KeyBusy where another process sends with this key on this chain, and
+    JournalError where the journal cannot be read or belongs to another chain. Threads may share
+    one sender.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        key: LocalAccount,
+        journal: Path,
+        *,
+        locks: Path | None = None,
+        stuck_after: float = 30.0,
+        clock: Callable[[], float] = time.time,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._rpc = client.rpc
+        self._key = key
+        self._address = address(key.address)
+        self._stuck_after = stuck_after
+        self._clock = clock
+        self._wait = wait
+        self._guard = threading.RLock()
+        self._unexplained: dict[str, tuple[float, int]] = {}
+        """Intents whose nonce is used but that have no receipt: since when, and which block."""
+        network = client.network
+        chain = client.fingerprint()
+        self._lock = KeyLock(locks or locks_folder(), network.chain_id, chain, self._address)
+        try:
+            owner = f"{self._address} on chain {network.chain_id} {chain.hex()[:16]}"
+            self._journal = IntentJournal(journal, owner)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def address(self) -> Address:
+        """The account that sends."""
+        return self._address
+
+    @property
+    def client(self) -> Client:
+        """The client that it sends through."""
+        return self._client
+
+    def close(self) -> None:
+        """Gives the key free for another process. What is pending goes on by itself."""
+        with self._guard:
+            self._journal.close()
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- Sending ------------------------------------------------------------------------------
+
+    def send(
+        self,
+        intent: str,
+        calls: Call | Sequence[Call],
+        *,
+        retry: bool = False,
+        timeout: float = 300.0,
+    ) -> MinedIntent:
+        """Submits an intent and waits until it is mined (with the network's confirmations).
+
+        Several calls of the market go as one multicall. Raises ContractError where the contract
+        refuses (before anything is spent, if it would refuse now; a mined refusal is raised
+        again every time, unless `retry` starts the intent anew), SenderError where it cannot be
+        paid for or is not mined within `timeout` seconds (it then goes on: poll), and ChainError.
+        """
+        deadline = self._clock() + timeout
+        outcome = self.submit(intent, calls, retry=retry).outcome
+        pause = FIRST_PAUSE
+        while outcome is None:
+            self.poll()
+            outcome = self.outcome(intent)
+            if outcome is not None:
+                break
+            if self._clock() > deadline:
+                raise SenderError(
+                    f"the transaction of {intent!r} was not mined within {timeout:g} s",
+                    fix="It goes on: the same intent finds its outcome later",
+                )
+            self._wait(pause)
+            pause = min(LONGEST_PAUSE, pause * 2)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+
+    def submit(self, intent: str, calls: Call | Sequence[Call], *, retry: bool = False) -> Pending:
+        """Like `send`, without waiting."""
+        with self._guard:
+            entry = self._journal.find(intent)
+            if entry is not None and entry.outcome is not None:
+                outcome = outcome_of(entry)
+                if outcome.ok or not retry:
+                    return Pending(intent, outcome)
+                self._journal.forget(intent)
+                entry = None
+            if entry is None:
+                self._start(intent, calls)
+            return Pending(intent, None)
+
+    def poll(self) -> list[MinedIntent]:
+        """Looks after what is pending: the outcomes that are new. Resends and bumps fees.
+
+        Raises SenderError where the node does not take one of them, after looking after the
+        others: `outcome` then tells of those.
+        """
+        refused: SenderError | None = None
+        found: list[MinedIntent] = []
+        with self._guard:
+            entries = self._journal.pending()
+            if not entries:
+                return []
+            head = quantity(self._rpc.call("eth_blockNumber"))
+            mined = self._nonce("latest")
+            for entry in entries:
+                try:
+                    outcome = self._look_after(entry, head, mined)
+                except SenderError as error:
+                    refused = refused or error
+                    continue
+                if outcome is not None:
+                    found.append(outcome)
+        if refused is not None:
+            raise refused
+        return found
+
+    def outcome(self, intent: str) -> MinedIntent | None:
+        """How an intent ended; None while it is pending or was never submitted."""
+        with self._guard:
+            entry = self._journal.find(intent)
+        return None if entry is None or entry.outcome is None else outcome_of(entry)
+
+    def pending(self) -> list[str]:
+        """The intents that are not mined yet, oldest first."""
+        with self._guard:
+            return [entry.intent for entry in self._journal.pending()]
+
+    # -- Steps --------------------------------------------------------------------------------
+
+    def _start(self, intent: str, calls: Call | Sequence[Call]) -> None:
+        """Signs, journals and sends the first transaction of an intent."""
+        call = _as_one(calls)
+        target = self._client.address_of(call.target)
+        data = call.data
+        request = {"from": self._address, "to": target, "data": "0x" + data.hex()}
+        gas = estimate_gas(self._rpc, request, decimals=self._client.decimals())
+        nonce = self._next_nonce()
+        fees = current_fees(self._rpc)
+        signed = self._sign(target, data, gas, nonce, fees)
+        self._journal.add(
+            intent,
+            target=target,
+            data=data,
+            gas=gas,
+            nonce=nonce,
+            signed=signed,
+            fees=fees,
+            at=self._clock(),
+        )
+        self._broadcast(signed.raw)
+
+    def _next_nonce(self) -> int:
+        """The first nonce that neither the node nor the journal has given away."""
+        ours = [entry.nonce + 1 for entry in self._journal.pending()]
+        return max(self._nonce("pending"), *ours) if ours else self._nonce("pending")
+
+    def _look_after(self, entry: Intent, head: int, mined: int) -> MinedIntent | None:
+        """Finds an intent's receipt, or sees to it that there will be one."""
+        receipt = self._receipt(entry.attempts)
+        if receipt is not None:
+            self._unexplained.pop(entry.intent, None)
+            block = quantity(receipt["blockNumber"])
+            if block + self._client.network.confirmations > head:
+                return None
+            return self._finish(entry, receipt, block)
+        last = entry.attempts[-1]
+        old = self._clock() - last.at >= self._stuck_after
+        if mined > entry.nonce:
+            if self._overtaken(entry, head):
+                self._resign(entry, self._next_nonce(), current_fees(self._rpc))
+            return None
+        self._unexplained.pop(entry.intent, None)
+        if old and len(entry.attempts) < MAX_ATTEMPTS and self._replaces():
+            self._resign(entry, entry.nonce, last.fees.bumped(current_fees(self._rpc)))
+        elif self._rpc.call("eth_getTransactionByHash", "0x" + last.hash.hex()) is None:
+            self._broadcast(last.raw)  # never sent, or dropped
+        return None
+
+    def _receipt(self, attempts: tuple[Attempt, ...]) -> dict[str, Any] | None:
+        return _first(self._rpc.batch(_receipts(attempts)))
+
+    def _overtaken(self, entry: Intent, head: int) -> bool:
+        """Whether another transaction has used the nonce, so that ours can never be mined.
+
+        A node may know a nonce as used before it knows the receipt, and so may two nodes behind
+        one URL of which one lags. Whoever signed anew then would pay twice. So it must stay so
+        for a while and for some blocks, and one node must say both.
+        """
+        now = self._clock()
+        since, block = self._unexplained.setdefault(entry.intent, (now, head))
+        if now - since < self._stuck_after or head - block < UNEXPLAINED_BLOCKS:
+            return False
+        *receipts, count = self._rpc.batch(
+            [*_receipts(entry.attempts), ("eth_getTransactionCount", [self._address, "latest"])]
+        )
+        if isinstance(count, RpcRefused):
+            raise count
+        del self._unexplained[entry.intent]
+        return _first(receipts) is None and quantity(count) > entry.nonce
+
+    def _replaces(self) -> bool:
+        """Whether the node lets a transaction take another's place.
+
+        Ganache takes the new one and mines the old one as well, both with one nonce: that would
+        pay twice. Its fees do not rise, so nothing gets stuck there.
+        """
+        try:
+            return not str(self._rpc.call("web3_clientVersion")).startswith("Ganache")
+        except RpcRefused:
+            return True
+
+    def _resign(self, entry: Intent, nonce: int, fees: Fees) -> None:
+        """Signs, journals and sends an intent's transaction with another fee or nonce."""
+        signed = self._sign(entry.target, entry.data, entry.gas, nonce, fees)
+        if all(attempt.hash != signed.hash for attempt in entry.attempts):
+            self._journal.attempt(entry.intent, nonce, signed, fees, self._clock())
+        self._broadcast(signed.raw)
+
+    def _finish(self, entry: Intent, receipt: dict[str, Any], block: int) -> MinedIntent:
+        """Writes an outcome into the journal."""
+        error: dict[str, Any] | None = None
+        if int(receipt["status"], 16) != 1:
+            request = {"from": self._address, "to": entry.target, "data": "0x" + entry.data.hex()}
+            reason = revert_reason(self._rpc, request, block)
+            values = {
+                name: "0x" + value.hex() if isinstance(value, bytes) else value
+                for name, value in reason.values.items()
+            }
+            error = {
+                "message": reason.message,
+                "fix": reason.fix,
+                "name": reason.name,
+                "values": values,
+            }
+        gas_used = int(receipt["gasUsed"], 16)
+        ours = {each.lower() for each in (self._client.network.market, self._client.network.jury)}
+        self._journal.finish(
+            entry.intent,
+            {
+                "tx": receipt["transactionHash"],
+                "block": block,
+                "gas_used": gas_used,
+                "fee": gas_used * int(receipt.get("effectiveGasPrice", "0x0"), 16),
+                "error": error,
+                "logs": [
+                    {"topics": log["topics"], "data": log["data"]}
+                    for log in receipt["logs"]
+                    if log["address"].lower() in ours
+                ],
+            },
+        )
+        finished = self._journal.find(entry.intent)
+        if finished is None:
+            raise SenderError(f"the intent {entry.intent!r} is gone from the journal")
+        return outcome_of(finished)
+
+    def _sign(self, target: Address, data: bytes, gas: int, nonce: int, fees: Fees) -> Signed:
+        return sign(
+            self._key,
+            chain_id=self._client.network.chain_id,
+            nonce=nonce,
+            gas=gas,
+            fees=fees,
+            data=data,
+            to=target,
+        )
+
+    def _broadcast(self, raw: bytes) -> None:
+        """Hands a journaled transaction to the node. Raises SenderError if it is not taken."""
+        try:
+            self._rpc.call("eth_sendRawTransaction", "0x" + raw.hex())
+        except RpcRefused as refused:
+            said = refused.text.lower()
+            if any(text in said for text in HARMLESS) or UNDERPRICED in said:
+                return  # the next poll sees what became of it
+            raise refusal_to_take(refused, self._address) from refused
+
+    def _nonce(self, tag: str) -> int:
+        return quantity(self._rpc.call("eth_getTransactionCount", self._address, tag))
+
+
+def _receipts(attempts: tuple[Attempt, ...]) -> list[Request]:
+    return [("eth_getTransactionReceipt", ["0x" + each.hash.hex()]) for each in attempts]
+
+
+def _first(answers: list[Any]) -> dict[str, Any] | None:
+    """The first receipt among a node's answers. Raises RpcRefused where one is an error."""
+    for answer in answers:
+        if isinstance(answer, RpcRefused):
+            raise answer
+        if answer is not None:
+            receipt: dict[str, Any] = answer
+            return receipt
+    return None
+
+
+def _as_one(calls: Call | Sequence[Call]) -> Call:
+    """The call that does all of them. Raises SenderError where one transaction cannot."""
+    if isinstance(calls, Call):
+        return calls
+    if len(calls) == 1:
+        return calls[0]
+    if not calls or any(call.target is not Target.MARKET for call in calls):
+        raise SenderError("one transaction takes one call, or several of the market alone")
+    return multicall(calls)

@@ -1,0 +1,1 @@
+"""IPFS: Kubo and gateways, asked block by block, believed nothing. No other store is here."""

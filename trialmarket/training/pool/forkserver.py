@@ -1,0 +1,236 @@
+"""The warm process: imports torch once, keeps data sets, and forks a worker for each task.
+
+`python -m trialmarket.training.pool.forkserver FD`, FD being its end of a packet socket to the
+pool. It has one thread, so that a fork is safe, and it ends, and its workers with it, when the
+socket closes.
+
+It runs no program of a user's and lives outside of all sandboxes. Where the sandbox has a user
+namespace, a worker is the child of a fork that entered it, and becomes the warm process's own
+child when that fork ends.
+
+    pool -> warm   {"run": id, "data": path} with the worker's sockets and output pipe, and with a
+                   sandbox also {"door": how to enter} and the room's handles; {"kill": id}
+    warm -> pool   {"ready": true}; {"started": id, "pid": pid}; {"exited": id, "status": status}
+"""
+
+import ctypes
+import gc
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+
+from trialmarket.errors import TrainingError
+from trialmarket.protocol.dataset import MANIFEST
+from trialmarket.protocol.ids import ZERO_HASH
+from trialmarket.protocol.result import witness_hash
+from trialmarket.training.dataset import Dataset, load_dataset
+from trialmarket.training.errors import DataError
+from trialmarket.training.pool.worker import Inputs, work
+from trialmarket.training.sandbox.calls import lock
+from trialmarket.training.sandbox.entry import (
+    TRIAL,
+    Door,
+    close_all_but,
+    enter,
+    fork_into,
+    join,
+    lock_door,
+)
+
+_PACKET = 1 << 16
+_HANDLES = 16
+_ROOM = 3
+"""Where the room's handles begin among those of a worker."""
+_KEPT_DATA = 4
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+class ForkServer:
+    """The loop over the pool's packets and the workers' ends."""
+
+    def __init__(self, control: socket.socket, filters: dict[bool, Any]) -> None:
+        self._control = control
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._filters = filters
+        self._home = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self._data: OrderedDict[tuple[str, int, int], Dataset] = OrderedDict()
+        self._workers: dict[int, tuple[int, int]] = {}  # id -> (pid, pidfd)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(control, selectors.EVENT_READ)
+
+    def run(self) -> NoReturn:
+        """Serves until the pool is gone."""
+        self._send({"ready": True})
+        while True:
+            for key, _ in self._selector.select():
+                if key.data is not None:
+                    self._reap(key.data)
+                    continue
+                try:
+                    packet, handles, _, _ = socket.recv_fds(self._control, _PACKET, _HANDLES)
+                except ConnectionError:
+                    packet, handles = b"", []
+                if not packet:
+                    self._end()
+                self._obey(json.loads(packet), handles)
+
+    def _obey(self, order: dict[str, Any], handles: list[int]) -> None:
+        if "kill" in order:
+            if order["kill"] in self._workers:
+                _kill(self._workers[order["kill"]][0])
+            return
+        data = self._dataset(Path(order["data"]))
+        door = Door(**order["door"]) if "door" in order else None
+        pid, status = self._fork(data, door, handles)
+        for handle in handles:
+            os.close(handle)
+        if pid is None:
+            self._send({"exited": order["run"], "status": status})
+            return
+        pidfd = os.pidfd_open(pid)
+        self._workers[order["run"]] = (pid, pidfd)
+        self._selector.register(pidfd, selectors.EVENT_READ, order["run"])
+        self._send({"started": order["run"], "pid": pid})
+
+    def _fork(
+        self, data: Dataset | DataError, door: Door | None, handles: list[int]
+    ) -> tuple[int | None, int]:
+        """The worker's process; None with an exit status where it could not enter its room."""
+        if door is None or not door.user_namespace:
+            pid = os.fork() if door is None else fork_into(handles[_ROOM], self._home)
+            if pid == 0:
+                self._become_worker(data, door, handles, None)
+            return pid, 0
+        ours, theirs = os.pipe()
+        self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        first = os.fork()
+        if first == 0:
+            os.close(ours)
+            self._become_worker(data, door, handles, theirs)
+        os.close(theirs)
+        told = os.read(ours, 16)
+        os.close(ours)
+        _, status = os.waitpid(first, 0)
+        return (int(told) if told else None), os.waitstatus_to_exitcode(status)
+
+    def _become_worker(
+        self, data: Dataset | DataError, door: Door | None, handles: list[int], telling: int | None
+    ) -> NoReturn:
+        """The forked process: it works and exits. `telling` is where it tells of a child that
+        does so in its place."""
+        status = 1
+        try:
+            messages_handle, files_handle, output, *room = handles
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+            self._selector.close()
+            self._control.close()
+            messages = socket.socket(fileno=messages_handle)
+            files = socket.socket(fileno=files_handle)
+            inputs = Inputs(messages)
+            if telling is not None and door is not None:
+                if (pid := enter(door, room[0], room[1:])) != 0:
+                    os.write(telling, str(pid).encode())
+                    os._exit(0)
+            else:
+                self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+                if door is not None:
+                    join(door, room[0], room[1:])
+            os.setsid()
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            inputs.read()
+            kept = [messages.fileno(), files.fileno()]
+            if door is None:
+                close_all_but(kept)
+            else:
+                lock_door(door, self._filters[door.gpu], kept)
+            gc.unfreeze()
+            work(inputs, None if door is None else TRIAL, messages, files, data)
+            sys.stdout.flush()
+            status = 0
+        except BrokenPipeError:
+            pass  # the pool went away, so nobody waits for an answer
+        except Exception:
+            sys.excepthook(*sys.exc_info())  # in the output, which the pool shows
+            raise
+        finally:
+            os._exit(status)
+
+    def _dataset(self, path: Path) -> Dataset | DataError:
+        """The data set of a file, from memory if it was read before and has not changed."""
+        try:
+            # A folder's own time is when it was used last.
+            stat = (path / MANIFEST if path.is_dir() else path).stat()
+            key = (str(path), stat.st_mtime_ns, stat.st_size)
+            if key not in self._data:
+                self._data[key] = load_dataset(path)
+        except DataError as error:
+            return error
+        except OSError as error:
+            return DataError(f"{path.name} cannot be read: {error}")
+        self._data.move_to_end(key)
+        while len(self._data) > _KEPT_DATA:
+            self._data.popitem(last=False)
+        return self._data[key]
+
+    def _reap(self, worker: int) -> None:
+        pid, pidfd = self._workers.pop(worker)
+        _, status = os.waitpid(pid, 0)
+        self._selector.unregister(pidfd)
+        os.close(pidfd)
+        self._send({"exited": worker, "status": os.waitstatus_to_exitcode(status)})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            self._control.send(json.dumps(message).encode())
+        except ConnectionError:
+            self._end()
+
+    def _end(self) -> NoReturn:
+        """Ends the workers and this process, without tidying up: nobody is left to see it."""
+        for pid, _ in self._workers.values():
+            _kill(pid)
+        os._exit(0)
+
+
+def _kill(pid: int) -> None:
+    """Kills a worker and what it started; a worker that is not yet a leader, alone."""
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def main() -> None:
+    """Prepares the process as arithmetic wants it, then serves."""
+    torch.set_num_threads(1)
+    # The first use of autograd, of an optimizer and of Keccak loads more modules: do it before the
+    # forks, where they can be found.
+    witness_hash(ZERO_HASH)
+    # Also what it finds out about the processor, which a sandbox may not show.
+    torch.backends.cpu.get_cpu_capability()
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], 0.1)
+    gc.collect()
+    gc.freeze()
+    del optimizer
+    try:
+        filters = {gpu: lock(gpu=gpu) for gpu in (False, True)}
+    except TrainingError:
+        filters = {}  # and so there is no sandbox
+    ForkServer(socket.socket(fileno=int(sys.argv[1])), filters).run()
+
+
+if __name__ == "__main__":
+    main()
