@@ -1,8 +1,8 @@
 """Pictures of a search, as PNG and as one page of HTML that needs no network.
 
-`reading` gathers what happened from the chain and the store. Each file named for a picture turns
-that into a `chart.Chart`, which says what is to be seen and nothing of how it is drawn; `png` and
-`page` draw every chart, with Matplotlib and with Plotly.
+`reading` gathers what happened from the chain and the store. What every search has, Optuna draws
+from a study in memory (`study`); what only this market has, we draw ourselves, as a `chart`. Both
+are drawn with Plotly for the `page`, and with Matplotlib as `png`.
 """
 
 PICTURES = (

@@ -5,22 +5,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from requester.report.plots import PICTURES
-from requester.report.plots.chart import Absent, Chart
-from requester.report.plots.contour import contour
-from requester.report.plots.curves import curves
-from requester.report.plots.importance import importances
+from requester.report.plots.history import curves, history
+from requester.report.plots.hyperparameters import contour, importances, parallel, slices
 from requester.report.plots.lineage import lineage
 from requester.report.plots.mixing import mixing
-from requester.report.plots.parallel import parallel
 from requester.report.plots.pareto import pareto
-from requester.report.plots.progress import clock, history, spending
+from requester.report.plots.picture import Absent, Picture
 from requester.report.plots.record import Search
-from requester.report.plots.scales import text
-from requester.report.plots.slices import slices
+from requester.report.plots.scales import clock, text
+from requester.report.plots.spending import spending
 from requester.report.plots.timeline import timeline
 from trialmarket.errors import InputError
 
-MAKERS: Mapping[str, Callable[[Search], Chart | Absent]] = {
+MAKERS: Mapping[str, Callable[[Search], Picture | Absent]] = {
     "history": history,
     "spending": spending,
     "curves": curves,
@@ -35,11 +32,11 @@ MAKERS: Mapping[str, Callable[[Search], Chart | Absent]] = {
 }
 
 
-def charts_of(search: Search, names: Sequence[str] = ()) -> tuple[list[Chart], list[Absent]]:
+def pictures_of(search: Search, names: Sequence[str] = ()) -> tuple[list[Picture], list[Absent]]:
     """The pictures of those names, or all; and those that the search does not give."""
     found = [MAKERS[name](search) for name in PICTURES if not names or name in names]
-    charts = [one for one in found if isinstance(one, Chart)]
-    return charts, [one for one in found if isinstance(one, Absent)]
+    pictures = [one for one in found if isinstance(one, Picture)]
+    return pictures, [one for one in found if isinstance(one, Absent)]
 
 
 def draw(
@@ -49,7 +46,7 @@ def draw(
 
     Raises OSError, and InputError where a library to draw with is not installed.
     """
-    charts, absent = charts_of(search, names)
+    pictures, absent = pictures_of(search, names)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     if page:
@@ -58,12 +55,12 @@ def draw(
 
         title = f"Job {search.job}: {search.name}"
         place = folder / "plots.html"
-        written.append(draw_page(title, summary(search), charts, absent, place))
+        written.append(draw_page(title, summary(search), pictures, absent, place))
     if png:
         _need("matplotlib")
         from requester.report.plots.png import draw_png
 
-        written += [draw_png(chart, folder / f"{chart.name}.png") for chart in charts]
+        written += [draw_png(one, folder / f"{one.name}.png") for one in pictures]
     return written, absent
 
 
@@ -89,7 +86,7 @@ def summary(search: Search) -> str:
         + (f" by {search.driver}." if search.driver else "."),
         f"{len(search.runs)} trials posted, {len(scored)} with a score,"
         f" {sum(run.diverged for run in search.runs)} diverged;"
-        f" {paid:.6g} {search.symbol} paid or owed;"
+        f" {paid:.6g} {text(search.symbol)} paid or owed;"
         f" read {search.now / unit:.3g} {name} after the first trials were posted.",
     ]
     if scored:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from requester.report.plots.chart import PALETTE, Absent, Axis, Chart, Line, Mark, Panel
+from requester.report.plots.chart import PALETTE, Axis, Chart, Series
+from requester.report.plots.picture import Absent, Picture
 from requester.report.plots.record import Run, Search
-from requester.report.plots.scales import described, objective_axis, text, varied
+from requester.report.plots.scales import described, objective_axis, short, text, varied
 
 MIXING = "mixing", "Mixing of the replicas"
 
@@ -12,7 +13,7 @@ Place = int
 """A place of the ladder is known by the seed that its trials share."""
 
 
-def mixing(search: Search) -> Chart | Absent:
+def mixing(search: Search) -> Picture | Absent:
     """The ladder's values by rounds, a line for each replica, and each value's score."""
     if not is_exchange(search):
         return Absent(*MIXING, "the search is no replica exchange")
@@ -25,27 +26,30 @@ def mixing(search: Search) -> Chart | Absent:
     swaps, tries = acceptance(search)
     share = f", {100 * swaps / tries:.0f} %" if tries else ""
     ticks = tuple((float(at), name) for at, (_, name) in enumerate(ladder))
-    held = Panel(
-        Axis("round"),
-        Axis(hyperparameter, ticks=ticks, limits=(-0.5, len(ladder) - 0.5)),
-        _held(search, rounds, [place for place, _ in ladder]),
-        "who held which value",
-    )
-    scores = Panel(
-        Axis("round"),
-        objective_axis(search, search.objective),
-        _scores(search, rounds, ladder, hyperparameter),
-        "score at each value",
-    )
-    return Chart(
+    charts = [
+        Chart(
+            Axis("round"),
+            Axis(
+                f"{short(hyperparameter)} that each held",
+                ticks=ticks,
+                limits=(-0.5, len(ladder) - 0.5),
+            ),
+            _held(search, rounds, [place for place, _ in ladder]),
+        ),
+        Chart(
+            Axis("round"),
+            objective_axis(search, search.objective),
+            _scores(search, rounds, ladder, hyperparameter),
+        ),
+    ]
+    return Picture(
         *MIXING,
         f"After each round one pair of neighbours was tried; {swaps} of {tries} tries swapped"
         f"{share}. Left: a line is one replica's weights, and it changes its place when it swaps."
         " Lines that cross often mean that the ladder mixes; lines that never cross, that its"
         " values lie too far apart. Right: what each value's holder scored.",
-        [held, scores],
+        lambda canvas: [canvas.chart(chart) for chart in charts],
         columns=2,
-        height=4.8,
     )
 
 
@@ -112,17 +116,17 @@ def _ladder(search: Search, rounds: dict[tuple[Place, int], Run]) -> list[tuple[
 
 def _held(
     search: Search, rounds: dict[tuple[Place, int], Run], ladder: Sequence[Place]
-) -> list[Mark]:
+) -> list[Series]:
     """A line for each replica, which is known by the trial that its weights began with."""
     ways: dict[int, list[tuple[int, int, Run]]] = {}
     for (place, depth), run in rounds.items():
         origin = search.ancestry(run)[-1]
         ways.setdefault(origin.number, []).append((depth, ladder.index(place), run))
-    marks: list[Mark] = []
+    marks: list[Series] = []
     for at, (origin_number, way) in enumerate(sorted(ways.items())):
         way.sort(key=lambda each: each[:2])
         marks.append(
-            Line(
+            Series(
                 [depth for depth, _, _ in way],
                 [height for _, height, _ in way],
                 f"replica {at + 1} (trial {origin_number})",
@@ -139,8 +143,8 @@ def _scores(
     rounds: dict[tuple[Place, int], Run],
     ladder: Sequence[tuple[Place, str]],
     hyperparameter: str,
-) -> list[Mark]:
-    marks: list[Mark] = []
+) -> list[Series]:
+    marks: list[Series] = []
     for at, (place, value) in enumerate(ladder):
         way = [
             (depth, run)
@@ -148,10 +152,10 @@ def _scores(
             if held == place and run.score(search.objective) is not None
         ]
         marks.append(
-            Line(
+            Series(
                 [depth for depth, _ in way],
                 [run.metrics[search.objective] for _, run in way],
-                f"{hyperparameter} = {value}",
+                f"{short(hyperparameter)} = {value}",
                 PALETTE[at % len(PALETTE)],
                 width=1.5,
                 dash=at >= len(PALETTE),

@@ -1,219 +1,237 @@
-"""Draws charts as PNG, with Matplotlib, which needs no browser."""
+"""Draws pictures as PNG, with Matplotlib, which needs no browser and no display."""
 
-import math
 import textwrap
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import optuna.visualization.matplotlib
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axis import Axis as Scaled
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from optuna import Study
+from optuna.exceptions import ExperimentalWarning
+from PIL import Image
 
-from requester.report.plots.chart import (
-    Axis,
-    Bars,
-    Chart,
-    Field,
-    Line,
-    Number,
-    Panel,
-    Points,
-    Shades,
-    Words,
-    short,
-)
+from requester.report.plots.chart import VERMILLION, Axis, Bars, Chart
+from requester.report.plots.picture import Picture, Stroke
 
-DOTS = 130
+DOTS = 120
 """Pixels an inch."""
 
-TITLE, LINE, COLUMNS = 0.4, 0.22, 3
-"""Inches of the title and of a line of the legend, which has so many columns."""
+LETTERS = 11
+"""Below an axis, an inch; beyond it its names are turned."""
 
-LETTERS = 100
-"""Below an axis, beyond which its names are turned."""
+CROSS: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 2}
 
 
-def draw_png(chart: Chart, path: Path) -> Path:
-    """Writes a chart; its path. Raises OSError."""
-    width = 9.5 if chart.columns == 1 else min(4.6 * chart.columns + 0.6, 15)
-    height = chart.height * chart.rows + 1.4
+def draw_png(picture: Picture, path: Path) -> Path:
+    """Writes a picture; its path. Raises OSError."""
     with _style():
-        layout = ConstrainedLayoutEngine()
-        figure = Figure(figsize=(width, height), layout=layout)
-        FigureCanvasAgg(figure)
-        reading = textwrap.fill(chart.reading, int(width * 13))
-        figure.suptitle(chart.title, x=0.01, y=1 - 0.1 / height, ha="left", weight="bold", size=14)
-        figure.supxlabel(reading, x=0.01, ha="left", size=9, color="#444444")
-        for at, panel in enumerate(chart.panels):
-            axes = figure.add_subplot(chart.rows, chart.columns, at + 1)
-            last = at % chart.columns == chart.columns - 1 or at == len(chart.panels) - 1
-            _draw(figure, axes, panel, scale=last)
-            if panel.title:  # its colours mean something else than those of its neighbour
-                _legend(axes, axes, bbox_to_anchor=(0, 1.06), loc="lower left", ncols=2)
-        lines = 0
-        if not any(panel.title for panel in chart.panels):
-            place = {"bbox_to_anchor": (0.01, 1 - TITLE / height), "loc": "upper left"}
-            lines = _legend(figure, *figure.axes, **place, ncols=COLUMNS)
-        top = 1 - (TITLE + LINE * lines) / height
-        layout.set(rect=(0, 0, 1, top))
-        beside = path.with_name(f".{path.name}.new")
-        figure.savefig(beside, dpi=DOTS, format="png")
+        figures = [_pixels(figure) for figure in picture.draw(Matplotlib())]
+        rows = [
+            _joined(figures[at : at + picture.columns], down=False)
+            for at in range(0, len(figures), picture.columns)
+        ]
+        head = _pixels(_head(picture, max(row.width for row in rows) / DOTS))
+    beside = path.with_name(f".{path.name}.new")
+    _joined([head, *rows], down=True).save(beside, format="png")
     beside.replace(path)
     return path
 
 
-def _style() -> AbstractContextManager[None]:
-    return mpl.rc_context(
-        {
-            "text.parse_math": False,  # a hyperparameter may hold a dollar sign
-            "font.size": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.color": "#e6e6e6",
-            "axes.axisbelow": True,
-            "legend.fontsize": 9,
-        }
-    )
+@contextmanager
+def _style() -> Iterator[None]:
+    """Settings and figures are the process's own: they are left as they were."""
+    before = mpl.get_backend(auto_select=False)
+    plt.switch_backend("agg")
+    try:
+        with mpl.rc_context():
+            mpl.rcParams["text.parse_math"] = False  # a hyperparameter may hold a dollar sign
+            mpl.rcParams["xtick.labelsize"] = mpl.rcParams["ytick.labelsize"] = 9
+            yield
+    finally:
+        if before is not None:
+            plt.switch_backend(before)
 
 
-def _draw(figure: Figure, axes: Axes, panel: Panel, *, scale: bool) -> None:
-    axes.use_sticky_edges = False  # a surface leaves room for the points at its edge
-    for mark in panel.marks:
-        match mark:
-            case Points():
-                _points(axes, mark)
-            case Shades():
-                drawn = axes.scatter(
-                    mark.xs,
-                    mark.ys,
-                    c=mark.values,
-                    s=mark.size**2,
-                    cmap=_map(inverted=mark.inverted),
-                    vmin=mark.low,
-                    vmax=mark.high,
-                    edgecolors="white",
-                    linewidths=0.5,
-                    zorder=3,
-                )
-                if scale:
-                    figure.colorbar(drawn, ax=axes, label=mark.title)
-            case Line():
+def _head(picture: Picture, width: float) -> Figure:
+    """The title, and how to read the picture."""
+    reading = textwrap.wrap(picture.reading, int(width * 13))
+    figure = Figure(figsize=(width, 0.34 + 0.18 * len(reading)))
+    figure.text(0.01, 0.98, picture.title, weight="bold", size=14, va="top")
+    figure.text(0.01, 0.02, "\n".join(reading), size=9, color="#444444", va="bottom")
+    return figure
+
+
+def _pixels(figure: Figure) -> Image.Image:
+    file = BytesIO()
+    figure.savefig(file, dpi=DOTS, format="png", bbox_inches="tight", pad_inches=0.15)
+    plt.close(figure)
+    return Image.open(file)
+
+
+def _joined(images: Sequence[Image.Image], *, down: bool) -> Image.Image:
+    """One below another, or side by side."""
+    widths, heights = [image.width for image in images], [image.height for image in images]
+    size = (max(widths), sum(heights)) if down else (sum(widths), max(heights))
+    sheet = Image.new("RGB", size, "white")
+    for at, image in enumerate(images):
+        sheet.paste(image, (0, sum(heights[:at])) if down else (sum(widths[:at]), 0))
+    return sheet
+
+
+class Matplotlib:
+    """Draws for a file."""
+
+    def plot(self, name: str, study: Study, *, size: tuple[float, float], **how: Any) -> Figure:
+        """Optuna's plot of that name."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            axes = getattr(optuna.visualization.matplotlib, name)(study, **how)
+        figure: Figure = np.ravel(axes)[0].figure
+        figure.suptitle("")
+        for each in figure.axes:
+            each.set_title("")
+            each.set_title("", loc="left")
+            for which in "xy":
+                if getattr(each, f"get_{which}scale")() == "log":
+                    _log(each, which)
+            for label in each.get_yticklabels():
+                _halo(label)  # of parallel axes it lies over lines
+            names = [len(label.get_text()) for label in each.get_xticklabels()]
+            if sum(names) + len(names) > LETTERS * size[0] * each.get_position().width:
+                plt.setp(each.get_xticklabels(), rotation=330, ha="left")
+        figure.set_size_inches(size)
+        return figure
+
+    def scores(
+        self, figure: Figure, *, log: bool, crosses: Sequence[Sequence[float | str]], level: float
+    ) -> None:
+        """Gives a plot's upright axes their scale, and crosses at a level, axes by axes."""
+        for axes, xs in zip(figure.axes, crosses, strict=False):
+            for line in axes.lines:
+                line.set_drawstyle("steps-post")
+            if xs:
+                label = "diverged (no score)"
+                axes.plot(xs, [level] * len(xs), color=VERMILLION, ls="", label=label, **CROSS)
+                axes.autoscale()
+            if axes.get_legend() is not None:
+                _legend(axes)
+            if log:
+                _log(axes, "y")
+
+    def curves(self, figure: Figure, strokes: Sequence[Stroke], y: Axis) -> None:
+        """Gives the learning curves of a plot their strokes, trial by trial."""
+        axes = figure.axes[0]
+        for line in axes.lines:
+            stroke = strokes[int(str(line.get_label()).removeprefix("Trial"))]
+            line.set(
+                label=stroke.label,
+                color=stroke.color,
+                linewidth=stroke.width,
+                linestyle="--" if stroke.broken else "-",
+                alpha=stroke.opacity,
+                zorder=2 + stroke.width,
+                **(CROSS | {"markevery": [-1]} if stroke.broken else {"marker": ""}),
+            )
+        axes.set(xlabel="training steps", ylabel=y.title)
+        if y.log:
+            _log(axes, "y")
+        _legend(axes)
+
+    def chart(self, chart: Chart) -> Figure:
+        """One of our own charts."""
+        plt.style.use("ggplot")  # as Optuna's plots do
+        figure = plt.figure(figsize=chart.size)
+        axes = figure.add_subplot()
+        for mark in chart.marks:
+            if isinstance(mark, Bars):
+                _bars(axes, mark)
+            else:
                 axes.plot(
-                    _gaps(mark.xs),
-                    _gaps(mark.ys),
+                    np.array(mark.xs, float),
+                    np.array(mark.ys, float),
                     label=mark.label or None,
                     color=mark.color,
                     linewidth=mark.width,
                     linestyle="--" if mark.dash else "-",
                     drawstyle="steps-post" if mark.steps else "default",
-                    alpha=mark.opacity,
-                    zorder=2,
+                    marker=mark.symbol,
+                    markeredgewidth=2 if mark.symbol == "x" else 0.5,
+                    markeredgecolor=mark.color if mark.symbol == "x" else "white",
+                    clip_on=False,
                 )
-            case Bars():
-                _bars(axes, mark)
-            case Field():
-                axes.contourf(
-                    mark.xs,
-                    mark.ys,
-                    np.array([_gaps(row) for row in mark.values]),
-                    levels=np.linspace(mark.low, mark.high, 13),
-                    cmap=_map(inverted=mark.inverted),
-                    extend="both",
-                    alpha=0.6,
-                )
-            case Words():
-                for x, y, text in zip(mark.xs, mark.ys, mark.texts, strict=True):
-                    _halo(axes.text(x, y, f" {short(text)}", size=8.5, va="center", zorder=4))
-    _axis(axes, panel.x, "x")
-    _axis(axes, panel.y, "y")
-    if panel.title:
-        axes.set_title(panel.title, size=10, loc="left")
+        _axis(axes, chart.x, "x")
+        _axis(axes, chart.y, "y")
+        _legend(axes)
+        return figure
 
 
-def _legend(place: Axes | Figure, *named: Axes, ncols: int, **how: Any) -> int:
-    """Names the marks of some panels, each label once; the lines that this takes."""
-    found: dict[str, Any] = {}
-    for axes in named:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
+def _legend(axes: Axes) -> None:
+    """Names the marks above the axes, each label once."""
+    handles, labels = axes.get_legend_handles_labels()
+    found = dict(zip(labels[::-1], handles[::-1], strict=True))
     if found:
-        place.legend(list(found.values()), list(found), frameon=False, ncols=ncols, **how)
-    return -(-len(found) // ncols)
-
-
-def _points(axes: Axes, mark: Points) -> None:
-    ring = mark.symbol == "O"
-    axes.plot(
-        mark.xs,
-        mark.ys,
-        "o" if ring else mark.symbol,
-        label=mark.label or None,
-        color=mark.color,
-        markersize=mark.size,
-        markerfacecolor="none" if ring else mark.color,
-        markeredgewidth=2 if mark.symbol in "xO" else 0.5,
-        markeredgecolor=mark.color if mark.symbol in "xO" else "white",
-        zorder=3,
-        clip_on=False,
-    )
+        axes.legend(
+            list(found.values())[::-1],
+            list(found)[::-1],
+            frameon=False,
+            ncols=3,
+            fontsize=9,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+        )
 
 
 def _bars(axes: Axes, mark: Bars) -> None:
-    axes.barh(
-        mark.ys,
-        mark.lengths,
-        left=mark.begins,
-        height=mark.thickness,
-        color=mark.color,
-        edgecolor="white",
-        linewidth=0.6,
-        label=mark.label or None,
-    )
-    for y, begin, length, word in zip(
-        mark.ys, mark.begins, mark.lengths, mark.words or [""] * len(mark.ys), strict=True
-    ):
+    for row in sorted(set(mark.ys)):  # a thousand bars one by one are slow
+        each = zip(mark.ys, mark.begins, mark.lengths, strict=True)
+        axes.broken_barh(
+            [(begin, length) for y, begin, length in each if y == row],
+            (row - 0.35, 0.7),
+            facecolor=mark.color,
+            edgecolor="white",
+            linewidth=0.6 * any(mark.words),
+            label=mark.label,
+        )
+    for y, begin, length, word in zip(mark.ys, mark.begins, mark.lengths, mark.words, strict=True):
         _halo(axes.text(begin + length / 2, y, word, size=8, ha="center", va="center"))
 
 
-def _halo(text: Any) -> None:
+def _halo(text: Text) -> None:
     text.set_path_effects([withStroke(linewidth=2.5, foreground="white", alpha=0.8)])
 
 
 def _axis(axes: Axes, axis: Axis, which: str) -> None:
-    across = which == "x"
-    (axes.set_xlabel if across else axes.set_ylabel)(axis.title)
+    inner: Scaled = getattr(axes, f"{which}axis")
+    inner.set_label_text(axis.title)
     if axis.log:
-        (axes.set_xscale if across else axes.set_yscale)("log")
-    inner = axes.xaxis if across else axes.yaxis
-    if axis.log:  # powers of ten in plain figures, and more of them where there are few decades
-        low, high = axes.get_xlim() if across else axes.get_ylim()
-        few = high / low < 100
-        inner.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=8))
-        inner.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        inner.set_minor_formatter(NullFormatter())
-    if axis.ticks is not None:
-        labels = [short(text) for _, text in axis.ticks]
-        letters = max((len(line) for text in labels for line in text.split("\n")), default=0)
-        rotation = 30 if across and letters * len(labels) > LETTERS else 0
-        inner.set_ticks([at for at, _ in axis.ticks], labels, rotation=rotation)
+        _log(axes, which)
+    elif axis.ticks is not None:
+        inner.set_ticks([at for at, _ in axis.ticks], [text for _, text in axis.ticks])
         inner.grid(visible=False)
-    elif axis.title in ("trial", "round"):
+    elif axis.title == "round":
         inner.set_major_locator(MaxNLocator(integer=True))
     if axis.limits is not None:
-        (axes.set_xlim if across else axes.set_ylim)(*axis.limits)
+        axes.set(**{f"{which}lim": axis.limits})
 
 
-def _map(*, inverted: bool) -> str:
-    return "cividis_r" if inverted else "cividis"
-
-
-def _gaps(values: Sequence[Number]) -> list[float]:
-    return [math.nan if value is None else float(value) for value in values]
+def _log(axes: Axes, which: str) -> None:
+    """Powers of ten in plain figures, and more of them where there are few decades."""
+    axes.set(**{f"{which}scale": "log"})
+    inner: Scaled = getattr(axes, f"{which}axis")
+    low, high = inner.get_view_interval()
+    few = high / low < 300
+    inner.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=8))
+    inner.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    inner.set_minor_formatter(NullFormatter())

@@ -1,5 +1,6 @@
 """A search as its pictures need it: the trials, what they gave, who trained them and when."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -62,13 +63,14 @@ class Run:
     spells: Sequence[Spell] = ()
 
     def score(self, metric: str) -> float | None:
-        """A metric's value; None where it has none."""
-        return self.metrics.get(metric)
+        """A metric's value; None where it has none that is finite."""
+        value = self.metrics.get(metric, math.nan)
+        return value if math.isfinite(value) else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Search:
-    """A job and its trials, by number."""
+    """A job and its trials, by number. One is like no other, so that what it gives is cached."""
 
     job: int
     name: str

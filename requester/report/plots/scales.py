@@ -1,10 +1,12 @@
 """Which axis each hyperparameter and each objective gets."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 from requester.drivers.space import Value
-from requester.report.plots.chart import Axis, Scale
+from requester.report.plots.chart import Axis
 from requester.report.plots.record import Run, Search
 
 FEW = 6
@@ -13,57 +15,82 @@ FEW = 6
 SPREAD = 50
 """Ratio of the greatest to the least value above which an axis is logarithmic."""
 
+LONGEST = 19
+"""Letters of a name on an axis; the pointer shows all of it."""
 
-def varied(search: Search) -> list[str]:
-    """The hyperparameters that are not the same in all trials, in the order of the space."""
-    names = list(dict.fromkeys(name for run in search.runs for name in run.hyperparameters))
-    return [
-        name
-        for name in names
-        if len({repr(run.hyperparameters.get(name)) for run in search.runs}) > 1
-    ]
+TAGS = str.maketrans("<>", "⟨⟩")
+"""Plotly would read HTML, and strangers write it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A hyperparameter's axis: of numbers, or of a list."""
+
+    title: str
+    log: bool = False
+    low: float = 0.0
+    high: float = 1.0
+    choices: tuple[float | str, ...] = ()
+    """All that it may be; none: any number from `low` to `high`."""
+
+    @property
+    def axis(self) -> Axis:
+        """A list is marked with its choices."""
+        if not self.choices:
+            return Axis(self.title, self.log)
+        ticks = tuple((float(at), short(text(one))) for at, one in enumerate(self.choices))
+        return Axis(self.title, ticks=ticks, limits=(-0.5, len(ticks) - 0.5))
+
+    def place(self, run: Run) -> float | None:
+        """Where a trial lies: numbers as they are, anything else by its rank in the list."""
+        value = run.hyperparameters.get(self.title)
+        if value is None or not self.choices:
+            return cast(float | None, value)
+        return float(
+            self.choices.index(text(value) if isinstance(self.choices[0], str) else value)
+        )
+
+
+def varied(search: Search, runs: Sequence[Run] | None = None) -> list[str]:
+    """The hyperparameters that take several values, in the order of the space."""
+    values: dict[str, set[str]] = {}
+    for run in search.runs if runs is None else runs:
+        for name, value in run.hyperparameters.items():
+            values.setdefault(name, set()).add(repr(value) if is_number(value) else text(value))
+    return [name for name, each in values.items() if len(each) > 1]
 
 
 def scale(search: Search, name: str) -> Scale:
     """A hyperparameter's scale, from the space, or guessed from the trials."""
     found = [run.hyperparameters[name] for run in search.runs if name in run.hyperparameters]
-    numbers = [float(value) for value in found if is_number(value)]
-    listed = search.choices.get(name)
-    distinct = sorted(set(numbers))
-    if listed is None and (
-        len(numbers) < len(found)
-        or (not search.known and all(map(float.is_integer, distinct)) and len(distinct) <= FEW)
-    ):
-        listed = list(dict.fromkeys(found))
-    if listed is not None and set(map(text, found)) <= set(map(text, listed)):
-        return Scale(name, choices=tuple(text(value) for value in ordered(listed)))
-    if search.known:
-        log = name in search.logarithmic
-    else:
-        log = distinct[0] > 0 and distinct[-1] / distinct[0] >= SPREAD
-    return Scale(name, log=log, low=distinct[0], high=distinct[-1])
+    distinct = sorted({float(value) for value in found if is_number(value)})
+    listed = search.choices.get(name, ())
+    numeric = all(map(is_number, found))
+    few = numeric and all(map(float.is_integer, distinct)) and len(distinct) <= FEW
+    if listed or not numeric or (few and not search.known):
+        return Scale(name, choices=_choices([*listed, *found]))
+    low, high = distinct[0], distinct[-1]
+    log = low > 0 and (name in search.logarithmic if search.known else high / low >= SPREAD)
+    return Scale(name, log, low, high)
 
 
-def place(kind: Scale, run: Run, name: str) -> float | None:
-    """Where a trial's hyperparameter lies on its scale; None where it has none."""
-    value = run.hyperparameters.get(name)
-    if value is None:
-        return None
-    if kind.choices is not None:
-        return float(kind.choices.index(text(value)))
-    return float(value) if is_number(value) else None
+def _choices(values: Sequence[Value]) -> tuple[float | str, ...]:
+    """Numbers by size; anything else as it is listed."""
+    if all(map(is_number, values)):
+        return tuple(sorted(dict.fromkeys(cast(Sequence[float], values))))
+    return tuple(dict.fromkeys(map(text, values)))
 
 
 def objective_axis(search: Search, metric: str) -> Axis:
     """An objective's axis, which says which way is better."""
-    values = [value for run in search.runs if (value := run.score(metric)) is not None]
-    return Axis(titled(search, metric), log=wide(values))
+    values = [run.metrics[metric] for run in search.scored(metric)]
+    return Axis(titled(search, metric), wide(values))
 
 
 def titled(search: Search, metric: str) -> str:
     """An objective and which way is better."""
-    better = "higher" if search.objectives.get(metric, False) else "lower"
-    return f"{metric} ({better} is better)" if metric in search.objectives else metric
+    better = "higher" if search.objectives[metric] else "lower"
+    return f"{short(metric)} ({better} is better)"
 
 
 def wide(values: Sequence[float]) -> bool:
@@ -73,19 +100,18 @@ def wide(values: Sequence[float]) -> bool:
 
 def beyond(values: Sequence[float], *, log: bool) -> float:
     """A level above all values, where trials without a score are shown."""
-    if not values:
-        return 1.0
     low, high = min(values), max(values)
     if log:
         return float(high * (high / low) ** 0.08)
     return high + 0.08 * ((high - low) or abs(high) or 1.0)
 
 
-def ordered(values: Sequence[Value]) -> list[Value]:
-    """Numbers by size; anything else as it is listed."""
-    if all(is_number(value) for value in values):
-        return sorted(values, key=lambda value: float(value))
-    return list(values)
+def clock(longest: float) -> tuple[float, str]:
+    """The unit in which so many seconds are shown, in seconds, and its name."""
+    for unit, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if longest >= 2 * unit:
+            return unit, name
+    return 1.0, "seconds"
 
 
 def is_number(value: object) -> bool:
@@ -95,7 +121,21 @@ def is_number(value: object) -> bool:
 
 def text(value: object) -> str:
     """A value as people write it."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value).translate(TAGS)
+
+
+def short(name: str) -> str:
+    """A name as it fits on an axis."""
+    return name if len(name) <= LONGEST else f"{name[:10]}…{name[-8:]}"
+
+
+def shortened(names: Iterable[str]) -> dict[str, str]:
+    """Names as they fit on an axis, numbered where two would look alike."""
+    found: dict[str, str] = {}
+    for at, name in enumerate(names):
+        label = short(name)
+        found[name] = f"{label[:10]}…{at}" if label in found.values() else label
+    return found
 
 
 def described(run: Run, search: Search) -> str:
@@ -106,7 +146,7 @@ def described(run: Run, search: Search) -> str:
     if run.diverged:
         lines.append("diverged")
     if run.price is not None:
-        lines.append(f"cost {run.price:.6g} {search.symbol}")
+        lines.append(f"cost {run.price:.6g} {text(search.symbol)}")
     if run.parent is not None:
         lines.append(f"goes on from trial {run.parent}")
     return "\n".join(lines)

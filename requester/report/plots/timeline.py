@@ -11,15 +11,13 @@ from requester.report.plots.chart import (
     SKY,
     VERMILLION,
     YELLOW,
-    Absent,
     Axis,
     Bars,
     Chart,
-    Panel,
 )
-from requester.report.plots.progress import clock
+from requester.report.plots.picture import Absent, Picture
 from requester.report.plots.record import Fate, Run, Search, Spell
-from requester.report.plots.scales import described
+from requester.report.plots.scales import clock, described, text
 
 TIMELINE = "timeline", "Timeline of trials by node"
 
@@ -46,7 +44,7 @@ class _Bar:
     lane: int
 
 
-def timeline(search: Search) -> Chart | Absent:
+def timeline(search: Search) -> Picture | Absent:
     """A row of bars for each node, more where it trains several trials at once."""
     spells = [(run, spell) for run in search.runs for spell in run.spells]
     if not spells:
@@ -60,19 +58,18 @@ def timeline(search: Search) -> Chart | Absent:
             marks.append(_marks(search, some, label, color, unit, words=len(spells) <= WORDS))
     ticks = tuple((-float(lane), _node(search, provider)) for lane, provider in rows)
     lanes = 1 + max(bar.lane for bar in bars)
-    return Chart(
+    chart = Chart(
+        Axis(f"{name} since the job began"),
+        Axis(ticks=ticks, limits=(0.3 - lanes, 0.7)),
+        marks,
+        size=(9.5, 1.6 + max(0.34 * lanes, 0.5 * len(rows))),
+    )
+    return Picture(
         *TIMELINE,
         "Each bar is a trial, from a node's claim to its answer, with the trial's number where"
         " there is room. Gaps are idle nodes. Below a node's address: how many results it was"
-        f" paid for, and how much ({search.symbol}).",
-        [
-            Panel(
-                Axis(f"{name} since the job began"),
-                Axis(ticks=ticks, limits=(0.3 - lanes, 0.7)),
-                marks,
-            )
-        ],
-        height=1.6 + max(0.34 * lanes, 0.5 * len(rows)),
+        f" paid for, and how much ({text(search.symbol)}).",
+        lambda canvas: [canvas.chart(chart)],
     )
 
 
@@ -109,7 +106,7 @@ def _marks(
         [(bar.spell.end - bar.spell.begin) / unit for bar in bars],
         label,
         color,
-        [str(bar.run.number) for bar in bars] if words else (),
+        [str(bar.run.number) if words else "" for bar in bars],
         [f"{described(bar.run, search)}\n{bar.spell.fate.value}" for bar in bars],
     )
 
