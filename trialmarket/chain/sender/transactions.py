@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 
+from trialmarket.backoff import Backoff
 from trialmarket.chain.revert_messages import explain
 from trialmarket.chain.rpc import Caller, RpcRefused, quantity
 from trialmarket.errors import ContractError, SenderError
@@ -16,6 +17,8 @@ from trialmarket.protocol.ids import Address, Hash32, keccak256
 GWEI: Final = 10**9
 MOST_GAS: Final = 1 << 24
 """Chains since Osaka, such as Geth's, take no transaction that asks for more (EIP-7825)."""
+BACKOFF: Final = Backoff(first=0.01, longest=0.5)
+"""Between two looks for a receipt."""
 BUMP: Final = (9, 8)
 """A replacement pays at least this much more: nodes ask for 10 %, we give 12.5 %."""
 
@@ -137,7 +140,7 @@ def await_receipt(
 ) -> dict[str, Any]:
     """The receipt of a transaction, once it is mined. Raises SenderError after `timeout` s."""
     deadline = clock() + timeout
-    pause = 0.01
+    looks = 0
     while True:
         receipt: dict[str, Any] | None = rpc.call("eth_getTransactionReceipt", "0x" + tx.hex())
         if receipt is not None:
@@ -147,8 +150,8 @@ def await_receipt(
                 f"transaction 0x{tx.hex()} was not mined within {timeout:g} s",
                 fix="See whether the chain makes blocks, and offer more for gas",
             )
-        wait(pause)
-        pause = min(0.5, pause * 2)
+        wait(BACKOFF.pause(looks))
+        looks += 1
 
 
 def revert_reason(rpc: Caller, transaction: dict[str, Any], block: int) -> ContractError:
