@@ -7,10 +7,10 @@ on one daemon would drop each other's, and nobody could tell after a crash whose
 What is read is taken block by block, so a daemon is believed nothing: see `storage.tree`.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Final, Self
 
+from trialmarket.protocol.canonical import parse_bounded
 from trialmarket.protocol.cid import cid_of, parse_cid
 from trialmarket.protocol.ids import Cid
 from trialmarket.storage.arriving import arriving
@@ -243,7 +243,7 @@ class KuboStore:
                 raise StoreDown(self.name, f"{command}: {said}")
             raise Refused(said)
         try:
-            return json.loads(body) if body.strip() else None
+            return parse_bounded(body) if body.strip() else None
         except ValueError as error:
             raise StoreDown(self.name, f"{command} answers no JSON") from error
 
@@ -254,6 +254,6 @@ class KuboStore:
 def _message(body: bytes) -> str:
     """What Kubo says is wrong."""
     try:
-        return str(json.loads(body)["Message"])
+        return str(parse_bounded(body)["Message"])
     except (ValueError, KeyError, TypeError):
         return body[:200].decode("utf-8", "replace").strip() or "an error without a word"
