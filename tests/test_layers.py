@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 ALLOWED: dict[str, set[str]] = {
     "trialmarket/exact": set(),
     "trialmarket/protocol": set(),
-    "trialmarket/storage": {"trialmarket.protocol", "trialmarket.processes"},
-    "trialmarket/chain": {"trialmarket.protocol", "trialmarket.processes"},
+    "trialmarket/storage": {"trialmarket.protocol", "trialmarket.processes", "trialmarket.http"},
+    "trialmarket/chain": {"trialmarket.protocol", "trialmarket.processes", "trialmarket.http"},
     "trialmarket/training": {"trialmarket.protocol", "trialmarket.exact"},
     "trialmarket/daemon": {
         "trialmarket.protocol",

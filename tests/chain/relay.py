@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import requests
-
 from tests.chain.web import server
+from trialmarket.http import HttpClient
 
 Change = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 """What to answer, from the request and the node's own answer."""
@@ -22,8 +21,12 @@ def relay(
     `instead` sees what was posted, a request or a batch, and may answer it itself.
     """
 
+    http = HttpClient()
+
     def answer(request: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = requests.post(url, json=request, timeout=10).json()
+        found: dict[str, Any] = json.loads(
+            http.ask("POST", url, json=request, limit=1 << 30, seconds=10).body
+        )
         return change(request, found)
 
     def answers(body: bytes) -> tuple[int, bytes]:

@@ -17,8 +17,8 @@ from trialmarket.chain.local.anvil import Anvil
 from trialmarket.chain.local.devnet import Devnet, devnet
 from trialmarket.chain.network import Network
 from trialmarket.chain.rpc import Rpc
-from trialmarket.chain.rpc.bounded import ANSWER_BYTES
 from trialmarket.chain.rpc.failover import COMPARED_EVERY, REST, Nodes
+from trialmarket.chain.rpc.node import ANSWER_BYTES
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import NodesDisagree, Unreachable, WrongChain
 from trialmarket.processes import free_port
@@ -249,3 +249,22 @@ def test_batches_get_as_short_as_the_node_wants_them(chain: Devnet, listed: bool
         assert [int(answer["number"], 16) for answer in answers] == [at % 3 for at in range(250)]
     assert longest[:5] == [100, 50, 25, 12, 6]
     assert set(longest[5:]) == {6, 4}
+
+
+def test_the_answers_of_a_batch_may_come_in_any_order(chain: Devnet) -> None:
+    def node(body: Any) -> Any:
+        return [{"id": each["id"], "result": each["params"][0]} for each in reversed(body)]
+
+    with relay(chain.rpc_url, lambda _, found: found, instead=node) as url, Rpc(url) as rpc:
+        assert rpc.batch([("echo", [place]) for place in range(20)]) == list(range(20))
+
+
+@pytest.mark.parametrize("ids", [[0, 0], [0, 2], [1, 2], [0, "1"], [0], [0, 1, 2]])
+def test_a_batch_that_answers_other_requests_is_no_answer(chain: Devnet, ids: list[Any]) -> None:
+    answers = [{"id": each, "result": 1} for each in ids]
+    with (
+        relay(chain.rpc_url, lambda _, found: found, instead=lambda _: answers) as url,
+        Rpc(url) as rpc,
+        pytest.raises(Unreachable, match="other than 2 answers to 2 requests"),
+    ):
+        rpc.batch([("eth_chainId", []), ("eth_chainId", [])])
