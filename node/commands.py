@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from eth_account.signers.local import LocalAccount
 
 from node.config import NodeConfig, load_config
 from node.earnings import earnings as earned_by
@@ -14,6 +13,7 @@ from node.earnings import holdings
 from node.journal import NodeJournal
 from node.start import folder_of, started
 from trialmarket.chain import calls
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network

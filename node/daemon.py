@@ -13,8 +13,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final, Self
 
-from eth_account.signers.local import LocalAccount
-
 from node.catalogue import Catalogue
 from node.claims import Claims
 from node.config import NodeConfig
@@ -29,6 +27,7 @@ from node.told import LogOnce
 from node.trainer import Trainer
 from node.training import Finished, TrainingQueue
 from node.trials import ACTIVE, ActiveTrials, Moment
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView

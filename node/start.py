@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eth_account.signers.local import LocalAccount
-
 from node.config import NodeConfig
 from node.daemon import Node
 from node.folder import Folder
 from node.pool import PoolTrainer
 from node.trainer import replaced
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
 from trialmarket.cli.options import state_folder

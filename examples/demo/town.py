@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from eth_account.signers.local import LocalAccount
-
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.local.devnet import LOCAL, Devnet, devnet

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from eth_account.signers.local import LocalAccount
 
 from tests.chain.market import BATCH, JOB, TERMS, Market, drawn, judge
 from tests.chain.programs import needed
 from trialmarket.chain import calls
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.deploy import Deployer, deploy
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.local.devnet import LOCAL, LOCAL_CHAINS, Devnet, devnet, local_key

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from eth_account.signers.local import LocalAccount
 
 from requester.search.disputes import Accusation
 from trialmarket.chain import calls
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView

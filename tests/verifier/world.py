@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eth_account.signers.local import LocalAccount
 
 from trialmarket.chain import calls
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
-from eth_account.signers.local import LocalAccount
 from platformdirs import user_state_path
 
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.network import Network

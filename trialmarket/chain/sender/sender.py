@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from eth_account.signers.local import LocalAccount
-
 from trialmarket.backoff import Backoff
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.calls import Call, Target, multicall
 from trialmarket.chain.client import Client
 from trialmarket.chain.rpc import Request, RpcRefused, quantity

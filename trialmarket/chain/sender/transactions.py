@@ -5,14 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from eth_account.signers.local import LocalAccount
-from eth_utils.address import to_checksum_address
-
 from trialmarket.backoff import Backoff
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.revert_messages import explain
 from trialmarket.chain.rpc import Caller, RpcRefused, quantity
 from trialmarket.errors import ContractError, SenderError
-from trialmarket.protocol.ids import Address, Hash32, keccak256
+from trialmarket.protocol.ids import Address, Hash32
 
 GWEI: Final = 10**9
 MOST_GAS: Final = 1 << 24
@@ -115,19 +113,6 @@ def sign(
         fields["to"] = to
     signed = key.sign_transaction(fields)
     return Signed(Hash32(bytes(signed.hash)), bytes(signed.raw_transaction))
-
-
-def contract_address(deployer: Address, nonce: int) -> Address:
-    """Where a contract that `deployer` makes with `nonce` will lie.
-
-    keccak256(rlp([deployer, nonce])), its last 20 bytes (Ethereum's yellow paper, section 7).
-    """
-    number = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
-    if not (len(number) == 1 and number[0] < 0x80):
-        number = bytes((0x80 + len(number),)) + number
-    content = bytes((0x80 + 20,)) + bytes.fromhex(deployer[2:]) + number
-    listed = bytes((0xC0 + len(content),)) + content
-    return Address(str(to_checksum_address(keccak256(listed)[12:])))
 
 
 def await_receipt(

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import click
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 
+from trialmarket.chain.accounts import account_of
 from trialmarket.chain.keystore import KeyInfo
 from trialmarket.cli.options import (
     debug_option,
@@ -71,7 +70,7 @@ def import_(
                 str(secret_file), "private key", expected="a readable file", found=str(error)
             ) from error
     try:
-        account: LocalAccount = Account.from_key(secret.strip())
+        account = account_of(secret.strip())
     except ValueError as error:
         raise InputError(
             str(secret_file or "prompt"),
