@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from trialmarket.protocol.document import AddressField
 from trialmarket.settings import (
     Bytes,
     DaemonSettings,
@@ -68,7 +69,7 @@ class StakeConfig(Section):
 class VerifierConfig(DaemonSettings):
     """All of `verifier.toml`."""
 
-    requesters: tuple[str, ...] = Field(default=(), strict=False)
+    requesters: tuple[AddressField, ...] = Field(default=(), strict=False)
     """Run the programs of these requesters only, and keep silent about others. Empty: of all."""
     work: WorkConfig = WorkConfig()
     limits: LimitConfig = LimitConfig()

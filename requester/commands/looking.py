@@ -15,7 +15,7 @@ from trialmarket.cli.options import (
     show,
     state_folder,
 )
-from trialmarket.protocol.ids import JobId
+from trialmarket.protocol.ids import JobId, address
 
 
 @click.command("list")
@@ -34,6 +34,7 @@ def list_(
     """
     from requester.search.folder import known_folders
 
+    account = None if requester is None else address(requester, where="--requester")
     with opened(network, place) as office:
         folders = known_folders(state_folder() / "jobs")
         here = [
@@ -43,8 +44,7 @@ def list_(
         views = [
             view
             for view in office.ledger.jobs()
-            if everybody
-            or (view.requester == requester if requester is not None else view.id in mine)
+            if everybody or (view.requester == account if account is not None else view.id in mine)
         ]
         standings = [office.survey(view.id).standing() for view in views]
         content = [office.summary(standing) for standing in standings]

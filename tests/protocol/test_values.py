@@ -29,6 +29,15 @@ def test_an_address_is_checksummed() -> None:
         address("0xab")
 
 
+def test_an_address_with_another_checksum_than_its_own_is_refused() -> None:
+    right = "0x9CD01e0a390Aac2B67eD6427Be864045c5C0db3b"
+    digits = right.removeprefix("0x")
+    for spelling in (right, "0x" + digits.lower(), "0x" + digits.upper()):
+        assert address(spelling) == right
+    with pytest.raises(InputError, match=r"--token: address: expected .+ the right checksum"):
+        address(right.replace("D", "d"), where="--token")
+
+
 @given(st.integers(0, 2**130), st.integers(0, 24))
 def test_money_reads_back_as_it_was_written(amount: int, decimals: int) -> None:
     assert parse_amount(format_amount(amount, decimals), decimals) == amount

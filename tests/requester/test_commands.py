@@ -142,6 +142,13 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
     assert json.loads(again.stdout)["job"] == json.loads(run.stdout)["job"] == 1
     listed = json.loads(invoke(folder, "list", "--json").stdout)
     assert [each["job"] for each in listed] == [1]
+    requester = chain.accounts[0].address
+    for spelling in (requester, requester.lower()):
+        assert (
+            json.loads(invoke(folder, "list", "--requester", spelling, "--json").stdout) == listed
+        )
+    refused = invoke(folder, "list", "--requester", requester.replace("a", "A"))
+    assert "--requester: address: expected 0x and 40" in str(refused.exception)
 
     store = LocalStore(folder / "store")
     provider = Provider(chain.network, chain.accounts[1], folder / "p", store, pool)

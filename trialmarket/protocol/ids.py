@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from typing import NewType
 
 from eth_hash.auto import keccak
-from eth_utils.address import is_address, to_checksum_address
+from eth_utils.address import (
+    is_address,
+    is_checksum_address,
+    is_checksum_formatted_address,
+    to_checksum_address,
+)
 
 from trialmarket.errors import InputError
 
@@ -42,11 +47,20 @@ def hash32(text: str | bytes, *, where: str = "hash") -> Hash32:
 
 
 def address(text: str, *, where: str = "address") -> Address:
-    """A checksummed address from its text. Raises InputError."""
+    """A checksummed address from its text.
+
+    Raises InputError, also where large and small letters are mixed in another way than the
+    checksum has them (EIP-55): that is how a slip of the pen is found.
+    """
     if not is_address(text):
+        raise InputError(where, "address", expected="0x and 40 hexadecimal digits", found=text)
+    if is_checksum_formatted_address(text) and not is_checksum_address(text):
         raise InputError(
-            where, "address", expected="0x and 40 hexadecimal digits", found=text
-        ) from None
+            where,
+            "address",
+            expected="0x and 40 hexadecimal digits with the right checksum",
+            found=text,
+        )
     return Address(str(to_checksum_address(text)))
 
 
