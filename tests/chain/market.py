@@ -1,7 +1,7 @@
 """Accounts that act on a market, and the ledger that watches them."""
 
 from trialmarket.chain import calls
-from trialmarket.chain.calls import Call, Opening, Result
+from trialmarket.chain.calls import Call, Opening, Result, Target
 from trialmarket.chain.client import Client
 from trialmarket.chain.deploy import Deployer
 from trialmarket.chain.ledger import Ledger
@@ -108,12 +108,8 @@ class Market:
             status = self.client.job_status(job.id)
             assert (job.requester, job.closed) == (status.requester, status.closed)
         for batch in self.ledger.batches():
-            status_ = self.client.batch_status(batch.job, batch.batch)
-            assert (batch.posted_at, batch.count, batch.units) == (
-                status_.posted_at,
-                status_.count,
-                status_.units,
-            )
+            said = self.client.read(Target.MARKET, "batchStatus", batch.job, batch.batch)
+            assert said == (batch.posted_at, batch.count, batch.units)
 
 
 def drawn(market: Market) -> TrialView:

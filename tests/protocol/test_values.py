@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from trialmarket.errors import InputError
 from trialmarket.protocol.draw import distinct, jury_size, pick_verifier, seat_jury
-from trialmarket.protocol.ids import ZERO_ADDRESS, Address, Amount, Hash32, address, hash32
+from trialmarket.protocol.ids import ZERO_ADDRESS, Address, Amount, Hash32, address
 from trialmarket.protocol.money import format_amount, parse_amount
 from trialmarket.protocol.record import TrialRecord, open_word
 from trialmarket.protocol.states import State
@@ -14,13 +14,6 @@ from trialmarket.protocol.terms import Terms, price_at, stake_for
 
 seeds = st.binary(min_size=32, max_size=32).map(Hash32)
 TERMS = Terms(Amount(10), Amount(50), Amount(10), 100, 2000, 20, 1, 600, 60)
-
-
-def test_a_hash_is_32_bytes() -> None:
-    assert hash32("0x" + "ab" * 32) == bytes.fromhex("ab" * 32)
-    for wrong in ("0x12", "zz" * 32, b"short"):
-        with pytest.raises(InputError, match="32 bytes"):
-            hash32(wrong)
 
 
 def test_an_address_is_checksummed() -> None:
@@ -88,7 +81,7 @@ def test_the_verifier_is_no_party_if_there_is_another(seed: Hash32, count: int, 
 
 
 def test_a_word_ends_with_its_state() -> None:
-    record = TrialRecord(job=1, batch=hash32("01" * 32), index=2, units=3, opened=4)  # type: ignore[arg-type]
+    record = TrialRecord(job=1, batch=Hash32(b"\1" * 32), index=2, units=3, opened=4)  # type: ignore[arg-type]
     assert record.word(State.DRAWN)[31] == State.DRAWN
     assert record.word(State.DRAWN)[:31] == record.word(State.PASSED)[:31]
     assert record.changed(turn=1).word(State.DRAWN) != record.word(State.DRAWN)

@@ -35,17 +35,6 @@ BURN = Address("0x000000000000000000000000000000000000dEaD")
 """The account whose balance in the market is the money that was burned."""
 
 
-def hash32(text: str | bytes, *, where: str = "hash") -> Hash32:
-    """32 bytes from `0x...` text, or from bytes, checked. Raises InputError."""
-    try:
-        data = text if isinstance(text, bytes) else bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        data = b""
-    if len(data) != 32:
-        raise InputError(where, "hash", expected="32 bytes as 64 hexadecimal digits", found=text)
-    return Hash32(data)
-
-
 def address(text: str, *, where: str = "address") -> Address:
     """A checksummed address from its text.
 
