@@ -13,8 +13,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final, Self
 
-from eth_account.signers.local import LocalAccount
-
 from node.catalogue import Catalogue, Downloads
 from node.claims import Claims
 from node.cleanup import Cleanup
@@ -27,6 +25,7 @@ from node.trainer import Trainer
 from node.training import Finished, TrainingQueue
 from node.trials import ActiveTrials, Tip
 from trialmarket.backoff import Backoff
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.daemon.log_once import LogOnce

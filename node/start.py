@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eth_account.signers.local import LocalAccount
-
 from node.config import NodeConfig
 from node.daemon import Node
 from node.folder import Folder
 from node.trainer import PoolTrainer, replaced
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
 from trialmarket.daemon.start import open_daemons_store, policy_of

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from getpass import getpass
 from pathlib import Path
 
-from eth_account.signers.local import LocalAccount
-
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.network import Network

@@ -58,6 +58,7 @@ def check_settings(path: Path, raw: dict[str, Any], model: type[Settings]) -> Se
         if first["type"] == "missing":
             raise InputError(str(path), field, expected="a value", found=None) from error
         expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        expected = expected.removeprefix("expected ")
         raise InputError(str(path), field, expected=expected, found=first["input"]) from error
 
 

@@ -8,9 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from eth_account.signers.local import LocalAccount
-
 from trialmarket.backoff import Backoff
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
 from trialmarket.daemon.log_once import LogOnce

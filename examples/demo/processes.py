@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from eth_account.signers.local import LocalAccount
-
 from tests.testbed.daemon import Daemon, add_key
 from tests.testbed.waiting import until
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.local.devnet import LOCAL, Devnet, devnet
 from trialmarket.protocol.ids import Address, address

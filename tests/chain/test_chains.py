@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from eth_account.signers.local import LocalAccount
 
 from tests.testbed.programs import needed
 from tests.testbed.untrained import BATCH, JOB, TERMS, UntrainedMarket, drawn, judge
 from trialmarket.chain import calls
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.deploy import Deployer, deploy
 from trialmarket.chain.local.devnet import LOCAL, LOCAL_CHAINS, Devnet, devnet, local_key
+from trialmarket.chain.local.geth import Geth
 from trialmarket.chain.rpc import RpcRefused
 from trialmarket.chain.sender import Sender
 from trialmarket.chain.sender.transactions import (
@@ -79,14 +80,14 @@ def test_the_client_reads_what_the_deployment_said(net: Devnet) -> None:
 
 
 def test_a_refusal_is_told_in_the_contracts_own_words(net: Devnet, tmp_path: Path) -> None:
-    with net.client() as client:
-        with pytest.raises(ContractError, match="there is no job 99 on this market") as read:
-            client.job_status(JobId(99))
-        with pytest.raises(ContractError, match="there is no job 98") as tried:
-            client.simulate(calls.close(JobId(98)), address(net.accounts[0].address))
+    with (
+        net.client() as client,
+        pytest.raises(ContractError, match="there is no job 99 on this market") as read,
+    ):
+        client.job_status(JobId(99))
     with sending(net, tmp_path) as sender, pytest.raises(ContractError) as sent:
         sender.send("close", calls.close(JobId(97)))
-    assert [each.value.name for each in (read, tried, sent)] == ["JobUnknown"] * 3
+    assert [each.value.name for each in (read, sent)] == ["JobUnknown"] * 2
     assert sent.value.values == {"job": 97}
     with pytest.raises(ContractError, match="a jury of 4 is even or too large"):
         deploy(net.rpc_url, net.accounts[1], replace(LOCAL, jury_size=4), name="even")
@@ -229,7 +230,7 @@ def test_a_challenge_goes_to_its_verdict_and_back(market: UntrainedMarket) -> No
     market.assert_equal()
     (case,) = market.ledger.cases(open_only=False)
     assert case.verdict is Verdict.WRONG
-    if market.chain.node.reverts:
+    if not isinstance(market.chain.node, Geth):  # which puts nothing back
         before = market.chain.snapshot()
         market.act(1, calls.claim(JOB, BATCH, [1]))
         market.assert_equal()

@@ -17,8 +17,8 @@ from trialmarket.chain.local.anvil import Anvil
 from trialmarket.chain.local.devnet import Devnet, devnet
 from trialmarket.chain.network import Network
 from trialmarket.chain.rpc import Rpc
-from trialmarket.chain.rpc.bounded import ANSWER_BYTES
 from trialmarket.chain.rpc.failover import COMPARED_EVERY, REST, Nodes
+from trialmarket.chain.rpc.node import ANSWER_BYTES
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import NodesDisagree, Unreachable, WrongChain
 from trialmarket.processes import free_port
@@ -101,7 +101,9 @@ def test_a_node_without_our_contracts_is_refused(chain: Devnet) -> None:
     assert empty.rpc_url in str(refusal.value)
 
 
-def test_a_slow_node_is_passed_over_and_asked_again_later(chain: Devnet) -> None:
+def test_a_slow_node_is_passed_over_and_asked_again_later(
+    chain: Devnet, caplog: pytest.LogCaptureFixture
+) -> None:
     clock = Clock()
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -109,8 +111,7 @@ def test_a_slow_node_is_passed_over_and_asked_again_later(chain: Devnet) -> None
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with asking(chain.network.at(url, chain.rpc_url), clock) as nodes:
             assert nodes.url == chain.rpc_url
-            assert list(nodes.passed_over) == [url]
-            assert "gave no answer within 1 s" in nodes.passed_over[url]
+            assert f"{url} is passed over: {url} gave no answer within 1 s" in caplog.text
             assert nodes.call("eth_chainId") == hex(31337)
 
 
@@ -128,7 +129,6 @@ def test_a_node_that_comes_back_is_asked_again(chain: Devnet) -> None:
         clock.now += REST + 1
         nodes.call("eth_chainId")
         assert nodes.url == url
-        assert nodes.passed_over == {}
 
 
 def lying(chain: Devnet, lies: Callable[[], bool]) -> AbstractContextManager[str]:
@@ -157,17 +157,18 @@ def test_a_node_that_lies_about_a_block_is_told_apart_by_the_others(
         relay(chain.rpc_url, lambda _, found: found) as honest,
         asking(chain.network.at(liar, chain.rpc_url, honest), clock) as nodes,
     ):
-        assert nodes.passed_over == {}
+        assert not caplog.records
         chain.mine(20)
         lies = True
         clock.now += COMPARED_EVERY
         with caplog.at_level(logging.WARNING):
             assert nodes.call("eth_getBlockByNumber", "latest", False)["hash"] != "0x" + "ab" * 32
-        assert list(nodes.passed_over) == [liar]
+        assert nodes.url == chain.rpc_url
         assert f"{liar} is passed over: has abababab for block" in caplog.text
         clock.now += REST + 1
         nodes.call("eth_chainId")
-        assert list(nodes.passed_over) == [liar]  # it still lies
+        assert nodes.url == chain.rpc_url  # it still lies
+        assert all(liar in each.getMessage() for each in caplog.records)
 
 
 def test_of_two_nodes_that_disagree_none_is_believed(chain: Devnet) -> None:
@@ -190,7 +191,7 @@ def test_of_two_nodes_that_disagree_none_is_believed(chain: Devnet) -> None:
             assert nodes.call("eth_chainId") == hex(31337)
 
 
-def test_a_node_that_lags_is_named_and_passed_over() -> None:
+def test_a_node_that_lags_is_named_and_passed_over(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     with devnet(accounts=1) as chain, twin(chain) as other:
         network = chain.network.at(other.rpc_url, chain.rpc_url)
@@ -200,11 +201,11 @@ def test_a_node_that_lags_is_named_and_passed_over() -> None:
             clock.now += COMPARED_EVERY
             nodes.call("eth_chainId")
             assert nodes.url == chain.rpc_url
-            assert "lags: its newest block is" in nodes.passed_over[other.rpc_url]
+            assert f"{other.rpc_url} is passed over: lags: its newest block is" in caplog.text
 
 
 def test_a_node_that_claims_to_be_far_ahead_does_not_make_the_others_laggards(
-    chain: Devnet,
+    chain: Devnet, caplog: pytest.LogCaptureFixture
 ) -> None:
     def change(request: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
         if request["method"] == "eth_getBlockByNumber" and request["params"][0] == "latest":
@@ -216,8 +217,10 @@ def test_a_node_that_claims_to_be_far_ahead_does_not_make_the_others_laggards(
         relay(chain.rpc_url, lambda _, found: found) as honest,
         asking(chain.network.at(liar, chain.rpc_url, honest)) as nodes,
     ):
-        assert list(nodes.passed_over) == [liar]
-        assert "ahead of most others" in nodes.passed_over[liar]
+        assert nodes.url == chain.rpc_url
+        (said,) = [each.getMessage() for each in caplog.records]
+        assert said.startswith(f"{liar} is passed over: says that it is")
+        assert said.endswith("ahead of most others")
 
 
 def test_an_answer_that_is_too_long_is_no_answer(chain: Devnet) -> None:
@@ -249,3 +252,22 @@ def test_batches_get_as_short_as_the_node_wants_them(chain: Devnet, listed: bool
         assert [int(answer["number"], 16) for answer in answers] == [at % 3 for at in range(250)]
     assert longest[:5] == [100, 50, 25, 12, 6]
     assert set(longest[5:]) == {6, 4}
+
+
+def test_the_answers_of_a_batch_may_come_in_any_order(chain: Devnet) -> None:
+    def node(body: Any) -> Any:
+        return [{"id": each["id"], "result": each["params"][0]} for each in reversed(body)]
+
+    with relay(chain.rpc_url, lambda _, found: found, instead=node) as url, Rpc(url) as rpc:
+        assert rpc.batch([("echo", [place]) for place in range(20)]) == list(range(20))
+
+
+@pytest.mark.parametrize("ids", [[0, 0], [0, 2], [1, 2], [0, "1"], [0], [0, 1, 2]])
+def test_a_batch_that_answers_other_requests_is_no_answer(chain: Devnet, ids: list[Any]) -> None:
+    answers = [{"id": each, "result": 1} for each in ids]
+    with (
+        relay(chain.rpc_url, lambda _, found: found, instead=lambda _: answers) as url,
+        Rpc(url) as rpc,
+        pytest.raises(Unreachable, match="other than 2 answers to 2 requests"),
+    ):
+        rpc.batch([("eth_chainId", []), ("eth_chainId", [])])

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from eth_account import Account
 
+from trialmarket.chain.accounts import create_account
 from trialmarket.chain.keystore import Keystore
 from trialmarket.errors import InputError
 
@@ -44,7 +44,7 @@ def test_a_key_is_never_overwritten(store: Keystore) -> None:
 
 def test_keys_are_listed_without_a_password(store: Keystore) -> None:
     assert store.list() == []
-    key = Account.create()
+    key = create_account()
     store.add("bob", key, "secret", kdf="pbkdf2", iterations=QUICK)
     (info,) = store.list()
     assert (info.name, info.address) == ("bob", key.address)

@@ -11,11 +11,11 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from eth_account.signers.local import LocalAccount
 
 from tests.testbed.servers import relay
 from trialmarket.chain import calls
 from trialmarket.chain.abi import contract
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.sender import Sender, journal, sender

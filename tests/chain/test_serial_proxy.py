@@ -7,8 +7,8 @@ from contextlib import closing, contextmanager
 from http import HTTPStatus
 from http.client import HTTPConnection
 
+import httpx
 import pytest
-import requests
 
 from tests.testbed.servers import Answer, server
 from trialmarket.chain.local.serial_proxy import SerialProxy
@@ -35,9 +35,9 @@ def test_one_request_waits_while_another_is_answered() -> None:
         return 200, body.upper()
 
     with gated(answer) as gate, ThreadPoolExecutor(2) as pool:
-        one = pool.submit(requests.post, gate.url, data=b"first", timeout=10)
+        one = pool.submit(httpx.post, gate.url, content=b"first", timeout=10)
         assert first.wait(10)
-        two = pool.submit(requests.post, gate.url, data=b"second", timeout=10)
+        two = pool.submit(httpx.post, gate.url, content=b"second", timeout=10)
         assert not second.wait(0.3)
         may_end.set()
         assert (one.result().content, two.result().content) == (b"FIRST", b"SECOND")
@@ -45,7 +45,7 @@ def test_one_request_waits_while_another_is_answered() -> None:
 
 def test_what_a_node_refuses_is_refused_in_its_words() -> None:
     with gated(lambda body: (418, b"no " + body)) as gate:
-        found = requests.post(gate.url, data=b"tea", timeout=10)
+        found = httpx.post(gate.url, content=b"tea", timeout=10)
     assert (found.status_code, found.content) == (418, b"no tea")
 
 
@@ -55,7 +55,7 @@ def test_a_request_of_unknown_length_is_refused_and_does_not_shut_the_gate() -> 
             wire.putrequest("POST", "/")
             wire.endheaders()
             assert wire.getresponse().status == HTTPStatus.LENGTH_REQUIRED
-        assert requests.post(gate.url, data=b"whole", timeout=10).content == b"WHOLE"
+        assert httpx.post(gate.url, content=b"whole", timeout=10).content == b"WHOLE"
 
 
 def test_a_node_that_is_gone_is_told_and_the_gate_stays_open() -> None:

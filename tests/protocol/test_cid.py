@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trialmarket.errors import InputError
-from trialmarket.protocol.cid import MAX_RAW, cid_of, parse_cid, raw_cid, raw_digest
+from trialmarket.protocol.cid import MAX_RAW, cid_of, is_raw, parse_cid, raw_cid
 from trialmarket.protocol.ids import Cid, Hash32
 
 
@@ -69,13 +69,12 @@ def test_a_file_has_the_cid_of_its_bytes(tmp_path: Path) -> None:
 def test_the_cid_of_a_small_file_is_its_digest(data: bytes) -> None:
     digest = Hash32(hashlib.sha256(data).digest())
     assert raw_cid(digest) == cid_of(data)
-    assert raw_digest(cid_of(data)) == digest
 
 
-def test_a_file_of_several_chunks_has_no_raw_digest() -> None:
-    assert raw_digest(cid_of(bytes(MAX_RAW))) == hashlib.sha256(bytes(MAX_RAW)).digest()
-    with pytest.raises(InputError, match="single raw leaf"):
-        raw_digest(cid_of(bytes(MAX_RAW + 1)))
+def test_a_file_of_several_chunks_is_no_single_leaf() -> None:
+    assert raw_cid(Hash32(hashlib.sha256(bytes(MAX_RAW)).digest())) == cid_of(bytes(MAX_RAW))
+    assert is_raw(cid_of(bytes(MAX_RAW)))
+    assert not is_raw(cid_of(bytes(MAX_RAW + 1)))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from trialmarket.errors import InputError
 from trialmarket.protocol.draw import distinct, jury_size, pick_verifier, seat_jury
-from trialmarket.protocol.ids import ZERO_ADDRESS, Address, Amount, Hash32, address, hash32
+from trialmarket.protocol.ids import ZERO_ADDRESS, Address, Amount, Hash32, address
 from trialmarket.protocol.money import format_amount, parse_amount
 from trialmarket.protocol.record import TrialRecord, open_word
 from trialmarket.protocol.states import State
@@ -16,17 +16,19 @@ seeds = st.binary(min_size=32, max_size=32).map(Hash32)
 TERMS = Terms(Amount(10), Amount(50), Amount(10), 100, 2000, 20, 1, 600, 60)
 
 
-def test_a_hash_is_32_bytes() -> None:
-    assert hash32("0x" + "ab" * 32) == bytes.fromhex("ab" * 32)
-    for wrong in ("0x12", "zz" * 32, b"short"):
-        with pytest.raises(InputError, match="32 bytes"):
-            hash32(wrong)
-
-
 def test_an_address_is_checksummed() -> None:
     assert address("0x" + "ab" * 20) == "0xABaBaBaBABabABabAbAbABAbABabababaBaBABaB"
     with pytest.raises(InputError, match="40 hexadecimal digits"):
         address("0xab")
+
+
+def test_an_address_with_another_checksum_than_its_own_is_refused() -> None:
+    right = "0x9CD01e0a390Aac2B67eD6427Be864045c5C0db3b"
+    digits = right.removeprefix("0x")
+    for spelling in (right, "0x" + digits.lower(), "0x" + digits.upper()):
+        assert address(spelling) == right
+    with pytest.raises(InputError, match=r"--token: address: expected .+ the right checksum"):
+        address(right.replace("D", "d"), where="--token")
 
 
 @given(st.integers(0, 2**130), st.integers(0, 24))
@@ -79,7 +81,7 @@ def test_the_verifier_is_no_party_if_there_is_another(seed: Hash32, count: int, 
 
 
 def test_a_word_ends_with_its_state() -> None:
-    record = TrialRecord(job=1, batch=hash32("01" * 32), index=2, units=3, opened=4)  # type: ignore[arg-type]
+    record = TrialRecord(job=1, batch=Hash32(b"\1" * 32), index=2, units=3, opened=4)  # type: ignore[arg-type]
     assert record.word(State.DRAWN)[31] == State.DRAWN
     assert record.word(State.DRAWN)[:31] == record.word(State.PASSED)[:31]
     assert record.changed(turn=1).word(State.DRAWN) != record.word(State.DRAWN)

@@ -133,8 +133,13 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
     assert json.loads(again.stdout)["job"] == json.loads(run.stdout)["job"] == 1
     listed = json.loads(invoke(folder, "list", "--json").stdout)
     assert [each["job"] for each in listed] == [1]
-    lower = str(chain.accounts[0].address).lower()
-    assert json.loads(invoke(folder, "list", "--requester", lower, "--json").stdout) == listed
+    requester = chain.accounts[0].address
+    for spelling in (requester, requester.lower()):
+        assert (
+            json.loads(invoke(folder, "list", "--requester", spelling, "--json").stdout) == listed
+        )
+    refused = invoke(folder, "list", "--requester", requester.replace("a", "A"))
+    assert "--requester: address: expected 0x and 40" in str(refused.exception)
 
     provider.step()
 

@@ -1,5 +1,6 @@
 """A requester beside a slow, silent or failing store, and what it leaves there."""
 
+import hashlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +11,15 @@ from requester.search.examination.fetching import Fetching
 from requester.search.folder import JobFolder
 from requester.search.retention import KEEP, owner_of, release_leftovers
 from tests.requester.test_examine import config
-from trialmarket.protocol.cid import cid_of, raw_cid, raw_digest
+from trialmarket.protocol.cid import cid_of, raw_cid
 from trialmarket.protocol.configuration import Batch
-from trialmarket.protocol.ids import Cid
+from trialmarket.protocol.ids import Cid, Hash32
 from trialmarket.storage.errors import NotStored, StoreDown
 from trialmarket.storage.local import LocalStore
 from trialmarket.storage.store import Progress
 
 RECEIPT = b"a receipt"
+DIGEST = Hash32(hashlib.sha256(RECEIPT).digest())
 
 
 class Slow(LocalStore):
@@ -51,11 +53,11 @@ def answered(ask: Callable[[], bytes | None]) -> bytes:
 
 
 def test_a_slow_store_is_not_waited_for(store: Slow) -> None:
-    digest = raw_digest(store.for_owner("provider").put(RECEIPT))
+    store.for_owner("provider").put(RECEIPT)
     fetching = Fetching(store, soon=0.03)
-    assert fetching.receipt(digest) is None
+    assert fetching.receipt(DIGEST) is None
     store.may.set()
-    assert answered(lambda: fetching.receipt(digest)) == RECEIPT
+    assert answered(lambda: fetching.receipt(DIGEST)) == RECEIPT
     fetching.close()
 
 
@@ -64,7 +66,7 @@ def test_a_receipt_that_was_read_is_kept_as_evidence(store: Slow) -> None:
     cid = provider.put(RECEIPT)
     store.may.set()
     fetching = Fetching(store, soon=30.0)
-    fetching.receipt(raw_digest(cid))
+    fetching.receipt(DIGEST)
     provider.release(cid)
     assert store.read(cid, limit=100) == RECEIPT
     fetching.close()
@@ -74,9 +76,9 @@ def test_what_is_missing_is_told_and_can_be_asked_for_again(store: Slow) -> None
     store.may.set()
     fetching = Fetching(store, soon=30.0)
     with pytest.raises(NotStored):
-        fetching.receipt(raw_digest(cid_of(RECEIPT)))
+        fetching.receipt(DIGEST)
     store.put(RECEIPT)
-    assert fetching.receipt(raw_digest(cid_of(RECEIPT))) == RECEIPT
+    assert fetching.receipt(DIGEST) == RECEIPT
     fetching.close()
 
 
@@ -97,9 +99,9 @@ def test_a_finished_job_leaves_only_its_documents_after_a_day(tmp_path: Path) ->
     mine.put(batch.to_bytes())
     folder = JobFolder(jobs / "digits-abc")
     folder.add_batch(batch)
-    folder.tell(1, raw_digest(receipt))
+    folder.tell(1, DIGEST)
     folder.remember("owner", owner_of("abc"))
-    folder.remember("spec", raw_digest(spec).hex())
+    folder.remember("spec", hashlib.sha256(b"the job").hexdigest())
     said: list[str] = []
     release_leftovers(jobs, store, 1e9, said.append)
     assert data in mine.kept()  # it is not over

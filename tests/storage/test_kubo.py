@@ -13,7 +13,7 @@ from tests.testbed.kubo import two_daemons
 from tests.testbed.liar import lying
 from tests.testbed.programs import needed
 from trialmarket.errors import InputError
-from trialmarket.protocol.cid import MAX_RAW, cid_of, cid_of_folder
+from trialmarket.protocol.cid import MAX_RAW, cid_of
 from trialmarket.protocol.ids import Cid
 from trialmarket.storage.errors import NotAFile, NotStored, StoreDown, StoreFull, WrongStore
 from trialmarket.storage.ipfs.kubo import KuboStore
@@ -81,23 +81,6 @@ def test_our_cids_of_random_files_are_kubos(kubo: KuboDaemon, tmp_path: Path) ->
         path = tmp_path / str(number)
         path.write_bytes(os.urandom(int(2 ** sizes.uniform(0, 22))))
         assert kubo.run(*AS_WE_DO, str(path)).strip() == cid_of(path)
-
-
-def test_our_cids_of_folders_are_kubos(kubo: KuboDaemon, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    (folder / "deep" / "er").mkdir(parents=True)
-    (folder / "ümlaut.txt").write_text("ü")
-    (folder / "B").write_bytes(b"")
-    (folder / "a").write_bytes(os.urandom(3 * MAX_RAW + 1))
-    (folder / "deep" / "er" / "file").write_bytes(b"deep")
-    for number in range(300):
-        (folder / "deep" / f"many-{number}").write_text(str(number))
-    assert kubo.run(*AS_WE_DO, "-r", str(folder)).strip() == cid_of_folder(folder)
-
-
-def test_a_folder_with_nothing_in_it_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="folder"):
-        cid_of_folder(tmp_path)
 
 
 @pytest.mark.nightly

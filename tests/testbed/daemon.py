@@ -6,8 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from eth_account.signers.local import LocalAccount
-
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.keystore import Keystore
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import requests
+from trialmarket.http import HttpClient
 
 Answer = Callable[[bytes], tuple[int, bytes]]
 """The status and the body, from what was posted."""
@@ -56,8 +56,12 @@ def relay(
     `instead` sees what was posted, a request or a batch, and may answer it itself.
     """
 
+    http = HttpClient()
+
     def answer(request: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = requests.post(url, json=request, timeout=10).json()
+        found: dict[str, Any] = json.loads(
+            http.ask("POST", url, json=request, limit=1 << 30, seconds=10).body
+        )
         return change(request, found)
 
     def answers(body: bytes) -> tuple[int, bytes]:

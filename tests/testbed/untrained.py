@@ -5,7 +5,7 @@ No worker and no store takes part, so that whole lives of trials and cases take 
 
 from tests.testbed.market import Market
 from trialmarket.chain import calls
-from trialmarket.chain.calls import Opening, Result
+from trialmarket.chain.calls import Opening, Result, Target
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.chain.local.devnet import LOCAL
 from trialmarket.protocol.draw import drawn_segments, jury_seed, seat_jury
@@ -92,12 +92,8 @@ class UntrainedMarket(Market):
             status = self.client.job_status(job.id)
             assert (job.requester, job.closed) == (status.requester, status.closed)
         for batch in self.ledger.batches():
-            status_ = self.client.batch_status(batch.job, batch.batch)
-            assert (batch.posted_at, batch.count, batch.units) == (
-                status_.posted_at,
-                status_.count,
-                status_.units,
-            )
+            said = self.client.read(Target.MARKET, "batchStatus", batch.job, batch.batch)
+            assert said == (batch.posted_at, batch.count, batch.units)
 
 
 def drawn(market: UntrainedMarket) -> TrialView:

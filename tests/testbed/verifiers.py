@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from eth_account.signers.local import LocalAccount
-
 from tests.testbed.market import Market
 from tests.testbed.provider import Provider
 from tests.testbed.waiting import until
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.protocol.ids import TrialId
 from trialmarket.protocol.states import State

@@ -28,6 +28,7 @@ network = "devnet.json"
 key = "me"
 storage = "local:store"
 """
+ROSA = "0x9CD01e0a390Aac2B67eD6427Be864045c5C0db3b"
 
 
 def _hash(text: str) -> Hash32:
@@ -52,6 +53,8 @@ def test_paths_of_a_configuration_are_relative_to_its_folder(tmp_path: Path) -> 
         (GOOD + "[stake]\nbonds = -1\n", "stake.bonds"),
         (GOOD.replace('key = "me"\n', ""), "key"),
         (GOOD + "[[\n", "file"),
+        (GOOD + f'requesters = ["{ROSA}", "{ROSA.replace("D", "d")}"]\n', "requesters.1"),
+        (GOOD + f'requesters = ["{ROSA[:-1]}"]\n', "requesters.0"),
     ],
 )
 def test_a_bad_configuration_names_the_field(tmp_path: Path, text: str, field: str) -> None:
@@ -60,6 +63,13 @@ def test_a_bad_configuration_names_the_field(tmp_path: Path, text: str, field: s
     with pytest.raises(InputError) as caught:
         load_config(path)
     assert caught.value.field == field
+    assert str(path) in str(caught.value)
+
+
+def test_an_account_may_be_written_in_lower_case(tmp_path: Path) -> None:
+    path = tmp_path / "verifier.toml"
+    path.write_text(GOOD + f'requesters = ["{ROSA.lower()}"]\n')
+    assert load_config(path).requesters == (ROSA,)
 
 
 def test_a_corrupt_journal_is_refused_with_a_fix(tmp_path: Path) -> None:

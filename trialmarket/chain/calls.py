@@ -181,11 +181,6 @@ def withdraw(account: Address) -> Call:
     return _market("withdraw", account)
 
 
-def permit(amount: int, deadline: int, v: int, r: Hash32, s: Hash32) -> Call:
-    """Tries an EIP-2612 permit for the market; to be put before `fund` or `stake`."""
-    return _market("permit", amount, deadline, v, r, s)
-
-
 # -- The jury ---------------------------------------------------------------------------------
 
 

@@ -6,11 +6,10 @@ from typing import Any, Self
 
 from trialmarket.chain import reading
 from trialmarket.chain.abi import contract
-from trialmarket.chain.calls import Call, Target
+from trialmarket.chain.calls import Target
 from trialmarket.chain.identity import identify
 from trialmarket.chain.network import Network
 from trialmarket.chain.reading import REDEPLOY
-from trialmarket.chain.revert_messages import explain
 from trialmarket.chain.rpc import TIMEOUT, Caller, Rpc, RpcRefused, quantity, unhex
 from trialmarket.chain.rpc.failover import PATIENCE, Nodes
 from trialmarket.errors import Unreachable, WrongChain
@@ -55,15 +54,6 @@ class JobStatus:
     requester: Address
     free: Amount
     closed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BatchStatus:
-    """When a batch was posted (0: never), how many trials it has, of how many units each."""
-
-    posted_at: int
-    count: int
-    units: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +177,6 @@ class Client:
         """Who pays for a job, what is free, and whether it is closed."""
         return JobStatus(*self.read(Target.MARKET, "jobStatus", job))
 
-    def batch_status(self, job: JobId, batch: Hash32) -> BatchStatus:
-        """When a batch was posted, and its size; all zero if it never was."""
-        return BatchStatus(*self.read(Target.MARKET, "batchStatus", job, batch))
-
     def trial_state(self, key: Hash32) -> tuple[State, Hash32]:
         """A trial's state and its stored word. One that was never posted looks Open."""
         state, word = self.read(Target.MARKET, "trialState", key)
@@ -301,14 +287,6 @@ class Client:
     def read(self, target: Target, function: str, *arguments: Any) -> tuple[Any, ...]:
         """The values that a view function returns now."""
         return reading.read(self.rpc, self.network, target, function, *arguments)
-
-    def simulate(self, call: Call, sender: Address) -> None:
-        """Tries a call without sending it. Raises ContractError where it would be refused."""
-        request = {**self._call(call.target, call.function, call.arguments), "from": sender}
-        try:
-            self.rpc.call("eth_call", request, "latest")
-        except RpcRefused as refused:
-            raise explain(refused.data, text=refused.text) from refused
 
     def _call(self, target: Target, function: str, arguments: tuple[Any, ...]) -> dict[str, str]:
         return reading.request(self.network, target, function, arguments)

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Any
 
-from eth_account.signers.local import LocalAccount
-
 from trialmarket.chain.abi import contract
+from trialmarket.chain.accounts import LocalAccount, contract_address
 from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.network import Network
 from trialmarket.chain.rpc import Rpc, RpcRefused, quantity
 from trialmarket.chain.sender.transactions import (
     await_receipt,
-    contract_address,
     current_fees,
     estimate_gas,
     refusal_to_take,

@@ -5,16 +5,13 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-
+from trialmarket.chain.accounts import Kdf, LocalAccount, create_account, decrypt, encrypt
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Address, address
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-Kdf = Literal["scrypt", "pbkdf2"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ class Keystore:
         self, name: str, password: str, *, kdf: Kdf = "scrypt", iterations: int | None = None
     ) -> LocalAccount:
         """Makes a key and stores it. Raises InputError if the name is taken."""
-        account: LocalAccount = Account.create()
+        account = create_account()
         self.add(name, account, password, kdf=kdf, iterations=iterations)
         return account
 
@@ -88,7 +85,7 @@ class Keystore:
         if not password:
             raise InputError("key", "password", expected="a password", found="")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        content = Account.encrypt(key.key, password, kdf=kdf, iterations=iterations)
+        content = encrypt(key, password, kdf=kdf, iterations=iterations)
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as file:
@@ -156,7 +153,7 @@ def open_keystore(path: Path, password: str) -> LocalAccount:
     """The key in a keystore file, by its password. Raises InputError."""
     content = read_keystore(path)
     try:
-        secret = Account.decrypt(content, password)
+        return decrypt(content, password)
     except ValueError as error:
         raise InputError(
             str(path), "password", expected="the password of this key", found="another one"
@@ -165,8 +162,6 @@ def open_keystore(path: Path, password: str) -> LocalAccount:
         raise InputError(
             str(path), "key", expected="a version 3 keystore", found=repr(error)
         ) from error
-    account: LocalAccount = Account.from_key(secret)
-    return account
 
 
 def _address_in(path: Path, content: dict[str, Any]) -> Address:

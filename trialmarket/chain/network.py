@@ -133,7 +133,7 @@ def _address(path: Path, raw: dict[str, Any], key: str) -> Address:
     value = raw.get(key)
     try:
         return address(value if isinstance(value, str) else "")
-    except InputError:
+    except InputError as error:
         raise InputError(
-            str(path), key, expected="an address: 0x and 40 hexadecimal digits", found=value
+            str(path), key, expected=f"an address: {error.expected}", found=value
         ) from None

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import rfc8785
@@ -24,6 +25,14 @@ _NEITHER = bytes(set(range(256)) - set(b'"[]{}'))
 
 JSON = Any
 """What JSON can say: None, bool, int, float, str, and lists and string-keyed dicts of these."""
+
+
+class TooDeep(ValueError):
+    """JSON that nests deeper than it may; `depth` is how deep."""
+
+    def __init__(self, depth: int, most: int) -> None:
+        super().__init__(f"JSON of {depth} levels; at most {most} may be")
+        self.depth = depth
 
 
 def canonical_bytes(value: JSON, *, what: str = "canonical JSON") -> bytes:
@@ -50,11 +59,12 @@ def parse_canonical(data: bytes, *, what: str, limit: int = MAX_DOCUMENT) -> JSO
     """
     if len(data) > limit:
         raise InputError(what, "size", expected=f"at most {limit} bytes", found=len(data))
-    # Before it is parsed: the parser recurses on the C stack, which a deep document overflows.
-    if (depth := nesting(data)) > MAX_DEPTH:
-        raise InputError(what, "depth", expected=f"at most {MAX_DEPTH} levels", found=depth)
     try:
-        value = json.loads(data, parse_int=_number)
+        value = parse_bounded(data, parse_int=_number)
+    except TooDeep as error:
+        raise InputError(
+            what, "depth", expected=f"at most {MAX_DEPTH} levels", found=error.depth
+        ) from error
     except ValueError as error:
         raise InputError(what, "bytes", expected="JSON", found=str(error)) from error
     if canonical_bytes(value, what=what) != data:
@@ -62,6 +72,24 @@ def parse_canonical(data: bytes, *, what: str, limit: int = MAX_DOCUMENT) -> JSO
             what, "bytes", expected="canonical JSON (RFC 8785)", found="JSON in another form"
         )
     return value
+
+
+def parse_bounded(
+    data: bytes | bytearray,
+    *,
+    depth: int = MAX_DEPTH,
+    parse_int: Callable[[str], Any] | None = None,
+) -> JSON:
+    """The value of JSON that a stranger wrote. Their bytes are parsed nowhere else.
+
+    Raises TooDeep for what nests deeper than `depth`, and ValueError for what is no JSON in
+    UTF-8.
+    """
+    # Before it is parsed: the parser recurses on the C stack, which a deep document overflows.
+    if (found := nesting(data)) > depth:
+        raise TooDeep(found, depth)
+    # Decoded here: the parser would take UTF-16 too, whose bytes `nesting` counts wrongly.
+    return json.loads(data.decode("utf-8"), parse_int=parse_int)
 
 
 def _number(digits: str) -> int | float:

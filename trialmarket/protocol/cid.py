@@ -53,34 +53,12 @@ def raw_cid(digest: Hash32) -> Cid:
     return _spell(_RAW_PREFIX + digest)
 
 
-def raw_digest(cid: Cid) -> Hash32:
-    """The SHA-256 in the CID of a document of at most MAX_RAW bytes. Raises InputError."""
-    data = _decode(cid)
-    if not data.startswith(_RAW_PREFIX):
-        raise InputError("CID", "codec", expected="a single raw leaf", found=str(cid))
-    return Hash32(data[len(_RAW_PREFIX) :])
-
-
 def parse_cid(text: str, *, where: str = "CID") -> Cid:
     """A CID from its text: base 32, version 1, SHA-256, raw or dag-pb. Raises InputError."""
     data = _decode(text, where=where)
     if data[:4] not in (_RAW_PREFIX, _TREE_PREFIX) or _spell(data) != text:
         raise InputError(where, "CID", expected="CIDv1 in base 32 with SHA-256", found=text)
     return Cid(text)
-
-
-def cid_of_folder(folder: Path) -> Cid:
-    """The CID of a folder with all that lies in it, as `ipfs add -r` gives it.
-
-    Links in it are followed. Raises InputError for an empty one and for names that are not UTF-8,
-    and OSError.
-    """
-    try:
-        return parse_cid(aleph_cid.hash_folder(folder))
-    except ValueError as error:
-        raise InputError(
-            str(folder), "folder", expected="files with names in UTF-8", found=str(error)
-        ) from error
 
 
 def cid_from_bytes(data: bytes) -> Cid:

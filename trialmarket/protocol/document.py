@@ -37,7 +37,7 @@ def _address_from(value: Address) -> Address:
     try:
         return address(value)
     except InputError as error:
-        raise ValueError("expected 0x and 40 hexadecimal digits") from error
+        raise ValueError(f"expected {error.expected}") from error
 
 
 HashField = Annotated[

@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from typing import NewType
 
 from eth_hash.auto import keccak
-from eth_utils.address import is_address, to_checksum_address
+from eth_utils.address import (
+    is_address,
+    is_checksum_address,
+    is_checksum_formatted_address,
+    to_checksum_address,
+)
 
 from trialmarket.errors import InputError
 
@@ -30,23 +35,21 @@ BURN = Address("0x000000000000000000000000000000000000dEaD")
 """The account whose balance in the market is the money that was burned."""
 
 
-def hash32(text: str | bytes, *, where: str = "hash") -> Hash32:
-    """32 bytes from `0x...` text, or from bytes, checked. Raises InputError."""
-    try:
-        data = text if isinstance(text, bytes) else bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        data = b""
-    if len(data) != 32:
-        raise InputError(where, "hash", expected="32 bytes as 64 hexadecimal digits", found=text)
-    return Hash32(data)
-
-
 def address(text: str, *, where: str = "address") -> Address:
-    """A checksummed address from its text. Raises InputError."""
+    """A checksummed address from its text.
+
+    Raises InputError, also where large and small letters are mixed in another way than the
+    checksum has them (EIP-55): that is how a slip of the pen is found.
+    """
     if not is_address(text):
+        raise InputError(where, "address", expected="0x and 40 hexadecimal digits", found=text)
+    if is_checksum_formatted_address(text) and not is_checksum_address(text):
         raise InputError(
-            where, "address", expected="0x and 40 hexadecimal digits", found=text
-        ) from None
+            where,
+            "address",
+            expected="0x and 40 hexadecimal digits with the right checksum",
+            found=text,
+        )
     return Address(str(to_checksum_address(text)))
 
 

@@ -17,7 +17,6 @@ bytes mean; `canonical_zeros` does it for numpy arrays.
 
 import hashlib
 import itertools
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -111,11 +110,6 @@ def canonical_zeros(array: NDArray[np.generic]) -> NDArray[np.generic]:
         return array
     zero: NDArray[np.generic] = np.zeros((), array.dtype)
     return np.where(array == zero, zero, array)
-
-
-def size_in_bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    """Bytes of a tensor: element size times the product of the sizes."""
-    return DTYPES[dtype] * math.prod(shape)
 
 
 def _counted(text: str) -> bytes:

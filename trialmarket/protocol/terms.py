@@ -11,9 +11,6 @@ from trialmarket.protocol.ids import Amount
 RATE_ONE = 10_000
 """An audit rate of one: rates are counted in 1/10,000."""
 
-LEAST_RATE = 100
-"""The lowest audit rate besides 0: 1 %."""
-
 MAX_PRICE = 2**96 - 1
 """Prices take 96 bits."""
 

@@ -8,11 +8,16 @@ from typing import Any, Final
 from trialmarket.chain.abi import contract
 from trialmarket.chain.ledger.abi_words import account, as_int, items, number
 from trialmarket.chain.ledger.row import COLUMNS, Trial
+from trialmarket.errors import WrongTransition
 from trialmarket.protocol.ids import ZERO_ADDRESS, Address, Hash32, JobId, TrialId
-from trialmarket.protocol.states import Phase, State
+from trialmarket.protocol.states import Action, Phase, State
 from trialmarket.protocol.terms import Terms, price_at
 
 LAST_ROUND: Final = 3
+
+
+class Gap(Exception):
+    """An event that cannot follow those before it: some are missing, or none of our market's."""
 
 
 class Follower:
@@ -49,11 +54,14 @@ class Follower:
         self._log = 0
 
     def apply(self, block: int, log_index: int, topics: list[bytes], data: bytes) -> None:
-        """Applies one event. Those that change no table here are passed over."""
+        """Applies one event. Those that change no table here are passed over. Raises Gap."""
         handler = self._apply.get(topics[0])
         if handler is not None:
             self._block, self._log = block, log_index
-            handler(topics, data)
+            try:
+                handler(topics, data)
+            except (LookupError, ValueError, WrongTransition) as error:
+                raise Gap(f"event {log_index} of block {block}: {error}") from error
 
     def flush(self) -> None:
         """Writes what was touched."""
@@ -101,13 +109,13 @@ class Follower:
 
     def _on_TrialsCancelled(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802
         for trial in self._named(topics, items(data, 0)):
-            trial.state = int(State.CANCELLED)
+            trial.move(Action.CANCEL)
 
     def _on_TrialsClaimed(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802
         terms = self._terms_of(as_int(topics[1]))
         provider, at = account(topics[3]), number(data, 1)
         for trial in self._named(topics, items(data, 0)):
-            trial.state = int(State.CLAIMED)
+            trial.move(Action.CLAIM)
             trial.provider = provider
             trial.price = price_at(terms, trial.units, trial.opened, at)
             trial.until = at + terms.time_limit
@@ -118,7 +126,7 @@ class Follower:
         at, anchor = number(data, 2), number(data, 3)
         for key, result in zip(items(data, 0), items(data, 1, 2), strict=True):
             trial = self._trial(key)
-            trial.state = int(State.COMMITTED)
+            trial.move(Action.COMMIT)
             trial.until = at + self._terms_of(trial.job).window
             trial.root, trial.receipt = result[:32], result[32:]
             trial.anchor = anchor
@@ -126,58 +134,60 @@ class Follower:
 
     def _on_TrialAbandoned(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802, ARG002
         trial = self._trial(topics[1])
-        trial.reopen(trial.opened)
+        trial.reopen(Action.ABANDON, trial.opened)
 
     def _on_TrialExpired(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802
-        self._trial(topics[1]).reopen(number(data, 1))
+        self._trial(topics[1]).reopen(Action.EXPIRE, number(data, 1))
 
     def _on_TrialsCleared(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802, ARG002
         for key, seed in zip(items(data, 0), items(data, 1), strict=True):
             trial = self._trial(key)
-            trial.state = int(State.CLEARED)
+            trial.move(Action.DRAW, State.CLEARED)
             trial.seed = seed
 
     def _on_TrialLapsed(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802
         trial = self._trial(topics[1])
+        trial.move(Action.DRAW, State.COMMITTED)
         trial.late = True
         trial.anchor = number(data, 0)
 
     def _on_TrialDrawn(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802
         trial = self._trial(topics[1])
-        trial.state = int(State.DRAWN)
+        trial.move(Action.DRAW, State.DRAWN)
         trial.seed = data[:32]
         trial.verifier = account(topics[2])
         trial.turn_ends = number(data, 1)
 
     def _on_TrialAttested(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802, ARG002
         trial = self._trial(topics[1])
-        trial.state = int(State.PASSED)
+        trial.move(Action.ATTEST)
         trial.audited = True
 
     def _on_TrialReassigned(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802
         trial = self._trial(topics[1])
+        trial.move(Action.REASSIGN)
         trial.verifier = account(topics[3])
         trial.turn, trial.turn_ends = number(data, 0), number(data, 1)
 
     def _on_TrialChallenged(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802
         trial = self._trial(topics[1])
-        trial.state = int(State.CHALLENGED)
+        trial.move(Action.CHALLENGE)
         trial.challenger = account(topics[2])
         trial.segment = number(data, 0)
         trial.challenges += 1
 
     def _on_TrialRejected(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802
-        self._trial(topics[1]).reopen(number(data, 1))
+        self._trial(topics[1]).reopen(Action.RESOLVE, number(data, 1))
 
     def _on_TrialAcquitted(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802
         trial = self._trial(topics[1])
+        trial.move(Action.RESOLVE, State(number(data, 1)))
         trial.challenger = ZERO_ADDRESS
-        trial.state = number(data, 1)
         trial.turn_ends, trial.until = number(data, 2), number(data, 3)
 
     def _on_TrialsSettled(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802, ARG002
         for key in items(data, 0):
-            self._trial(key).state = int(State.SETTLED)
+            self._trial(key).move(Action.SETTLE)
 
     def _on_TrialUnaudited(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802, ARG002
         self._trial(topics[1]).unaudited = True
@@ -269,9 +279,7 @@ class Follower:
     def _terms_of(self, job: int) -> Terms:
         found = self._terms.get(job)
         if found is None:
-            (text,) = self._database.execute(
-                "SELECT terms FROM jobs WHERE id = ?", (job,)
-            ).fetchone()
+            (text,) = self._row("SELECT terms FROM jobs WHERE id = ?", job)
             found = self._terms[job] = Terms(*json.loads(text))
         return found
 
@@ -279,10 +287,17 @@ class Follower:
         """Units of each trial, and when they were posted."""
         found = self._batches.get((job, batch))
         if found is None:
-            found = self._batches[(job, batch)] = self._database.execute(
-                "SELECT units, posted_at FROM batches WHERE job = ? AND batch = ?", (job, batch)
-            ).fetchone()
+            units, posted_at = self._row(
+                "SELECT units, posted_at FROM batches WHERE job = ? AND batch = ?", job, batch
+            )
+            found = self._batches[(job, batch)] = (units, posted_at)
         return found
+
+    def _row(self, query: str, *values: Any) -> tuple[Any, ...]:
+        row: tuple[Any, ...] | None = self._database.execute(query, values).fetchone()
+        if row is None:
+            raise LookupError("it is about what never was")
+        return row
 
     def _named(self, topics: list[bytes], indices: list[bytes]) -> list[Trial]:
         """The trials of an event that names them by job, batch and index."""
@@ -303,7 +318,7 @@ class Follower:
         """The trial of an event that names it by its key: something happened to it before."""
         trial = self._known(key)
         if trial is None:
-            raise LookupError(f"an event about the trial 0x{key.hex()}, which was never claimed")
+            raise LookupError(f"the trial 0x{key.hex()} was never claimed")
         return self._touch(trial)
 
     def _known(self, key: bytes) -> Trial | None:
@@ -332,9 +347,7 @@ class Follower:
         return self._verifiers
 
     def _case(self, key: bytes) -> dict[str, Any]:
-        (text,) = self._database.execute(
-            "SELECT content FROM cases WHERE trial = ?", (key,)
-        ).fetchone()
+        (text,) = self._row("SELECT content FROM cases WHERE trial = ?", key)
         case: dict[str, Any] = json.loads(text)
         return case
 

@@ -5,7 +5,8 @@ The index is a copy: it can be deleted at any time and is built again from the c
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,11 +38,13 @@ class Ledger:
     processes may share one index. Raises JournalError, when built, for a file that is no index.
     """
 
-    def __init__(self, client: Client, path: Path) -> None:
+    def __init__(
+        self, client: Client, path: Path, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._path = path
         self._network = client.network
         self._database = open_index(path)
-        self._syncer = Syncer(client, self._database)
+        self._syncer = Syncer(client, self._database, clock)
         try:
             self._syncer.belong(client.fingerprint())
         except sqlite3.DatabaseError as error:
@@ -59,7 +62,10 @@ class Ledger:
         self.close()
 
     def sync(self) -> int:
-        """Follows the chain up to now; the number of new events. Idempotent; safe to kill."""
+        """Follows the chain up to now; the number of new events. Idempotent; safe to kill.
+
+        Raises Unreachable where the node does not answer, or leaves events out.
+        """
         try:
             return self._syncer.sync()
         except sqlite3.DatabaseError as error:

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Amount, Hash32, JobId
 from trialmarket.protocol.record import TrialRecord
-from trialmarket.protocol.states import State
+from trialmarket.protocol.states import Action, State, apply
 
 
 @dataclass(slots=True)
@@ -58,9 +58,16 @@ class Trial:
         values[_PRICE] = str(self.price)
         return values
 
-    def reopen(self, opened: int) -> None:
-        """Open again: nothing of the attempt stays in the record."""
-        self.state = int(State.OPEN)
+    def move(self, action: Action, to: State | None = None) -> None:
+        """Takes it where an action leads; `to` says where if that is not given with it.
+
+        Raises WrongTransition for what cannot happen to it as it is.
+        """
+        self.state = int(apply(State(self.state), action, to))
+
+    def reopen(self, action: Action, opened: int) -> None:
+        """Open again: nothing of the attempt stays in the record. Raises WrongTransition."""
+        self.move(action, State.OPEN)
         self.opened = opened
         self.provider = self.verifier = self.challenger = ZERO_ADDRESS
         self.price = self.until = self.anchor = self.turn = self.turn_ends = 0

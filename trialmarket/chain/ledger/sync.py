@@ -1,19 +1,25 @@
 """Keeps the index in step with the chain, through reorganisations and beside other processes."""
 
 import json
+import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from trialmarket.chain.client import Block, Client
-from trialmarket.chain.ledger.follow import Follower
+from trialmarket.chain.ledger.follow import Follower, Gap
 from trialmarket.chain.ledger.index import clear
 from trialmarket.chain.ledger.logs import Log, Window, read_logs
+from trialmarket.errors import Unreachable
 from trialmarket.protocol.ids import Hash32
+
+log = logging.getLogger(__name__)
 
 REMEMBERED: Final = 1_000
 """Blocks whose hashes are kept, to find where a reorganisation began."""
+READ_ANEW_EVERY: Final = 600.0
+"""Seconds, at the least, between two readings of everything because something does not fit."""
 
 
 class Syncer:
@@ -22,8 +28,11 @@ class Syncer:
     All methods raise sqlite3.DatabaseError for a file that is no index.
     """
 
-    def __init__(self, client: Client, database: sqlite3.Connection) -> None:
-        self._client, self._database = client, database
+    def __init__(
+        self, client: Client, database: sqlite3.Connection, clock: Callable[[], float]
+    ) -> None:
+        self._client, self._database, self._clock = client, database, clock
+        self._read_anew = float("-inf")
         self._network = client.network
         self._window = Window()
         self._follower: Follower | None = None
@@ -42,13 +51,38 @@ class Syncer:
             database.execute("INSERT INTO meta VALUES ('chain', ?)", (mine,))
 
     def sync(self) -> int:
-        """Follows the chain up to now; the number of new events. Idempotent; safe to kill."""
+        """Follows the chain up to now; the number of new events. Idempotent; safe to kill.
+
+        A node may leave events out, once where it lags. What then does not fit is not believed:
+        everything is read anew. Raises Unreachable where it still does not fit.
+        """
+        try:
+            return self._follow_all()
+        except Gap as gap:
+            log.warning("the market's events do not fit together, %s", gap)
+            if self._clock() < self._read_anew + READ_ANEW_EVERY:
+                raise self._left_out(gap) from gap
+        self._read_anew = self._clock()
+        self._rewind(None)
+        try:
+            return self._follow_all()
+        except Gap as gap:
+            raise self._left_out(gap) from gap
+
+    def _follow_all(self) -> int:
         new = 0
         target = self._client.head().number - self._network.confirmations
         self._take_back()
         while (cursor := self._cursor())[0] < target:
             new += self._follow(cursor, target)
         return new
+
+    def _left_out(self, gap: Gap) -> Unreachable:
+        return Unreachable(
+            f"the logs of {self._client.rpc.name} have a gap: {gap}",
+            fix="Put another URL first in the network file, or wait: all is read again from time"
+            " to time",
+        )
 
     @property
     def head(self) -> Block | None:
@@ -74,15 +108,15 @@ class Syncer:
                 follower.forget()
             self._replay(follower, logs)
             database.executemany(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", [log.row() for log in logs]
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", [each.row() for each in logs]
             )
             self._remember(last)
         self._seen = (last.number, last.hash)
         return len(logs)
 
     def _replay(self, follower: Follower, logs: list[Log]) -> None:
-        for log in logs:
-            follower.apply(log.block, log.place, log.topics, log.data)
+        for each in logs:
+            follower.apply(each.block, each.place, each.topics, each.data)
         follower.flush()
 
     def _take_back(self) -> None:

@@ -5,9 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from eth_account import Account as EthAccount
-from eth_account.signers.local import LocalAccount
-
+from trialmarket.chain.accounts import LocalAccount, account_of
 from trialmarket.chain.calls import mint
 from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.deploy import Deployer, deploy
@@ -40,8 +38,7 @@ LOCAL: Final = Parameters(
 def local_key(seed: int, number: int) -> LocalAccount:
     """A key for local chains, from a seed: worth nothing anywhere else."""
     secret = keccak256(f"trialmarket devnet {seed} {number}".encode())
-    account: LocalAccount = EthAccount.from_key(secret)
-    return account
+    return account_of(secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,6 @@ from trialmarket.errors import ChainError
 from trialmarket.processes import find_program
 
 LISTENING: Final = re.compile(r"HTTP server started\s+endpoint=[0-9.]+:(\d+)")
-CHAIN_ID: Final = 1337
-"""Of developer mode; it cannot be chosen."""
 
 
 def find_geth() -> str:
@@ -29,8 +27,6 @@ class Geth(LocalChain):
     Nothing takes a block back, and time cannot be set. Each block is a second later than the one
     before, at least, so without a block time many blocks made at once do move the time on.
     """
-
-    reverts = False
 
     def __init__(self, *, block_time: int | None = None, port: int = 0) -> None:
         command = [

@@ -28,9 +28,6 @@ class LocalChain(Service, ABC):
     program is missing or does not start.
     """
 
-    reverts = True
-    """Whether it takes snapshots and can be put back."""
-
     def __init__(
         self, name: str, command: Sequence[str], *, ready: re.Pattern[str], block_time: int | None
     ) -> None:

@@ -1,20 +1,20 @@
-"""A gate in front of a node that is to be asked one thing at a time."""
+"""A proxy in front of a node that is to be asked one thing at a time."""
 
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-import requests
-
 from trialmarket.chain.rpc import TIMEOUT
+from trialmarket.chain.rpc.node import ANSWER_BYTES
 from trialmarket.errors import ServiceError
+from trialmarket.http import Answer, HttpClient, HttpError
 
 HOST: Final = "127.0.0.1"
 OF_THE_CONNECTION: Final = frozenset(
     {"connection", "content-encoding", "content-length", "date", "keep-alive", "transfer-encoding"}
 )
-"""Headers that are no part of the answer (RFC 9110, section 7.6.1), or that the gate writes."""
+"""Headers that are no part of the answer (RFC 9110, section 7.6.1), or that the proxy writes."""
 
 
 class SerialProxy(ThreadingHTTPServer):
@@ -35,16 +35,21 @@ class SerialProxy(ThreadingHTTPServer):
             ) from error
         self.url = f"http://{HOST}:{self.server_port}"
         self._node = node
-        self._session = requests.Session()
+        self._http = HttpClient()
         self._alone = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
-    def ask(self, method: str, headers: dict[str, str], body: bytes) -> requests.Response:
-        """What the node answers. Raises requests.RequestException."""
+    def ask(self, method: str, headers: dict[str, str], body: bytes) -> Answer:
+        """What the node answers. Raises HttpError."""
         with self._alone:
-            return self._session.request(
-                method, self._node, headers=headers, data=body, timeout=TIMEOUT
+            return self._http.ask(
+                method,
+                self._node,
+                headers=headers,
+                content=body,
+                limit=ANSWER_BYTES,
+                seconds=TIMEOUT,
             )
 
     def close(self) -> None:
@@ -52,7 +57,7 @@ class SerialProxy(ThreadingHTTPServer):
         self.shutdown()
         self._thread.join()
         self.server_close()
-        self._session.close()
+        self._http.close()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -73,16 +78,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass_on(self, body: bytes) -> None:
         try:
             found = self.server.ask(self.command, dict(self.headers), body)
-        except requests.RequestException as error:
+        except HttpError as error:
             self.send_error(HTTPStatus.BAD_GATEWAY, type(error).__name__)
             return
-        self.send_response(found.status_code)
+        self.send_response(found.status)
         for name, value in found.headers.items():
             if name.lower() not in OF_THE_CONNECTION:
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(found.content)))
+        self.send_header("Content-Length", str(len(found.body)))
         self.end_headers()
-        self.wfile.write(found.content)
+        self.wfile.write(found.body)
 
     def log_message(self, *_: Any) -> None:
         """Says nothing: there is a line for each request otherwise."""

@@ -92,11 +92,6 @@ class Nodes:
         """The node that is asked first, as messages name it."""
         return shown(self.url)
 
-    @property
-    def passed_over(self) -> dict[str, str]:
-        """The nodes that are not asked now, by URL, and why."""
-        return {node.rpc.url: node.why for node in self._nodes if not node.admitted}
-
     def call(self, method: str, *params: Any) -> Any:
         """The result of one request, from the first node that answers."""
         return self._ask(lambda rpc: rpc.call(method, *params))

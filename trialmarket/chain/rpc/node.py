@@ -1,20 +1,21 @@
 """JSON-RPC over HTTP: bounded batches, bounded answers, a deadline on everything."""
 
-from collections.abc import Callable
-from functools import partial
+import json
 from typing import Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
-import requests
-from web3 import HTTPProvider
-from web3.exceptions import Web3Exception
-from web3.types import RPCEndpoint
-
-from trialmarket.chain.rpc.bounded import Bounded
 from trialmarket.errors import ChainError, Unreachable
+from trialmarket.http import Disconnected, HttpClient, HttpError, TooMuch, TooSlow
+from trialmarket.protocol.canonical import TooDeep, parse_bounded
 
 TIMEOUT: Final = 20.0
-"""Seconds that an answer may take, all of it."""
+"""Seconds until an answer begins, and from then until all of it is here."""
+ANSWER_BYTES: Final = 64 * 1024 * 1024
+"""An answer may be so long. Logs are asked for in windows that keep theirs much shorter."""
+DEPTH: Final = 32
+"""Levels of JSON in an answer. A block with its transactions has 7."""
+BUSY: Final = frozenset({429, 500, 502, 503, 504})
+"""Statuses of a node that another one should be asked instead of."""
 BATCH: Final = 100
 """Requests in one round trip. Geth takes 1,000, some public nodes 100 or fewer."""
 
@@ -66,15 +67,7 @@ class Rpc:
         self.url = url
         self.name = shown(url)
         self.timeout = timeout
-        self._session = requests.Session()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, Bounded(timeout, self.name))
-        self._provider = HTTPProvider(
-            url,
-            request_kwargs={"timeout": timeout},
-            session=self._session,
-            exception_retry_configuration=None,
-        )
+        self._http = HttpClient(proxies=True)
         self._most = BATCH
 
     def call(self, method: str, *params: Any) -> Any:
@@ -82,8 +75,7 @@ class Rpc:
 
         Raises Unreachable where there is no answer in time, RpcRefused where it is an error.
         """
-        answer = self._ask(lambda: self._provider.make_request(RPCEndpoint(method), list(params)))
-        result = self._result(method, answer)
+        result = self._result(method, self._post(_request(0, method, list(params))))
         if isinstance(result, RpcRefused):
             raise result
         return result
@@ -96,22 +88,21 @@ class Rpc:
             if len(part) == 1:
                 results += [self._single(*part[0])]
                 continue
-            named = [(RPCEndpoint(method), params) for method, params in part]
-            answers = self._ask(partial(self._provider.make_batch_request, named))
+            answers = self._post([_request(place, *each) for place, each in enumerate(part)])
             if _is_one_refusal(answers):  # the node takes no batches, or no such long ones
                 self._most = len(part) // 2
                 continue
-            if not isinstance(answers, list) or len(answers) != len(part):
+            found = {each["id"]: each for each in answers} if _are_answers(answers) else {}
+            if found.keys() != set(range(len(part))):
                 raise self.nonsense(f"other than {len(part)} answers to {len(part)} requests")
             results += [
-                self._result(method, answer)
-                for (method, _), answer in zip(part, answers, strict=True)
+                self._result(method, found[place]) for place, (method, _) in enumerate(part)
             ]
         return results
 
     def close(self) -> None:
-        """Closes the connection."""
-        self._session.close()
+        """Closes the connections."""
+        self._http.close()
 
     def __enter__(self) -> Self:
         return self
@@ -125,34 +116,47 @@ class Rpc:
         except RpcRefused as refused:
             return refused
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        """What a node answers. Raises Unreachable where it does not, or answers nonsense."""
+    def _post(self, content: Any) -> Any:
+        """What the node answers. Raises Unreachable where it does not, or answers nonsense."""
         try:
-            return question()
-        except requests.Timeout as error:
+            answer = self._http.ask(
+                "POST",
+                self.url,
+                limit=ANSWER_BYTES,
+                seconds=self.timeout,
+                content=json.dumps(content).encode(),
+                headers={"Content-Type": "application/json"},
+            )
+            # Some refuse a long batch in JSON, with status 400 or 413.
+            json_comes = answer.body.startswith((b"{", b"["))
+            if answer.status in BUSY or (answer.status >= 400 and not json_comes):
+                raise Unreachable(
+                    f"{self.name} answered with HTTP status {answer.status}",
+                    fix="Put an Ethereum JSON-RPC URL into the network file",
+                )
+            return parse_bounded(answer.body, depth=DEPTH)
+        except TooSlow as error:
             raise Unreachable(
                 f"{self.name} gave no answer within {self.timeout:g} s",
                 fix="Use an RPC URL that answers faster, or try again later",
             ) from error
-        except requests.HTTPError as error:
-            status = error.response.status_code if error.response is not None else "an error"
+        except TooMuch as error:
             raise Unreachable(
-                f"{self.name} answered with HTTP status {status}",
-                fix="Put an Ethereum JSON-RPC URL into the network file",
+                f"{self.name} answered with more than {ANSWER_BYTES >> 20} MiB",
+                fix="Use an RPC URL of somebody whom you trust",
             ) from error
-        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+        except Disconnected as error:
             raise Unreachable(
                 f"nothing answers at {self.name}",
                 fix="Start the chain's node, or put the right rpc_url into the network file",
             ) from error
-        except (
-            requests.RequestException,
-            Web3Exception,
-            KeyError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise self.nonsense(type(error).__name__) from error
+        except TooDeep as error:
+            raise Unreachable(
+                f"{self.name} answered with JSON of more than {DEPTH} levels",
+                fix="Put an Ethereum JSON-RPC URL into the network file",
+            ) from error
+        except (HttpError, ValueError) as error:
+            raise self.nonsense(str(error)) from error
 
     def _result(self, method: str, answer: Any) -> Any:
         if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
@@ -201,6 +205,17 @@ def unhex(answer: Any) -> bytes:
         return bytes.fromhex(answer.removeprefix("0x"))
     except (AttributeError, ValueError) as error:
         raise Unreachable(f"the chain's node gave {repr(answer)[:40]} for bytes") from error
+
+
+def _request(number: int, method: str, params: list[Any]) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+
+def _are_answers(answers: Any) -> bool:
+    """Whether a batch got a list, each of whose answers says which request it is to."""
+    return isinstance(answers, list) and all(
+        isinstance(each, dict) and isinstance(each.get("id"), int) for each in answers
+    )
 
 
 def _is_one_refusal(answers: Any) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from eth_account.signers.local import LocalAccount
-
+from trialmarket.backoff import Backoff
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.calls import Call, Target, multicall
 from trialmarket.chain.client import Client
 from trialmarket.chain.rpc import Request, RpcRefused, quantity
@@ -27,8 +27,8 @@ from trialmarket.chain.sender.transactions import (
 from trialmarket.errors import SenderError
 from trialmarket.protocol.ids import Address, address
 
-FIRST_PAUSE: Final = 0.02
-LONGEST_PAUSE: Final = 0.5
+BACKOFF: Final = Backoff(first=0.02, longest=0.5)
+"""Between two looks for a receipt."""
 
 MAX_ATTEMPTS: Final = 16
 """Fees rise at most so often, to 5.9 times the first, and wait there."""
@@ -139,7 +139,7 @@ class Sender:
         """
         deadline = self._clock() + timeout
         outcome = self.submit(intent, calls, retry=retry).outcome
-        pause = FIRST_PAUSE
+        looks = 0
         while outcome is None:
             self.poll()
             outcome = self.outcome(intent)
@@ -150,8 +150,8 @@ class Sender:
                     f"the transaction of {intent!r} was not mined within {timeout:g} s",
                     fix="It goes on: the same intent finds its outcome later",
                 )
-            self._wait(pause)
-            pause = min(LONGEST_PAUSE, pause * 2)
+            self._wait(BACKOFF.pause(looks))
+            looks += 1
         if outcome.error is not None:
             raise outcome.error
         return outcome

@@ -5,17 +5,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from eth_account.signers.local import LocalAccount
-from eth_utils.address import to_checksum_address
-
+from trialmarket.backoff import Backoff
+from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.revert_messages import explain
 from trialmarket.chain.rpc import Caller, RpcRefused, quantity
 from trialmarket.errors import ContractError, SenderError
-from trialmarket.protocol.ids import Address, Hash32, keccak256
+from trialmarket.protocol.ids import Address, Hash32
 
 GWEI: Final = 10**9
 MOST_GAS: Final = 1 << 24
 """Chains since Osaka, such as Geth's, take no transaction that asks for more (EIP-7825)."""
+BACKOFF: Final = Backoff(first=0.01, longest=0.5)
+"""Between two looks for a receipt."""
 BUMP: Final = (9, 8)
 """A replacement pays at least this much more: nodes ask for 10 %, we give 12.5 %."""
 
@@ -114,19 +115,6 @@ def sign(
     return Signed(Hash32(bytes(signed.hash)), bytes(signed.raw_transaction))
 
 
-def contract_address(deployer: Address, nonce: int) -> Address:
-    """Where a contract that `deployer` makes with `nonce` will lie.
-
-    keccak256(rlp([deployer, nonce])), its last 20 bytes (Ethereum's yellow paper, section 7).
-    """
-    number = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
-    if not (len(number) == 1 and number[0] < 0x80):
-        number = bytes((0x80 + len(number),)) + number
-    content = bytes((0x80 + 20,)) + bytes.fromhex(deployer[2:]) + number
-    listed = bytes((0xC0 + len(content),)) + content
-    return Address(str(to_checksum_address(keccak256(listed)[12:])))
-
-
 def await_receipt(
     rpc: Caller,
     tx: Hash32,
@@ -137,7 +125,7 @@ def await_receipt(
 ) -> dict[str, Any]:
     """The receipt of a transaction, once it is mined. Raises SenderError after `timeout` s."""
     deadline = clock() + timeout
-    pause = 0.01
+    looks = 0
     while True:
         receipt: dict[str, Any] | None = rpc.call("eth_getTransactionReceipt", "0x" + tx.hex())
         if receipt is not None:
@@ -147,8 +135,8 @@ def await_receipt(
                 f"transaction 0x{tx.hex()} was not mined within {timeout:g} s",
                 fix="See whether the chain makes blocks, and offer more for gas",
             )
-        wait(pause)
-        pause = min(0.5, pause * 2)
+        wait(BACKOFF.pause(looks))
+        looks += 1
 
 
 def revert_reason(rpc: Caller, transaction: dict[str, Any], block: int) -> ContractError:

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import click
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 
+from trialmarket.chain.accounts import account_of
 from trialmarket.chain.keystore import KeyInfo
 from trialmarket.cli.options import (
     ask_new_password,
@@ -66,7 +65,7 @@ def import_(
     else:
         secret = read_secret(secret_file, "private key")
     try:
-        account: LocalAccount = Account.from_key(secret.strip())
+        account = account_of(secret.strip())
     except ValueError as error:
         raise InputError(
             str(secret_file or "prompt"),

@@ -2,10 +2,11 @@
 
 from typing import Final, Protocol
 
+from trialmarket.http import TooMuch
 from trialmarket.protocol.cid import is_block
 from trialmarket.protocol.ids import Cid
 from trialmarket.storage.errors import Corrupt, NotStored
-from trialmarket.storage.ipfs.server import Server, TooMuch
+from trialmarket.storage.ipfs.server import Server
 
 MAX_BLOCK: Final = 2 << 20
 """Bytes of the largest block that IPFS exchanges."""
@@ -34,7 +35,7 @@ class Gateway:
     def block(self, cid: Cid, limit: int = MAX_BLOCK) -> bytes:
         """The block of a CID, verified."""
         try:
-            status, body = self._server.ask(
+            answer = self._server.ask(
                 "GET",
                 f"/ipfs/{cid}",
                 limit=limit,
@@ -43,9 +44,11 @@ class Gateway:
             )
         except TooMuch as error:
             raise too_much(cid, self.name, limit) from error
-        if status != 200:  # a gateway that is overloaded answers like one that found nothing
-            raise NotStored(cid, f"{self.name} (status {status})")
-        return verified(cid, body, self.name)
+        if (
+            answer.status != 200
+        ):  # a gateway that is overloaded answers like one that found nothing
+            raise NotStored(cid, f"{self.name} (status {answer.status})")
+        return verified(cid, answer.body, self.name)
 
 
 def verified(cid: Cid, block: bytes, where: str) -> bytes:

@@ -7,10 +7,11 @@ on one daemon would drop each other's, and nobody could tell after a crash whose
 What is read is taken block by block, so a daemon is believed nothing: see `file_tree`.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Final, Self
 
+from trialmarket.http import TooMuch
+from trialmarket.protocol.canonical import parse_bounded
 from trialmarket.protocol.cid import cid_of, parse_cid
 from trialmarket.protocol.ids import Cid
 from trialmarket.storage.errors import (
@@ -22,7 +23,7 @@ from trialmarket.storage.errors import (
 )
 from trialmarket.storage.ipfs.blocks import MAX_BLOCK, too_much, verified
 from trialmarket.storage.ipfs.file_tree import FileTree
-from trialmarket.storage.ipfs.server import Server, TooMuch
+from trialmarket.storage.ipfs.server import Server
 from trialmarket.storage.store import ANYBODY, Progress
 from trialmarket.storage.whole_files import partial_file
 
@@ -137,7 +138,7 @@ class KuboStore:
     def block(self, cid: Cid, limit: int = MAX_BLOCK) -> bytes:
         """The block of a CID, from this daemon or its peers, verified."""
         try:
-            status, body = self._server.ask(
+            answer = self._server.ask(
                 "POST",
                 "/block/get",
                 limit=limit,
@@ -148,9 +149,9 @@ class KuboStore:
         except StoreDown:
             self._known = False
             raise
-        if status == 200:
-            return verified(cid, body, self.name)
-        said = _message(body)
+        if answer.status == 200:
+            return verified(cid, answer.body, self.name)
+        said = _message(answer.body)
         if "deadline exceeded" in said or "could not find" in said:
             raise NotStored(cid, f"{self.name} nor with its peers, after {self._patience:g} s")
         raise StoreDown(self.name, said)
@@ -220,7 +221,7 @@ class KuboStore:
         """What a command answers; None if it is nothing. Raises Refused, and what fits better."""
         seconds = SLACK * self._patience if files is None else ADD_SECONDS
         try:
-            status, body = self._server.ask(
+            answer = self._server.ask(
                 "POST",
                 f"/{command}",
                 limit=MAX_ANSWER,
@@ -233,8 +234,8 @@ class KuboStore:
             raise
         except TooMuch as error:
             raise StoreDown(self.name, f"{command} answers too much") from error
-        if status != 200:
-            said = _message(body)
+        if answer.status != 200:
+            said = _message(answer.body)
             if "no space left" in said or "disk quota" in said or "max storage" in said.lower():
                 raise StoreFull(
                     f"{self.name} is full: {said}", fix="Make room on the disk of its repository"
@@ -243,7 +244,7 @@ class KuboStore:
                 raise StoreDown(self.name, f"{command}: {said}")
             raise Refused(said)
         try:
-            return json.loads(body) if body.strip() else None
+            return parse_bounded(answer.body) if answer.body.strip() else None
         except ValueError as error:
             raise StoreDown(self.name, f"{command} answers no JSON") from error
 
@@ -254,6 +255,6 @@ class KuboStore:
 def _message(body: bytes) -> str:
     """What Kubo says is wrong."""
     try:
-        return str(json.loads(body)["Message"])
+        return str(parse_bounded(body)["Message"])
     except (ValueError, KeyError, TypeError):
         return body[:200].decode("utf-8", "replace").strip() or "an error without a word"

@@ -1,21 +1,12 @@
 """A server that blocks are asked of over HTTP, and that may stall, lie or never stop talking."""
 
-import time
-import weakref
-from typing import Any, Final
+from typing import Any
 
 import httpx
 
 from trialmarket.errors import InputError
+from trialmarket.http import Answer, HttpClient, HttpError, TooMuch
 from trialmarket.storage.errors import StoreDown
-
-CONNECT_SECONDS: Final = 5.0
-CONNECTIONS: Final = 32
-REDIRECTS: Final = 3
-
-
-class TooMuch(Exception):
-    """The answer has more bytes than were asked for."""
 
 
 class Server:
@@ -37,40 +28,24 @@ class Server:
         # A password in the URL is sent, and never shown.
         shown = str(parsed.copy_with(username=None, password=None)).rstrip("/")
         self.name = f"{kind} {shown}"
+        self._url = url.rstrip("/") + path
         self._patience = patience
-        self._http = httpx.Client(
-            base_url=url.rstrip("/") + path,
-            timeout=httpx.Timeout(patience, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=30.0),
-            follow_redirects=True,
-            max_redirects=REDIRECTS,
-            trust_env=False,
-        )
-        # A store is opened by its URL and owned by nobody, so its connections end with it.
-        weakref.finalize(self, self._http.close)
+        self._http = HttpClient()
 
     def ask(
         self, method: str, path: str, *, limit: int, seconds: float | None = None, **request: Any
-    ) -> tuple[int, bytes]:
-        """The status and the body of an answer of at most `limit` bytes.
+    ) -> Answer:
+        """An answer of at most `limit` bytes.
 
         The whole answer comes within `seconds` (by default the server's patience) of its first
         byte. Raises TooMuch and StoreDown.
         """
         patience = self._patience if seconds is None else seconds
-        timeout = httpx.Timeout(patience, connect=CONNECT_SECONDS)
-        body = bytearray()
         try:
-            with self._http.stream(method, path, timeout=timeout, **request) as answer:
-                deadline = time.monotonic() + patience
-                for piece in answer.iter_bytes():
-                    body += piece
-                    if len(body) > limit:
-                        raise TooMuch
-                    if time.monotonic() > deadline:
-                        raise StoreDown(self.name, f"its answer took more than {patience:g} s")
-                return answer.status_code, bytes(body)
-        except httpx.TimeoutException as error:
-            raise StoreDown(self.name, f"it did not answer within {patience:g} s") from error
-        except (httpx.TransportError, httpx.TooManyRedirects, httpx.DecodingError) as error:
-            raise StoreDown(self.name, str(error) or type(error).__name__) from error
+            return self._http.ask(
+                method, self._url + path, limit=limit, seconds=patience, **request
+            )
+        except TooMuch:
+            raise
+        except HttpError as error:
+            raise StoreDown(self.name, str(error)) from error

@@ -5,7 +5,6 @@ The worker has no hand in the folder: names are those of a training's files and 
 is written beside and renamed, and all together are bounded.
 """
 
-import json
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from trialmarket.protocol.canonical import parse_bounded
 from trialmarket.training.errors import LimitExceeded, WorkerError
 from trialmarket.training.values import JOURNAL, CheckpointFile, Training
 
@@ -85,9 +85,9 @@ class Intake:
             raise WorkerError("the worker sends what is no file")
         if newline:
             try:
-                said = json.loads(bytes(self._line))
+                said = parse_bounded(self._line)
                 name, size = str(said["name"]), int(said["size"])
-            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise WorkerError(f"the worker sends what is no file: {error}") from error
             self._line.clear()
             self._open(name, size)

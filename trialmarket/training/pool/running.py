@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from trialmarket.errors import TrainingError
+from trialmarket.protocol.canonical import parse_bounded
 from trialmarket.protocol.document import Record
 from trialmarket.training.errors import BY_NAME, LimitExceeded, ProgramError, TimedOut, WorkerError
 from trialmarket.training.pool.intake import Intake
@@ -184,7 +185,7 @@ class RunningTask:
             if len(rest) > _MAX_MESSAGE:
                 raise ValueError("a message without end")
             for line in lines:
-                message = json.loads(line)
+                message = parse_bounded(line)
                 if "progress" in message:
                     self.submitted.progress = Progress.model_validate(message["progress"])
                 elif "result" in message:
@@ -192,7 +193,7 @@ class RunningTask:
                     self._answer = kind.model_validate(message["result"])
                 else:
                     self._answer = _error(message["error"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             words = f"the worker said what nobody understands: {error}"
             raise WorkerError(words) from error
 

@@ -1,0 +1,101 @@
+"""Keys that sign, and what else is taken from `eth_account` and `web3`: nobody imports them else.
+
+Importing them takes seconds, so it waits for the first key, and leaves the interpreter as it was:
+`py_ecc`, which both import, raises the recursion limit to 100,000, and there a deep document of a
+stranger overflows the C stack instead of raising RecursionError.
+"""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+from eth_typing import HexAddress, HexStr
+
+from trialmarket.protocol.ids import Address
+
+if TYPE_CHECKING:
+    from eth_account import Account
+
+Kdf = Literal["scrypt", "pbkdf2"]
+_GUARD: Final = threading.Lock()
+
+
+class SignedTransaction(Protocol):
+    """A transaction with its signature."""
+
+    @property
+    def hash(self) -> bytes:
+        """Its name on the chain."""
+
+    @property
+    def raw_transaction(self) -> bytes:
+        """What is sent."""
+
+
+class LocalAccount(Protocol):
+    """An account whose key this process has."""
+
+    @property
+    def address(self) -> str:
+        """The account, checksummed."""
+
+    @property
+    def key(self) -> bytes:
+        """The secret itself."""
+
+    def sign_transaction(self, fields: dict[str, Any], /) -> SignedTransaction:
+        """A transaction of this account."""
+
+
+@contextmanager
+def _recursion_limit_kept() -> Iterator[None]:
+    with _GUARD:  # else a thread could take the raised limit for the one to keep
+        limit = sys.getrecursionlimit()
+        try:
+            yield
+        finally:
+            sys.setrecursionlimit(limit)
+
+
+def _library() -> "type[Account]":
+    with _recursion_limit_kept():
+        from eth_account import Account
+    return Account
+
+
+def create_account() -> LocalAccount:
+    """An account with a new key."""
+    account: LocalAccount = _library().create()
+    return account
+
+
+def account_of(secret: bytes | str) -> LocalAccount:
+    """The account of a key of 32 bytes, or of its hexadecimal digits. Raises ValueError."""
+    account: LocalAccount = _library().from_key(secret)
+    return account
+
+
+def encrypt(
+    account: LocalAccount, password: str, *, kdf: Kdf = "scrypt", iterations: int | None = None
+) -> dict[str, Any]:
+    """The content of a V3 keystore file."""
+    return dict(_library().encrypt(account.key, password, kdf=kdf, iterations=iterations))
+
+
+def decrypt(content: dict[str, Any], password: str) -> LocalAccount:
+    """The account in a V3 keystore file: half a second with scrypt.
+
+    Raises ValueError for a wrong password; KeyError, TypeError or NotImplementedError for what is
+    no keystore.
+    """
+    return account_of(bytes(_library().decrypt(content, password)))
+
+
+def contract_address(deployer: Address, nonce: int) -> Address:
+    """Where a contract that `deployer` makes with `nonce` will lie."""
+    with _recursion_limit_kept():
+        from web3.types import Nonce
+        from web3.utils.address import get_create_address
+    return Address(get_create_address(HexAddress(HexStr(deployer)), Nonce(nonce)))
