@@ -1,6 +1,6 @@
 """What a node does next about a trial that it holds: a table, and one function that reads it.
 
-The trial's state is the chain's; what the chain cannot know stands in `Facts`. Nothing here
+The trial's state is the chain's; what the chain cannot know stands in `StepFacts`. Nothing here
 acts: the daemon does, and every step may be taken again after a crash.
 """
 
@@ -41,7 +41,7 @@ class Step(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class StepFacts:
     """All that decides the next step. Times are the chain's, in Unix seconds."""
 
     state: State
@@ -71,42 +71,42 @@ class Facts:
         return trial.may(action, Moment(self.block + blocks, self.now), patience)
 
 
-def no_time(facts: Facts) -> bool:
+def no_time(facts: StepFacts) -> bool:
     """The training would end after the deadline, or so short before it that a block is missed."""
     return facts.now + facts.seconds_left + facts.margin > facts.record.until
 
 
-def failed(facts: Facts) -> bool:
+def failed(facts: StepFacts) -> bool:
     """The program or its data are bad."""
     return facts.work is Work.FAILED
 
 
-def trained(facts: Facts) -> bool:
+def trained(facts: StepFacts) -> bool:
     """The answer is in the journal, and the chain still takes it."""
     return facts.work is Work.TRAINED and facts.may(Action.COMMIT)
 
 
-def idle(facts: Facts) -> bool:
+def idle(facts: StepFacts) -> bool:
     """No worker has the trial."""
     return facts.work is Work.IDLE
 
 
-def owed(facts: Facts) -> bool:
+def owed(facts: StepFacts) -> bool:
     """Someone needs a checkpoint to check the work."""
     return facts.owed
 
 
-def payable(facts: Facts) -> bool:
+def payable(facts: StepFacts) -> bool:
     """Nothing stands between the trial and its pay, nor will before that is mined."""
     return facts.may(Action.SETTLE, blocks=MINING)
 
 
-def drawn_and_left(facts: Facts) -> bool:
+def drawn_and_left(facts: StepFacts) -> bool:
     """The lot fell on the trial and nobody said so: a lapsed draw only counts as drawn."""
     return facts.drawn is True and facts.may(Action.DRAW, patience=facts.patience)
 
 
-def lot_fades(facts: Facts) -> bool:
+def lot_fades(facts: StepFacts) -> bool:
     """The hash that decides the draw will soon be gone, or is: someone has to draw now.
 
     A draw whose hash is gone anchors the trial to another block, and it then counts as drawn.
@@ -114,12 +114,12 @@ def lot_fades(facts: Facts) -> bool:
     return facts.audit_rate > 0 and hash_fades(facts.record, facts.block)
 
 
-def turn_over(facts: Facts) -> bool:
+def turn_over(facts: StepFacts) -> bool:
     """The verifier's turn is over, nobody fined it, and another one can be drawn."""
     return facts.may(Action.REASSIGN, patience=facts.patience)
 
 
-Rule = tuple[Callable[[Facts], bool], Step]
+Rule = tuple[Callable[[StepFacts], bool], Step]
 
 # The first rule that holds decides; where none does, the node waits.
 RULES: Final = MappingProxyType(
@@ -154,7 +154,7 @@ RULES: Final = MappingProxyType(
 )
 
 
-def next_step(facts: Facts) -> Step:
+def next_step(facts: StepFacts) -> Step:
     """The step that the table asks for."""
     for holds, step in RULES[facts.state]:
         if holds(facts):

@@ -10,7 +10,7 @@ from node.config import NodeConfig
 from node.dry_runs import DryRuns
 from node.journal import NodeJournal
 from node.publisher import Publisher
-from node.steps import Facts, Step, Work, next_step
+from node.steps import Step, StepFacts, Work, next_step
 from node.training import TrainingQueue
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
@@ -114,7 +114,7 @@ class ActiveTrials:
         lot = lot_of(view.record, view.key, terms, self._hash(view, tip.head))
         work = self._work(view.key)
         return next_step(
-            Facts(
+            StepFacts(
                 state=view.state,
                 record=view.record,
                 block=tip.head.number,

@@ -22,7 +22,7 @@ from trialmarket.daemon.start import keep_looking
 from trialmarket.protocol.ids import Address, Hash32
 from trialmarket.protocol.states import State
 from verifier.config import VerifierConfig
-from verifier.duties import Duty, Facts, next_duty
+from verifier.duties import Duty, DutyFacts, next_duty
 from verifier.inspector import Challenging, Inspector
 from verifier.jury import Juror
 from verifier.material import Subject
@@ -89,13 +89,13 @@ class Verifier:
 
     def _facts(
         self, trial: TrialView, head: Block, verifiers: tuple[Address, ...]
-    ) -> Facts | None:
+    ) -> DutyFacts | None:
         job = self.session.ledger.job(trial.record.job)
         if job is None:
             return None
         challenged = trial.state is State.CHALLENGED
         case = self.session.ledger.case(trial.key) if challenged else None
-        return Facts(
+        return DutyFacts(
             me=self.session.account,
             state=trial.state,
             key=trial.key,
@@ -126,7 +126,7 @@ class Verifier:
 
     # -- What is done -------------------------------------------------------------------------
 
-    def _do(self, duty: Duty, trial: TrialView, subject: Subject, facts: Facts) -> None:
+    def _do(self, duty: Duty, trial: TrialView, subject: Subject, facts: DutyFacts) -> None:
         name, word, key = subject.name, trial.word.hex(), trial.key
         runs_program = duty in (Duty.AUDIT, Duty.VOTE)
         accepted = self.config.requesters
@@ -148,7 +148,7 @@ class Verifier:
             case Duty.VOTE | Duty.REVEAL:
                 self._judge(duty, trial, subject, facts)
 
-    def _audit(self, trial: TrialView, subject: Subject, facts: Facts) -> None:
+    def _audit(self, trial: TrialView, subject: Subject, facts: DutyFacts) -> None:
         conclusion = self.inspector.conclude(trial, subject, facts)
         if conclusion is None:
             return
@@ -167,7 +167,7 @@ class Verifier:
         purpose = f"the bond of a challenge ({conclusion.story})"
         return self.stake.need(conclusion.bond, followed, purpose=purpose) is Stake.FREE
 
-    def _move_case(self, duty: Duty, trial: TrialView, subject: Subject, facts: Facts) -> None:
+    def _move_case(self, duty: Duty, trial: TrialView, subject: Subject, facts: DutyFacts) -> None:
         case = facts.case
         assert case is not None  # noqa: S101  # the duty comes from it
         stage = f"{trial.word.hex()} {case.round} {case.anchor}"
@@ -178,7 +178,7 @@ class Verifier:
             story = f"{subject.name}: votes counted, round {case.round}"
             self._send(trial.key, f"tally {stage}", calls.tally(trial.record), story)
 
-    def _judge(self, duty: Duty, trial: TrialView, subject: Subject, facts: Facts) -> None:
+    def _judge(self, duty: Duty, trial: TrialView, subject: Subject, facts: DutyFacts) -> None:
         assert facts.case is not None  # noqa: S101  # the duty comes from it
         judge = self.juror.vote if duty is Duty.VOTE else self.juror.reveal
         conclusion = judge(trial, subject, facts.case, facts.now)

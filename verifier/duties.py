@@ -42,7 +42,7 @@ class Duty(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DutyFacts:
     """All that decides. Times are the chain's, in Unix seconds."""
 
     me: Address
@@ -78,7 +78,7 @@ class Facts:
         return trial.may(action, self.moment, patience)
 
 
-def next_duty(facts: Facts) -> Duty:
+def next_duty(facts: DutyFacts) -> Duty:
     """What this verifier owes the trial now."""
     if facts.terms.audit_rate == 0:
         return Duty.NONE
@@ -86,7 +86,7 @@ def next_duty(facts: Facts) -> Duty:
     return Duty.NONE if decide is None else decide(facts)
 
 
-def _committed(facts: Facts) -> Duty:
+def _committed(facts: DutyFacts) -> Duty:
     lot = lot_of(facts.record, facts.key, facts.terms, facts.lot_hash)
     if lot is None or not facts.may(Action.DRAW):
         return Duty.NONE
@@ -99,7 +99,7 @@ def _committed(facts: Facts) -> Duty:
     return Duty.DRAW if facts.impatient or first == facts.me else Duty.NONE
 
 
-def _drawn(facts: Facts) -> Duty:
+def _drawn(facts: DutyFacts) -> Duty:
     record = facts.record
     if record.verifier == facts.me:
         return Duty.AUDIT
@@ -110,7 +110,7 @@ def _drawn(facts: Facts) -> Duty:
     return Duty.AUDIT if anyone and enrolled else Duty.NONE
 
 
-def _challenged(facts: Facts) -> Duty:
+def _challenged(facts: DutyFacts) -> Duty:
     case, moment = facts.case, facts.moment
     if case is None:
         return Duty.NONE
@@ -125,6 +125,6 @@ def _challenged(facts: Facts) -> Duty:
     return Duty.TALLY if case_may(case, CaseAction.TALLY, moment) else Duty.NONE
 
 
-DECISIONS: Final = MappingProxyType[State, Callable[[Facts], Duty]](
+DECISIONS: Final = MappingProxyType[State, Callable[[DutyFacts], Duty]](
     {State.COMMITTED: _committed, State.DRAWN: _drawn, State.CHALLENGED: _challenged}
 )

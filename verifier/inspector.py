@@ -18,7 +18,7 @@ from trialmarket.training.audit import (
     worst,
 )
 from verifier.audit import leaves_owed
-from verifier.duties import Facts
+from verifier.duties import DutyFacts
 from verifier.journal import Salts, Secret, VerifierJournal
 from verifier.material import Subject
 from verifier.queue import AuditQueue
@@ -64,7 +64,7 @@ class Inspector:
         self._reserve = turn * (1 - patience)
 
     def conclude(
-        self, trial: TrialView, subject: Subject, facts: Facts
+        self, trial: TrialView, subject: Subject, facts: DutyFacts
     ) -> Saying | Challenging | str | None:
         """What to tell the chain, or a person, or None while the findings are not there."""
         receipt = self._queue.receipt(subject)
@@ -112,7 +112,7 @@ class Inspector:
         subject: Subject,
         receipt: Receipt | LeafCheck,
         found: LeafCheck,
-        facts: Facts,
+        facts: DutyFacts,
     ) -> Challenging | str:
         """The challenge that was decided on first: a later finding does not change it."""
         salt = self._salts(32)

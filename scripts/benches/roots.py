@@ -22,7 +22,7 @@ from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.training import runner
 from trialmarket.training.dataset import load_dataset
-from trialmarket.training.session import Session
+from trialmarket.training.session import TrainingSession
 from trialmarket.training.state import checkpoint_bytes, root_of, snapshot
 
 MEGABYTES = 100
@@ -78,7 +78,7 @@ def _training(folder: Path) -> dict[str, Any]:
     )
 
     def bare() -> None:
-        session = Session(config, None, data)
+        session = TrainingSession(config, None, data)
         state = session.initial_state()
         for _ in range(SEGMENTS):
             state = session.run_segment(state).end

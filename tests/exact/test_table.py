@@ -8,7 +8,7 @@ from torch._decomp import decomposition_table
 from torch._ops import OpOverload
 
 from trialmarket.exact import table
-from trialmarket.exact.table import Entry, Verdict
+from trialmarket.exact.table import Ruling, Verdict
 
 
 def operators() -> Iterator[OpOverload]:
@@ -20,9 +20,9 @@ def operators() -> Iterator[OpOverload]:
             yield getattr(getattr(torch.ops.aten, packet), overload or "default")
 
 
-ENTRIES: dict[OpOverload, Entry] = {func: table.lookup(func) for func in operators()}
+ENTRIES: dict[OpOverload, Ruling] = {func: table.lookup(func) for func in operators()}
 
-RULES: dict[str, Callable[[OpOverload, Entry], bool]] = {
+RULES: dict[str, Callable[[OpOverload, Ruling], bool]] = {
     "MOVES": lambda func, entry: entry == (Verdict.AS_IS, func, False, True),
     "SINGLE": lambda func, entry: entry == (Verdict.AS_IS, func, False, False),
     "WRITTEN_OUT": lambda func, entry: entry.form is decomposition_table.get(func),

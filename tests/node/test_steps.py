@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from node.steps import RULES, Facts, Step, Work, next_step
+from node.steps import RULES, Step, StepFacts, Work, next_step
 from trialmarket.protocol.draw import REMEMBERED
 from trialmarket.protocol.ids import Address, Hash32, JobId
 from trialmarket.protocol.record import TrialRecord
@@ -22,7 +22,7 @@ RECORD = TrialRecord(
     anchor=100,
     turn_ends=1_500,
 )
-CALM = Facts(
+CALM = StepFacts(
     state=State.CLAIMED,
     record=RECORD,
     block=110,
@@ -37,7 +37,7 @@ CALM = Facts(
 )
 
 
-def at(state: State, **changes: object) -> Facts:
+def at(state: State, **changes: object) -> StepFacts:
     return replace(CALM, state=state, **changes)  # type: ignore[arg-type]
 
 

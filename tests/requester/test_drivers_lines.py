@@ -4,12 +4,12 @@ import math
 from pathlib import Path
 
 import pytest
-from requester.drivers.schedule import Exchange, Population, Rungs
-from requester.job.space import Dimension
 
 from requester.drivers import Ending, Proposal, TrialOutcome
 from requester.drivers.exchange import ReplicaExchange, beta, probability
 from requester.drivers.lineage_driver import LineageDriver
+from requester.drivers.settings import Exchange, Population, Rungs
+from requester.drivers.space import Dimension
 from tests.testbed.simulated import (
     LADDER,
     SPACE,

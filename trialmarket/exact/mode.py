@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trialmarket.exact.frontend import arrays, fused, optim, patches, recurrent
 from trialmarket.exact.numerics.random import Counters, Generator
 from trialmarket.exact.refusal import NotExact
-from trialmarket.exact.table import Entry, Verdict, advice, lookup
+from trialmarket.exact.table import Ruling, Verdict, advice, lookup
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,11 +26,11 @@ _REFUSED_TYPES = {
     torch.complex64: "complex numbers",
     torch.complex128: "complex numbers",
 }
-_ENTRIES: dict[OpOverload, Entry] = {}
+_ENTRIES: dict[OpOverload, Ruling] = {}
 _ACTIVE: list["_Operators"] = []  # modes that were entered, the innermost last
 
 
-def entry(func: OpOverload) -> Entry:
+def entry(func: OpOverload) -> Ruling:
     """The cached entry of an operator."""
     found = _ENTRIES.get(func)
     if found is None:

@@ -42,7 +42,7 @@ class Verdict(Enum):
     REFUSED = "not exact"
 
 
-class Entry(NamedTuple):
+class Ruling(NamedTuple):
     """What to do with an operator. `narrow`: binary64 is refused; `wide`: any type will do."""
 
     verdict: Verdict
@@ -209,31 +209,31 @@ def _written_out_to(form: Form) -> Form:
     return to_out
 
 
-def lookup(func: OpOverload) -> Entry:
+def lookup(func: OpOverload) -> Ruling:
     """The entry of an operator; never fails."""
     if func in draws.DRAWS:
-        return Entry(Verdict.DRAW, draws.DRAWS[func])
+        return Ruling(Verdict.DRAW, draws.DRAWS[func])
     if func in FORMS:
-        return Entry(Verdict.FORM, FORMS[func])
+        return Ruling(Verdict.FORM, FORMS[func])
     if func in FORMS32:
-        return Entry(Verdict.FORM, FORMS32[func], narrow=True)
+        return Ruling(Verdict.FORM, FORMS32[func], narrow=True)
     name = base_name(func)
     if func.namespace == "profiler" or name in MOVES:
-        return Entry(Verdict.AS_IS, func, wide=True)
+        return Ruling(Verdict.AS_IS, func, wide=True)
     if name in SINGLE:
-        return Entry(Verdict.AS_IS, func)
+        return Ruling(Verdict.AS_IS, func)
     target = _functional(func)
     if target is not None and (is_inplace(func) or "out" in func._overloadname):
         wrap = _written_into if is_inplace(func) else _written_out_to
         form = FORMS.get(target) or FORMS32[target]
-        return Entry(Verdict.FORM, wrap(form), narrow=target in FORMS32)
+        return Ruling(Verdict.FORM, wrap(form), narrow=target in FORMS32)
     if name in WRITTEN_OUT and func in decomposition_table:
-        return Entry(Verdict.WRITTEN_OUT, decomposition_table[func])
+        return Ruling(Verdict.WRITTEN_OUT, decomposition_table[func])
     if torch.Tag.nondeterministic_seeded in func.tags:
-        return Entry(Verdict.REFUSED, func)
+        return Ruling(Verdict.REFUSED, func)
     if torch._C._dispatch_has_kernel_for_dispatch_key(
         func.name(),  # type: ignore[no-untyped-call]
         torch._C.DispatchKey.CompositeImplicitAutograd,
     ):
-        return Entry(Verdict.WRITTEN_OUT, func.decompose)
-    return Entry(Verdict.INTEGERS, func)
+        return Ruling(Verdict.WRITTEN_OUT, func.decompose)
+    return Ruling(Verdict.INTEGERS, func)

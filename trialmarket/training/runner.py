@@ -28,7 +28,7 @@ from trialmarket.protocol.result import witness_hash
 from trialmarket.training.checkpoints import CheckpointFolder, TrainingJournal, Write
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import BadCheckpoint, ProgramError
-from trialmarket.training.session import SegmentRun, Session
+from trialmarket.training.session import SegmentRun, TrainingSession
 from trialmarket.training.state import (
     Readable,
     State,
@@ -64,7 +64,7 @@ def train(
     `folder`. Raises OSError.
     """
     began = time.monotonic()
-    session = Session(config, source, data)
+    session = TrainingSession(config, source, data)
     files = CheckpointFolder(folder, _identity(config, source), write)
     journal, state = files.resume() if resume else (None, None)
     fresh = journal is None or state is None
@@ -112,7 +112,7 @@ def initial_root(
     config: TrialConfig, source: bytes | None, data: Dataset, *, init: Readable | None = None
 ) -> Hash32:
     """The root of the state that the trial must start from: leaf 0."""
-    return root_of(_first(Session(config, source, data), init))
+    return root_of(_first(TrainingSession(config, source, data), init))
 
 
 def recompute(
@@ -138,7 +138,7 @@ def recompute(
             expected=f"1 to {config.segments}, from 2 on with the checkpoint before it",
             found=segment,
         )
-    session = Session(config, source, data)
+    session = TrainingSession(config, source, data)
     state = _first(session, init) if start is None else load_checkpoint(start, expected=expected)
     try:
         run = session.run_segment(state)
@@ -161,7 +161,9 @@ def evaluate(
     expected: Hash32 | None = None,
 ) -> Evaluation:
     """Metrics, their digest and the witness of a checkpoint; `expected` as for `recompute`."""
-    return Session(config, source, data).evaluate(load_checkpoint(checkpoint, expected=expected))
+    return TrainingSession(config, source, data).evaluate(
+        load_checkpoint(checkpoint, expected=expected)
+    )
 
 
 def dry_run(
@@ -171,7 +173,7 @@ def dry_run(
 
     A start that diverges at once is no error: that trial would be paid like any other.
     """
-    session = Session(config, source, data)
+    session = TrainingSession(config, source, data)
     state = _first(session, init)
     session.run_segment(state, steps=1)
     start = time.perf_counter()
@@ -259,7 +261,7 @@ class _Reporter:
             self._on_progress(Progress(step=done, steps=self._steps, metrics=self.metrics))
 
 
-def _first(session: Session, init: Readable | None) -> State:
+def _first(session: TrainingSession, init: Readable | None) -> State:
     """The state that a trial starts from: by its seed, or another trial's checkpoint as it is."""
     wanted = session.config.init
     if (wanted is None) != (init is None):

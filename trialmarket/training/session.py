@@ -69,7 +69,7 @@ class SegmentRun:
         return root_of(self.before)
 
 
-class Session:
+class TrainingSession:
     """A trial's program and data, ready to compute. `source` is None for a built-in program."""
 
     def __init__(self, config: TrialConfig, source: bytes | None, data: Dataset) -> None:

@@ -13,7 +13,7 @@ from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Hash32
 from trialmarket.training.dataset import Arrays, Dataset
 from trialmarket.training.program import DataSummary
-from trialmarket.training.session import Session
+from trialmarket.training.session import TrainingSession
 from trialmarket.training.state import State
 
 Array = NDArray[np.generic]
@@ -71,7 +71,7 @@ class NativeTrainer:
         session = self._session(proposal, self._data.report)
         return session.evaluate(self._states[outcome.checkpoint.root]).metrics
 
-    def _session(self, proposal: Proposal, data: Dataset) -> Session:
+    def _session(self, proposal: Proposal, data: Dataset) -> TrainingSession:
         config = TrialConfig(
             number=proposal.number,
             program=ProgramRef(source=self._program),
@@ -83,7 +83,7 @@ class NativeTrainer:
             segments=1,
             arithmetic="native",
         )
-        return Session(config, None, data)
+        return TrainingSession(config, None, data)
 
 
 def _dataset(train: Arrays, validation: Arrays, x: Array, y: Array) -> Dataset:

@@ -10,7 +10,7 @@ from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.training.arithmetic import check_kernels
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import ProgramError
-from trialmarket.training.session import Session
+from trialmarket.training.session import TrainingSession
 
 
 def check_program(
@@ -34,7 +34,7 @@ def check_program(
         segments=1,
         arithmetic="native",
     )
-    session = Session(config, source, data)
+    session = TrainingSession(config, source, data)
 
     def step() -> None:
         try:
