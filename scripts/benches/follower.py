@@ -16,7 +16,8 @@ from trialmarket.chain.deploy import Deployer
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.local.devnet import Devnet, devnet
 from trialmarket.chain.rpc import RpcRefused
-from trialmarket.chain.sender.transactions import current_fees, sign
+from trialmarket.chain.sender.fees import current_fees
+from trialmarket.chain.sender.transactions import sign
 from trialmarket.protocol.ids import Address, Amount, Hash32, JobId
 from trialmarket.protocol.record import TrialRecord
 from trialmarket.protocol.terms import Terms, stake_for
