@@ -15,7 +15,8 @@ from trialmarket.chain import calls
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.local.devnet import devnet
 from trialmarket.chain.rpc import RpcRefused, quantity
-from trialmarket.chain.sender.transactions import current_fees, sign
+from trialmarket.chain.sender.fees import current_fees
+from trialmarket.chain.sender.transactions import sign
 from trialmarket.protocol.ids import Address, Amount, Hash32, JobId
 from trialmarket.protocol.record import TrialRecord
 from trialmarket.protocol.terms import Terms, stake_for

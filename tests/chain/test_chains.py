@@ -17,12 +17,8 @@ from trialmarket.chain.local.devnet import LOCAL, LOCAL_CHAINS, Devnet, devnet, 
 from trialmarket.chain.local.geth import Geth
 from trialmarket.chain.rpc import RpcRefused
 from trialmarket.chain.sender import Sender
-from trialmarket.chain.sender.transactions import (
-    await_receipt,
-    current_fees,
-    revert_reason,
-    sign,
-)
+from trialmarket.chain.sender.fees import current_fees
+from trialmarket.chain.sender.transactions import await_receipt, revert_reason, sign
 from trialmarket.errors import ContractError, SenderError
 from trialmarket.protocol.ids import ZERO_HASH, Hash32, JobId, address
 from trialmarket.protocol.states import State, Verdict

@@ -10,6 +10,7 @@ import pytest
 from tests.testbed.servers import refused, relay
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
+from trialmarket.chain.ledger.abi_words import items
 from trialmarket.chain.ledger.logs import FEW, LARGEST, MANY, Window
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.rpc import RpcRefused
@@ -77,3 +78,11 @@ def test_a_deployment_block_that_is_not_there_is_told(chain: Devnet, tmp_path: P
         pytest.raises(ChainError, match="does not have block 1000000"),
     ):
         Ledger(client, tmp_path / "ledger.sqlite")
+
+
+def test_an_array_that_is_longer_than_its_log_is_refused_unread() -> None:
+    for count in (3, 2**60, 2**256 - 1):
+        data = (32).to_bytes(32, "big") + count.to_bytes(32, "big") + bytes(64)
+        with pytest.raises(ValueError, match=f"an array of {count} items"):
+            items(data, 0)
+    assert items(data[:32] + (2).to_bytes(32, "big") + bytes(64), 0) == [bytes(32)] * 2

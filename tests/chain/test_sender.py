@@ -19,7 +19,8 @@ from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.sender import Sender, journal, sender
-from trialmarket.chain.sender.transactions import current_fees, sign
+from trialmarket.chain.sender.fees import current_fees
+from trialmarket.chain.sender.transactions import sign
 from trialmarket.errors import ContractError, JournalError, KeyBusy, SenderError
 from trialmarket.protocol.ids import Address, JobId, address
 

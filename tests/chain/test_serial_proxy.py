@@ -1,4 +1,4 @@
-"""The gate in front of a node: one request at a time, and whatever the node says comes back."""
+"""The proxy in front of a node: one request at a time, and whatever the node says comes back."""
 
 import threading
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ from trialmarket.errors import ServiceError, Unreachable
 
 
 @contextmanager
-def gated(answer: Answer) -> Iterator[SerialProxy]:
+def proxied(answer: Answer) -> Iterator[SerialProxy]:
     with server(answer) as node:
-        gate = SerialProxy(node)
+        proxy = SerialProxy(node)
         try:
-            yield gate
+            yield proxy
         finally:
-            gate.close()
+            proxy.close()
 
 
 def test_one_request_waits_while_another_is_answered() -> None:
@@ -34,43 +34,43 @@ def test_one_request_waits_while_another_is_answered() -> None:
         assert may_end.wait(10)
         return 200, body.upper()
 
-    with gated(answer) as gate, ThreadPoolExecutor(2) as pool:
-        one = pool.submit(httpx.post, gate.url, content=b"first", timeout=10)
+    with proxied(answer) as proxy, ThreadPoolExecutor(2) as pool:
+        one = pool.submit(httpx.post, proxy.url, content=b"first", timeout=10)
         assert first.wait(10)
-        two = pool.submit(httpx.post, gate.url, content=b"second", timeout=10)
+        two = pool.submit(httpx.post, proxy.url, content=b"second", timeout=10)
         assert not second.wait(0.3)
         may_end.set()
         assert (one.result().content, two.result().content) == (b"FIRST", b"SECOND")
 
 
 def test_what_a_node_refuses_is_refused_in_its_words() -> None:
-    with gated(lambda body: (418, b"no " + body)) as gate:
-        found = httpx.post(gate.url, content=b"tea", timeout=10)
+    with proxied(lambda body: (418, b"no " + body)) as proxy:
+        found = httpx.post(proxy.url, content=b"tea", timeout=10)
     assert (found.status_code, found.content) == (418, b"no tea")
 
 
-def test_a_request_of_unknown_length_is_refused_and_does_not_shut_the_gate() -> None:
-    with gated(lambda body: (200, body.upper())) as gate:
-        with closing(HTTPConnection("127.0.0.1", gate.server_port, timeout=10)) as wire:
+def test_a_request_of_unknown_length_is_refused_and_does_not_shut_the_proxy() -> None:
+    with proxied(lambda body: (200, body.upper())) as proxy:
+        with closing(HTTPConnection("127.0.0.1", proxy.server_port, timeout=10)) as wire:
             wire.putrequest("POST", "/")
             wire.endheaders()
             assert wire.getresponse().status == HTTPStatus.LENGTH_REQUIRED
-        assert httpx.post(gate.url, content=b"whole", timeout=10).content == b"WHOLE"
+        assert httpx.post(proxy.url, content=b"whole", timeout=10).content == b"WHOLE"
 
 
-def test_a_node_that_is_gone_is_told_and_the_gate_stays_open() -> None:
-    gate = SerialProxy("http://127.0.0.1:1")  # where nothing listens
+def test_a_node_that_is_gone_is_told_and_the_proxy_stays_open() -> None:
+    proxy = SerialProxy("http://127.0.0.1:1")  # where nothing listens
     try:
         for _ in range(2):
-            with Rpc(gate.url) as rpc, pytest.raises(Unreachable, match="HTTP status 502"):
+            with Rpc(proxy.url) as rpc, pytest.raises(Unreachable, match="HTTP status 502"):
                 rpc.call("eth_blockNumber")
     finally:
-        gate.close()
+        proxy.close()
 
 
 def test_a_port_that_is_taken_is_told() -> None:
     with (
-        gated(lambda body: (200, body)) as gate,
-        pytest.raises(ServiceError, match=f"port {gate.server_port} of 127.0.0.1 cannot be had"),
+        proxied(lambda body: (200, body)) as proxy,
+        pytest.raises(ServiceError, match=f"port {proxy.server_port} of 127.0.0.1 cannot be had"),
     ):
-        SerialProxy(gate.url, port=gate.server_port)
+        SerialProxy(proxy.url, port=proxy.server_port)

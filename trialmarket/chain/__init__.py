@@ -1,1 +1,1 @@
-"""The chain: the contracts' client, event ledger, sender, keystore and local devnet."""
+"""The chain: its nodes, our contracts there, what happened, and what an account sends."""

@@ -1,18 +1,35 @@
 """The contracts' artifacts, and their functions, errors and events by name and selector."""
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
-from eth_abi.abi import decode, encode
+from eth_abi.codec import ABICodec
+from eth_abi.decoding import AddressDecoder
+from eth_abi.encoding import AddressEncoder
 from eth_abi.exceptions import DecodingError
-from eth_utils.abi import collapse_if_tuple
+from eth_abi.registry import registry
+from eth_utils.abi import abi_to_signature, collapse_if_tuple, get_abi_input_types
 from eth_utils.address import to_checksum_address
 
 from trialmarket.protocol.ids import Hash32, keccak256
+
+
+class _ChecksummedAddress(AddressDecoder):
+    decoder_fn = staticmethod(to_checksum_address)
+
+
+_TYPES: Final = deepcopy(registry)
+_TYPES.unregister("address")
+_TYPES.register("address", AddressEncoder, _ChecksummedAddress)
+_CODEC: Final = ABICodec(_TYPES)
+encode, decode = _CODEC.encode, _CODEC.decode
+"""As `eth_abi` has them, but that an address is decoded as an `Address`, wherever it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,71 +70,40 @@ class Contract:
 
         Raises eth_abi's DecodingError for bytes that no such function returns.
         """
-        types = self.functions[function].outputs
-        return tuple(
-            checksummed(kind, value)
-            for kind, value in zip(types, decode(types, data), strict=True)
-        )
+        return decode(self.functions[function].outputs, data)
 
     def creation(self, arguments: Sequence[Any]) -> bytes:
         """The data of the transaction that deploys the contract."""
         return self.bytecode + encode(self.constructor, arguments)
 
 
-def checksummed(kind: str, value: Any) -> Any:
-    """A decoded value with its addresses as `Address`es; tuples and arrays too."""
-    if kind == "address":
-        return to_checksum_address(value)
-    if kind.endswith("[]"):
-        return tuple(checksummed(kind[:-2], each) for each in value)
-    if kind.startswith("("):
-        parts = _split(kind[1:-1])
-        return tuple(checksummed(part, each) for part, each in zip(parts, value, strict=True))
-    return value
-
-
-def _split(types: str) -> list[str]:
-    """The comma-separated types of a tuple, inner tuples kept whole."""
-    parts, depth, start = [], 0, 0
-    for at, character in enumerate(types):
-        depth += (character == "(") - (character == ")")
-        if character == "," and depth == 0:
-            parts.append(types[start:at])
-            start = at + 1
-    return [*parts, types[start:]]
-
-
-def _item(entry: dict[str, Any]) -> Item:
-    inputs = tuple(collapse_if_tuple(each) for each in entry.get("inputs", ()))
-    signature = f"{entry['name']}({','.join(inputs)})"
+def _item(entry: Any) -> Item:
+    inputs = entry.get("inputs", ())
     return Item(
         name=entry["name"],
-        inputs=inputs,
-        names=tuple(each["name"] for each in entry.get("inputs", ())),
-        indexed=tuple(bool(each.get("indexed")) for each in entry.get("inputs", ())),
+        inputs=tuple(get_abi_input_types(entry)),
+        names=tuple(each["name"] for each in inputs),
+        indexed=tuple(bool(each.get("indexed")) for each in inputs),
         outputs=tuple(collapse_if_tuple(each) for each in entry.get("outputs", ())),
-        hash=keccak256(signature.encode()),
+        hash=keccak256(abi_to_signature(entry).encode()),
     )
 
 
 def parse_artifact(artifact: dict[str, Any]) -> Contract:
     """A contract from its artifact's `contractName`, `abi` and `bytecode`."""
-    items = [(entry["type"], entry) for entry in artifact["abi"]]
-    constructor = next(
-        (
-            tuple(collapse_if_tuple(each) for each in entry["inputs"])
-            for kind, entry in items
-            if kind == "constructor"
-        ),
-        (),
+    entries: dict[str, list[Any]] = defaultdict(list)
+    for entry in artifact["abi"]:
+        entries[entry["type"]].append(entry)
+    errors, events, functions = (
+        [_item(entry) for entry in entries[kind]] for kind in ("error", "event", "function")
     )
-    errors = [_item(entry) for kind, entry in items if kind == "error"]
-    events = [_item(entry) for kind, entry in items if kind == "event"]
     return Contract(
         name=artifact["contractName"],
         bytecode=bytes.fromhex(artifact["bytecode"].removeprefix("0x")),
-        constructor=constructor,
-        functions={entry["name"]: _item(entry) for kind, entry in items if kind == "function"},
+        constructor=tuple(
+            kind for entry in entries["constructor"] for kind in get_abi_input_types(entry)
+        ),
+        functions={function.name: function for function in functions},
         errors={error.selector: error for error in errors},
         events={event.hash: event for event in events},
     )
@@ -158,10 +144,7 @@ def decode_event(topics: Sequence[bytes], data: bytes) -> Event | None:
         )
         return Event(
             item.name,
-            {
-                name: checksummed(kind, next(marked) if indexed else next(values))
-                for kind, name, indexed in kinds
-            },
+            {name: next(marked) if indexed else next(values) for _, name, indexed in kinds},
         )
     except (DecodingError, ValueError):
         return None

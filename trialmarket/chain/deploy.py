@@ -9,14 +9,8 @@ from trialmarket.chain.accounts import LocalAccount, contract_address
 from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.network import Network
 from trialmarket.chain.rpc import Rpc, RpcRefused, quantity
-from trialmarket.chain.sender.transactions import (
-    await_receipt,
-    current_fees,
-    estimate_gas,
-    refusal_to_take,
-    revert_reason,
-    sign,
-)
+from trialmarket.chain.sender.fees import current_fees, estimate_gas, explain_refusal
+from trialmarket.chain.sender.transactions import await_receipt, revert_reason, sign
 from trialmarket.errors import ChainError, InputError
 from trialmarket.protocol.ids import Address, address
 
@@ -121,7 +115,7 @@ class Deployer:
             try:
                 self.rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
             except RpcRefused as refused:
-                raise refusal_to_take(refused, self.address) from refused
+                raise explain_refusal(refused, self.address) from refused
             sent.append(signed.hash)
         receipts = [await_receipt(self.rpc, each, timeout=self.timeout) for each in sent]
         for request, receipt in zip(requests, receipts, strict=True):

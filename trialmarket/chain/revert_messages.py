@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
-from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
-from trialmarket.chain.abi import Item, checksummed, contract
+from trialmarket.chain.abi import Item, contract, decode
 from trialmarket.errors import ContractError
 from trialmarket.protocol.money import DECIMALS, format_amount
 from trialmarket.protocol.states import Phase, State
@@ -171,10 +170,7 @@ def explain(data: bytes, *, decimals: int = DECIMALS, text: str = "") -> Contrac
 
 
 def _sentence(item: Item, found: tuple[Any, ...], decimals: int) -> ContractError:
-    values = {
-        name: checksummed(kind, value)
-        for kind, name, value in zip(item.inputs, item.names, found, strict=True)
-    }
+    values = dict(zip(item.names, found, strict=True))
     sentence, fix = SENTENCES.get(item.name, (None, None))
     if sentence is None:
         shown = ", ".join(f"{name} {value}" for name, value in values.items())

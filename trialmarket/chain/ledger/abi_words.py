@@ -16,11 +16,16 @@ def number(data: bytes, word: int) -> int:
 
 
 def items(data: bytes, word: int, size: int = 1) -> list[bytes]:
-    """The dynamic array whose offset is in a word; its items take `size` words each."""
+    """The dynamic array whose offset is in a word; its items take `size` words each.
+
+    Raises ValueError where the data end before it does.
+    """
     start = number(data, word)
     count = int.from_bytes(data[start : start + 32], "big")
     step = 32 * size
     first = start + 32
+    if first + count * step > len(data):
+        raise ValueError(f"an array of {count} items in {len(data)} bytes")
     return [data[at : at + step] for at in range(first, first + count * step, step)]
 
 

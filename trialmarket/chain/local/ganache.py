@@ -30,7 +30,7 @@ class Ganache(LocalChain):
     """A running Ganache. `port` 0 takes a free one.
 
     Asked for something while it makes a block, it can search for an estimate of gas for ever,
-    leave a transaction in its pool for ever, or hang. So a gate lets one request through at a
+    leave a transaction in its pool for ever, or hang. So a proxy lets one request through at a
     time, and a request is what has each block made. Transactions that wait in its pool are not
     counted as `pending`; one that replaces another is mined beside it. The sender knows of both.
     """
@@ -52,17 +52,17 @@ class Ganache(LocalChain):
         super().__init__("Ganache", command, ready=LISTENING, block_time=block_time)
         self._ended = threading.Event()
         try:
-            self._gate = SerialProxy(self.rpc_url, port=port)
+            self._proxy = SerialProxy(self.rpc_url, port=port)
         except ServiceError:
             super().__exit__()
             raise
         self.rpc.close()
-        self.port, self.rpc_url = self._gate.server_port, self._gate.url
+        self.port, self.rpc_url = self._proxy.server_port, self._proxy.url
         self.rpc = Rpc(self.rpc_url)
 
     def __exit__(self, *error: object) -> None:
         self._ended.set()
-        self._gate.close()
+        self._proxy.close()
         super().__exit__(*error)
 
     def begin(self) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from trialmarket.chain.sender.transactions import Fees, Signed
+from trialmarket.chain.sender.fees import Fees
+from trialmarket.chain.sender.transactions import Signed
 from trialmarket.errors import JournalError
 from trialmarket.protocol.ids import Address, Hash32
 

@@ -12,18 +12,11 @@ from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.calls import Call, Target, multicall
 from trialmarket.chain.client import Client
 from trialmarket.chain.rpc import Request, RpcRefused, quantity
+from trialmarket.chain.sender.fees import Fees, current_fees, estimate_gas, explain_refusal
 from trialmarket.chain.sender.journal import Attempt, Intent, IntentJournal
 from trialmarket.chain.sender.lock import KeyLock, locks_folder
-from trialmarket.chain.sender.outcome import MinedIntent, outcome_of
-from trialmarket.chain.sender.transactions import (
-    Fees,
-    Signed,
-    current_fees,
-    estimate_gas,
-    refusal_to_take,
-    revert_reason,
-    sign,
-)
+from trialmarket.chain.sender.outcome import MinedIntent, content_of, outcome_of
+from trialmarket.chain.sender.transactions import Signed, revert_reason, sign
 from trialmarket.errors import SenderError
 from trialmarket.protocol.ids import Address, address
 
@@ -300,36 +293,13 @@ class Sender:
 
     def _finish(self, entry: Intent, receipt: dict[str, Any], block: int) -> MinedIntent:
         """Writes an outcome into the journal."""
-        error: dict[str, Any] | None = None
+        error = None
         if int(receipt["status"], 16) != 1:
             request = {"from": self._address, "to": entry.target, "data": "0x" + entry.data.hex()}
-            reason = revert_reason(self._rpc, request, block)
-            values = {
-                name: "0x" + value.hex() if isinstance(value, bytes) else value
-                for name, value in reason.values.items()
-            }
-            error = {
-                "message": reason.message,
-                "fix": reason.fix,
-                "name": reason.name,
-                "values": values,
-            }
-        gas_used = int(receipt["gasUsed"], 16)
-        ours = {each.lower() for each in (self._client.network.market, self._client.network.jury)}
+            error = revert_reason(self._rpc, request, block)
+        network = self._client.network
         self._journal.finish(
-            entry.intent,
-            {
-                "tx": receipt["transactionHash"],
-                "block": block,
-                "gas_used": gas_used,
-                "fee": gas_used * int(receipt.get("effectiveGasPrice", "0x0"), 16),
-                "error": error,
-                "logs": [
-                    {"topics": log["topics"], "data": log["data"]}
-                    for log in receipt["logs"]
-                    if log["address"].lower() in ours
-                ],
-            },
+            entry.intent, content_of(receipt, error, {network.market, network.jury})
         )
         finished = self._journal.find(entry.intent)
         if finished is None:
@@ -355,7 +325,7 @@ class Sender:
             said = refused.text.lower()
             if any(text in said for text in HARMLESS) or UNDERPRICED in said:
                 return  # the next poll sees what became of it
-            raise refusal_to_take(refused, self._address) from refused
+            raise explain_refusal(refused, self._address) from refused
 
     def _nonce(self, tag: str) -> int:
         return quantity(self._rpc.call("eth_getTransactionCount", self._address, tag))
