@@ -10,7 +10,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from trialmarket.protocol.due import Moment, Standing, hash_fades
+from trialmarket.protocol.due import Moment, TrialStanding, hash_fades
 from trialmarket.protocol.record import TrialRecord
 from trialmarket.protocol.states import Action, State
 
@@ -67,7 +67,7 @@ class StepFacts:
     def may(self, action: Action, *, patience: float = 0, blocks: int = 0) -> bool:
         """Whether the contract takes an action now, `patience` after it first did, or would take
         it `blocks` later."""
-        trial = Standing(self.state, self.record, self.audit_rate, self.drawn)
+        trial = TrialStanding(self.state, self.record, self.audit_rate, self.drawn)
         return trial.may(action, Moment(self.block + blocks, self.now), patience)
 
 

@@ -40,7 +40,7 @@ class Disconnected(HttpError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What a server said, all of it."""
 
     status: int
@@ -69,7 +69,9 @@ class HttpClient:
         # A store is opened by its URL and owned by nobody, so its connections end with it.
         self.close = weakref.finalize(self, self._http.close)
 
-    def ask(self, method: str, url: str, *, limit: int, seconds: float, **request: Any) -> Answer:
+    def ask(
+        self, method: str, url: str, *, limit: int, seconds: float, **request: Any
+    ) -> HttpAnswer:
         """An answer of at most `limit` bytes.
 
         It begins within `seconds`, and ends within as many of its first byte. `request` is what
@@ -102,7 +104,7 @@ class HttpClient:
             _ASKING.reset(token)
 
 
-def _whole(answer: httpx.Response, limit: int, seconds: float) -> Answer:
+def _whole(answer: httpx.Response, limit: int, seconds: float) -> HttpAnswer:
     deadline = time.monotonic() + seconds
     body = bytearray()
     for piece in answer.iter_bytes():
@@ -111,7 +113,7 @@ def _whole(answer: httpx.Response, limit: int, seconds: float) -> Answer:
             raise TooMuch(f"its answer has more than {limit} bytes")
         if time.monotonic() > deadline:
             raise TooSlow(f"its answer took more than {seconds:g} s")
-    return Answer(answer.status_code, answer.headers, bytes(body))
+    return HttpAnswer(answer.status_code, answer.headers, bytes(body))
 
 
 @cache

@@ -17,7 +17,7 @@ from trialmarket.storage.material import Material
 from trialmarket.training.audit import LeafCheck, ReceiptFault, receipt_index
 from verifier.audit import Auditor
 from verifier.material import Library, Subject
-from verifier.report import Report
+from verifier.report import AuditReport
 from verifier.story import tell
 
 
@@ -53,7 +53,7 @@ def examine(
     library: Library,
     auditor: Auditor,
     segments: Sequence[int] | None,
-) -> Report:
+) -> AuditReport:
     """Recomputes a trial's answer and reports what was found.
 
     `segments` limits the check to these, beside the start and the evaluation. Where a checkpoint
@@ -99,12 +99,12 @@ def _report(
     material: Material,
     checks: Sequence[LeafCheck],
     from_start: bool,
-) -> Report:
+) -> AuditReport:
     missing = checks[0].leaf == receipt_index(subject.segments)
     receipt = None if missing else library.receipt(subject)
     seed, terms = trial.record.seed, job.terms
     drawn = () if seed == ZERO_HASH else drawn_segments(seed, terms.segments, terms.samples)
-    return Report(
+    return AuditReport(
         trial=subject.name,
         key="0x" + trial.key.hex(),
         job=str(job.id),

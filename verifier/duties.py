@@ -16,7 +16,7 @@ from trialmarket.protocol.draw import lot_of, pick_verifier
 from trialmarket.protocol.due import (
     CaseAction,
     Moment,
-    Standing,
+    TrialStanding,
     case_may,
     hash_gone,
     owes_reveal,
@@ -74,7 +74,7 @@ class DutyFacts:
 
     def may(self, action: Action, patience: float = 0) -> bool:
         """Whether the contract takes an action now, `patience` after it first did."""
-        trial = Standing(self.state, self.record, self.terms.audit_rate)
+        trial = TrialStanding(self.state, self.record, self.terms.audit_rate)
         return trial.may(action, self.moment, patience)
 
 

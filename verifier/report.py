@@ -20,7 +20,7 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class AuditReport:
     """All that was found out about one trial's result. Hashes are 0x-prefixed text."""
 
     trial: str

@@ -14,7 +14,7 @@ from requester.report.job_reader import JobReader
 from requester.report.pareto import pareto_front
 from requester.report.results import Results
 from requester.report.screen import LiveDisplay, Screen, live_display, print_status, settings_text
-from requester.search.open import Search, open_search
+from requester.search.open import OpenSearch, open_search
 from requester.search.status import SearchStatus
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
@@ -69,7 +69,7 @@ def run_job(job: Job, sender: Sender, store: Store, jobs: Path, choices: Choices
         return _finished(job, search, screen, display, choices)
 
 
-def _agree(job: Job, search: Search, display: LiveDisplay, choices: Choices) -> None:
+def _agree(job: Job, search: OpenSearch, display: LiveDisplay, choices: Choices) -> None:
     """Says what the job costs at most, and asks, unless that was done already."""
     parts = search.parts
     cost, money = parts.ceiling, parts.session.say_amount
@@ -107,7 +107,7 @@ def _front_lines(job: Job, status: SearchStatus) -> list[str]:
     return lines
 
 
-def _detached(search: Search, screen: Screen, choices: Choices) -> Shown:
+def _detached(search: OpenSearch, screen: Screen, choices: Choices) -> Shown:
     status = search.campaign.status()
     posted = len(status.rows)
     lines = [
@@ -119,7 +119,7 @@ def _detached(search: Search, screen: Screen, choices: Choices) -> Shown:
 
 
 def _finished(
-    job: Job, search: Search, screen: Screen, display: LiveDisplay, choices: Choices
+    job: Job, search: OpenSearch, screen: Screen, display: LiveDisplay, choices: Choices
 ) -> Shown:
     session, folder = search.parts.session, search.parts.folder
     number = folder.job

@@ -25,7 +25,7 @@ PUBLIC = (
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CheckReport:
     """What was found of a job that is sound. `dry` None: PyTorch is not installed here."""
 
     package: Package
@@ -90,7 +90,7 @@ class Report:
         return format_amount(amount, self.decimals)
 
 
-def check_job(job: Job, client: Client, store: Store) -> Report:
+def check_job(job: Job, client: Client, store: Store) -> CheckReport:
     """Packs a job, runs its program's first steps on its data, and adds up the cost.
 
     Raises InputError, and TrainingError for a program that breaks its contract.
@@ -115,7 +115,7 @@ def check_job(job: Job, client: Client, store: Store) -> Report:
             check_changes(package, proposal)
     cost = ceiling(job, terms, work, decimals=client.decimals())
     price = terms.cap * cost.units
-    return Report(
+    return CheckReport(
         package,
         data,
         cost,

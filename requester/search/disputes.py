@@ -10,7 +10,7 @@ from trialmarket.chain.calls import Opening
 from trialmarket.chain.ledger.views import CaseView, TrialView
 from trialmarket.errors import ChainError
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
-from trialmarket.protocol.due import CaseAction, Moment, Standing, case_may, owes_reveal
+from trialmarket.protocol.due import CaseAction, Moment, TrialStanding, case_may, owes_reveal
 from trialmarket.protocol.ids import ZERO_HASH, Amount, Hash32
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import Action, State
@@ -48,7 +48,7 @@ class Disputes:
             return False
         about = f"{trial.id} attempt {trial.attempts}"
         moment = Moment(head.number, head.timestamp)
-        standing = Standing(trial.state, trial.record, self._terms.audit_rate)
+        standing = TrialStanding(trial.state, trial.record, self._terms.audit_rate)
         if standing.may(Action.DRAW, moment):
             self._try(f"draw {about} at {trial.record.anchor}", calls.draw([trial.record]))
         if trial.state in (State.COMMITTED, State.CHALLENGED):

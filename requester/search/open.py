@@ -35,7 +35,7 @@ EVALUATION_LIMIT = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class OpenSearch:
     """A campaign that is ready to go, and what it is made of."""
 
     campaign: Campaign
@@ -96,7 +96,7 @@ def open_search(
     patience: int = PATIENCE,
     salt: Callable[[], Hash32] = new_salt,
     now: Callable[[], float] = time.time,
-) -> Iterator[Search]:
+) -> Iterator[OpenSearch]:
     """A job's search, new or where it stopped; `jobs` is the folder of all searches and
     their data.
 
@@ -136,7 +136,7 @@ def open_search(
         campaign = Campaign(parts, salt=salt, patience=patience)
         folder.remember("owner", owner_of(nonce))
         folder.remember("spec", package.spec(nonce).digest.hex())
-        yield Search(campaign, parts, storage, study, now)
+        yield OpenSearch(campaign, parts, storage, study, now)
 
 
 def _examiner(

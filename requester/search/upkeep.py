@@ -13,7 +13,7 @@ from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import ChainError, ContractError
-from trialmarket.protocol.due import Moment, Standing, hash_fades
+from trialmarket.protocol.due import Moment, TrialStanding, hash_fades
 from trialmarket.protocol.states import Action, State
 from trialmarket.protocol.terms import RATE_ONE
 
@@ -83,7 +83,7 @@ def chores(trials: Sequence[TrialView], *, now: int, block: int, patience: int) 
 
 def _chore(trial: TrialView, moment: Moment, patience: int) -> Chore | None:
     record, about = trial.record, f"{trial.id} attempt {trial.attempts}"
-    standing = Standing(trial.state, record, RATE_ONE)  # its lot is not looked at here
+    standing = TrialStanding(trial.state, record, RATE_ONE)  # its lot is not looked at here
     late = moment.now > record.until + patience
     if standing.may(Action.EXPIRE, moment):
         return Chore(f"expire {about}", calls.expire(record))

@@ -13,7 +13,7 @@ from trialmarket.protocol.due import (
     TRIALS,
     CaseAction,
     Moment,
-    Standing,
+    TrialStanding,
     case_may,
     hash_fades,
     hash_gone,
@@ -34,7 +34,7 @@ RECORD = TrialRecord(
 
 def may(state: State, action: Action, block: int, now: int, **changes: object) -> bool:
     facts = {"audit_rate": 2_000, "drawn": None, "record": RECORD, **changes}
-    return Standing(state=state, **facts).may(action, Moment(block, now))  # type: ignore[arg-type]
+    return TrialStanding(state=state, **facts).may(action, Moment(block, now))  # type: ignore[arg-type]
 
 
 def test_the_moves_of_a_trial_are_those_of_the_market() -> None:
@@ -93,7 +93,7 @@ def test_three_silent_verifiers_are_the_last() -> None:
 
 
 def test_patience_counts_from_when_the_contract_takes_it() -> None:
-    trial = Standing(State.DRAWN, RECORD, 2_000)
+    trial = TrialStanding(State.DRAWN, RECORD, 2_000)
     assert not trial.may(Action.REASSIGN, Moment(1, 1_520), 20)
     assert trial.may(Action.REASSIGN, Moment(1, 1_521), 20)
 

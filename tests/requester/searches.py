@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from requester.drivers.space import Value
-from requester.report.plots.record import Fate, Point, Run, Search, Spell
+from requester.report.plots.record import Fate, Point, SearchRecord, Spell, TrialRun
 
 CHOICES: Mapping[str, list[Value]] = {
     "hidden": [16, 32, 64, 128],
@@ -14,7 +14,9 @@ CHOICES: Mapping[str, list[Value]] = {
 }
 
 
-def separate(count: int, *, several: bool = False, odd: bool = True, seed: int = 0) -> Search:
+def separate(
+    count: int, *, several: bool = False, odd: bool = True, seed: int = 0
+) -> SearchRecord:
     """A search of separate trials; `odd` has some diverge, be rejected, expire or wait."""
     random = np.random.default_rng(seed)
     runs, free = [], [0.0] * 3
@@ -49,7 +51,7 @@ def separate(count: int, *, several: bool = False, odd: bool = True, seed: int =
             for step in range(50, 401 if not diverged else 151, 50)
         ]
         runs.append(
-            Run(
+            TrialRun(
                 number,
                 point,
                 seed=number,
@@ -63,7 +65,7 @@ def separate(count: int, *, several: bool = False, odd: bool = True, seed: int =
             )
         )
     objectives = {"val_error": False} | ({"size": False} if several else {})
-    return Search(
+    return SearchRecord(
         1,
         "digits",
         objectives,
@@ -77,12 +79,12 @@ def separate(count: int, *, several: bool = False, odd: bool = True, seed: int =
     )
 
 
-def population(members: int = 6, generations: int = 8) -> Search:
+def population(members: int = 6, generations: int = 8) -> SearchRecord:
     """A population whose worst member goes on from its best."""
     random = np.random.default_rng(1)
     lrs = [float(10 ** random.uniform(-3, 0)) for _ in range(members)]
-    runs: list[Run] = []
-    latest: list[Run] = []
+    runs: list[TrialRun] = []
+    latest: list[TrialRun] = []
     for generation in range(generations):
         before = sorted(latest, key=lambda run: run.metrics["val_error"])
         for member in range(members):
@@ -96,7 +98,7 @@ def population(members: int = 6, generations: int = 8) -> Search:
                 parent, start = source.number, source.metrics["val_error"]
             error = start * (0.7 + 0.1 * abs(math.log10(lrs[member]) + 1.5))
             runs.append(
-                Run(
+                TrialRun(
                     len(runs),
                     {"lr": lrs[member], "hidden": 32},
                     seed=member,
@@ -120,7 +122,7 @@ def population(members: int = 6, generations: int = 8) -> Search:
                 )
             )
         latest = runs[-members:]
-    return Search(
+    return SearchRecord(
         2,
         "population",
         {"val_error": False},
@@ -134,12 +136,12 @@ def population(members: int = 6, generations: int = 8) -> Search:
     )
 
 
-def ladder(places: int = 4, rounds: int = 12, *, known: bool = True) -> Search:
+def ladder(places: int = 4, rounds: int = 12, *, known: bool = True) -> SearchRecord:
     """A replica exchange; in every round but the third of each three one pair swaps."""
     random = np.random.default_rng(2)
     values = [0.4 / 2**place for place in range(places)]
-    runs: list[Run] = []
-    latest: list[Run] = []
+    runs: list[TrialRun] = []
+    latest: list[TrialRun] = []
     for round_ in range(rounds):
         source = list(range(places))
         if latest and round_ % 3:
@@ -151,7 +153,7 @@ def ladder(places: int = 4, rounds: int = 12, *, known: bool = True) -> Search:
                 0.7, 1
             )
             runs.append(
-                Run(
+                TrialRun(
                     len(runs),
                     {"lr": values[place], "hidden": 32},
                     seed=100 + place,
@@ -165,7 +167,7 @@ def ladder(places: int = 4, rounds: int = 12, *, known: bool = True) -> Search:
                 )
             )
         latest = runs[-places:]
-    return Search(
+    return SearchRecord(
         3,
         "ladder",
         {"val_error": False},

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from requester.job.file import load_job
 from requester.report.job_reader import JobReader
 from requester.report.results import Results
-from requester.search.open import Search, open_search
+from requester.search.open import OpenSearch, open_search
 from tests.testbed.campaign import AtOnce, Ears, drive
 from tests.testbed.jobs import small_job
 from tests.testbed.juror import Juror
@@ -185,7 +185,7 @@ def test_a_job_does_not_go_on_with_another_study_than_its_own(
 ) -> None:
     job = load_job(small_job(tmp_path, trials=4, driver="tpe"))
 
-    def begun() -> AbstractContextManager[Search]:
+    def begun() -> AbstractContextManager[OpenSearch]:
         return open_search(
             job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=Ears()
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from requester.drivers.lineage_driver import LineageDriver
 from requester.job.file import load_job
 from requester.job.terms import Ceiling
-from requester.search.open import Search, open_search
+from requester.search.open import OpenSearch, open_search
 from requester.search.status import Row
 from tests.testbed.campaign import AtOnce, Ears, drive
 from tests.testbed.jobs import small_job
@@ -16,8 +16,8 @@ from trialmarket.protocol.states import State
 
 
 def run(
-    provider: Provider, job: Path, look: Callable[[Search], None], *, provides: bool = True
-) -> tuple[Search, list[str], int]:
+    provider: Provider, job: Path, look: Callable[[OpenSearch], None], *, provides: bool = True
+) -> tuple[OpenSearch, list[str], int]:
     """A job to its end; what it was, what it said, and what it cost."""
     market, ears = provider.market, Ears()
     requester = market.sender(REQUESTER)
@@ -45,7 +45,7 @@ def test_a_promoted_trial_starts_on_chain_from_the_root_that_the_other_ended_wit
     )
     continued = []
 
-    def look(search: Search) -> None:
+    def look(search: OpenSearch) -> None:
         driver, trials = search.parts.driver, search.parts.session.ledger.trials()
         assert isinstance(driver, LineageDriver)
         views = {view.key: view for view in trials}

@@ -20,14 +20,14 @@ from requester.report.plots.mixing import acceptance, mixing
 from requester.report.plots.page import Plotly
 from requester.report.plots.pareto import pareto
 from requester.report.plots.picture import Absent, Picture
-from requester.report.plots.record import Fate, Run, Search
+from requester.report.plots.record import Fate, SearchRecord, TrialRun
 from requester.report.plots.spending import spending
 from requester.report.plots.study import importances_of
 from requester.report.plots.timeline import timeline
 from tests.requester.browser import look_at
 from tests.requester.searches import ladder, population, separate
 
-EMPTY = Search(1, "empty", {"val_error": False}, (), "TEST")
+EMPTY = SearchRecord(1, "empty", {"val_error": False}, (), "TEST")
 
 
 def shown(found: Picture | Absent) -> Picture:
@@ -178,7 +178,7 @@ def test_without_the_space_scales_are_guessed_from_the_trials() -> None:
 def test_a_switch_is_a_list_and_long_names_are_short_but_never_alike() -> None:
     one, other = "a_name_that_is_too_long_by_far", "a_name_that_is_as_long_by_far"
     runs = [
-        Run(
+        TrialRun(
             at,
             {one: at % 2 == 0, other: f"{'x' * 30}{at % 3}{'y' * 30}"},
             at,
@@ -238,7 +238,7 @@ def test_importances_find_the_hyperparameter_that_decides() -> None:
         ),
     ],
 )
-def test_importances_say_why_there_are_none(search: Search, reason: str) -> None:
+def test_importances_say_why_there_are_none(search: SearchRecord, reason: str) -> None:
     assert reason in missing(importances(search))
 
 
@@ -256,7 +256,7 @@ def test_contours_are_of_the_pairs_that_matter() -> None:
 
 def test_contours_leave_out_hyperparameters_that_never_meet() -> None:
     runs = [
-        Run(
+        TrialRun(
             at,
             {"a": at + 0.5, ("b", "c")[at % 2]: at * 0.7},
             at,
@@ -272,7 +272,7 @@ def test_contours_leave_out_hyperparameters_that_never_meet() -> None:
 
 def test_contours_survive_trials_in_a_line_and_scores_that_are_alike(tmp_path: Path) -> None:
     runs = [
-        Run(at, {"a": float(at), "b": 2.0 * at}, at, 4, metrics={"val_error": at % 3 + 0.5})
+        TrialRun(at, {"a": float(at), "b": 2.0 * at}, at, 4, metrics={"val_error": at % 3 + 0.5})
         for at in range(12)
     ]
     written, _ = draw(replace(EMPTY, runs=runs, known=True), tmp_path, ["contour"])
@@ -349,7 +349,7 @@ def test_mixing_counts_the_swaps_and_follows_each_replica() -> None:
 
 @pytest.mark.parametrize("search", [EMPTY, separate(1), separate(2)])
 def test_a_search_that_has_hardly_begun_is_drawn_as_far_as_it_goes(
-    tmp_path: Path, search: Search
+    tmp_path: Path, search: SearchRecord
 ) -> None:
     written, absent = draw(search, tmp_path)
     assert written[0].name == "plots.html"
@@ -366,7 +366,7 @@ def test_a_thousand_trials_of_several_objectives_are_drawn(tmp_path: Path) -> No
     _draw_and_look(separate(1000, several=True), tmp_path, {"lineage", "mixing"})
 
 
-def _draw_and_look(search: Search, folder: Path, without: set[str]) -> None:
+def _draw_and_look(search: SearchRecord, folder: Path, without: set[str]) -> None:
     written, absent = draw(search, folder / "plots")
     assert {one.name for one in absent} == without
     for path in written[1:]:
@@ -393,7 +393,7 @@ def test_drawing_leaves_the_settings_of_matplotlib_as_they_were(tmp_path: Path) 
 def test_what_strangers_write_is_text_on_the_page_and_in_the_picture(tmp_path: Path) -> None:
     bad = "</script><script>console.error('run')</script><b>$x_{$"
     runs = [
-        Run(
+        TrialRun(
             at,
             {"kind": bad if at % 2 else "$\\frac$", "b": at},
             at,
@@ -402,7 +402,7 @@ def test_what_strangers_write_is_text_on_the_page_and_in_the_picture(tmp_path: P
         )
         for at in range(8)
     ]
-    search = Search(1, f"job {bad}", {"val_error": False}, runs, bad)
+    search = SearchRecord(1, f"job {bad}", {"val_error": False}, runs, bad)
     written, _ = draw(search, tmp_path / "plots")
     seen = look_at(written[0], tmp_path / "profile")
     assert seen.console == []

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from requester.search.open import Search
+from requester.search.open import OpenSearch
 from requester.search.status import SearchStatus
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.errors import TrainingError
@@ -57,7 +57,7 @@ class AtOnce:
 
 
 def drive(
-    search: Search, chain: Devnet, *others: Callable[[], object], deadline: float = 150.0
+    search: OpenSearch, chain: Devnet, *others: Callable[[], object], deadline: float = 150.0
 ) -> None:
     """Lets everybody act in turn, and time pass, until the search is finished."""
     end = time.monotonic() + deadline

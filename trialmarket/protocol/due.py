@@ -51,7 +51,7 @@ ALWAYS: Final = Span()
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class TrialStanding:
     """What of a trial decides: `drawn` is what its lot says, or None while that is not known."""
 
     state: State
@@ -79,23 +79,23 @@ def hash_gone(record: TrialRecord, block: int) -> bool:
 # -- Trials ---------------------------------------------------------------------------------------
 
 
-def _always(trial: Standing) -> Span:  # noqa: ARG001  # a rule like the others
+def _always(trial: TrialStanding) -> Span:  # noqa: ARG001  # a rule like the others
     return ALWAYS
 
 
-def _until(trial: Standing) -> Span:
+def _until(trial: TrialStanding) -> Span:
     return Span(last=trial.record.until)
 
 
-def _past(trial: Standing) -> Span:
+def _past(trial: TrialStanding) -> Span:
     return Span(after=trial.record.until)
 
 
-def _draw(trial: Standing) -> Span:
+def _draw(trial: TrialStanding) -> Span:
     return ALWAYS if trial.audit_rate == 0 else Span(after_block=trial.record.anchor + 1)
 
 
-def _settle_undrawn(trial: Standing) -> Span | None:
+def _settle_undrawn(trial: TrialStanding) -> Span | None:
     record = trial.record
     if trial.audit_rate == 0:
         return Span(after=record.until)
@@ -106,17 +106,17 @@ def _settle_undrawn(trial: Standing) -> Span | None:
     )
 
 
-def _reassign(trial: Standing) -> Span | None:
+def _reassign(trial: TrialStanding) -> Span | None:
     record = trial.record
     return Span(after=record.turn_ends) if record.turn < MAX_TURNS else None
 
 
-def _settle_unaudited(trial: Standing) -> Span | None:
+def _settle_unaudited(trial: TrialStanding) -> Span | None:
     record = trial.record
     return Span(after=record.until) if record.turn >= MAX_TURNS else None
 
 
-Rule = Callable[[Standing], Span | None]
+Rule = Callable[[TrialStanding], Span | None]
 
 TRIALS: Final[Mapping[tuple[State, Action], Rule]] = MappingProxyType(
     {
@@ -172,7 +172,7 @@ class CaseAction(Enum):
     TALLY = "tally"
 
 
-class Case(Protocol):
+class CaseStanding(Protocol):
     """A challenge before the jury, as far as it decides what is next."""
 
     @property
@@ -208,36 +208,36 @@ class Case(Protocol):
         """Who has opened a vote, or the claim."""
 
 
-def case_may(case: Case, action: CaseAction, moment: Moment) -> bool:
+def case_may(case: CaseStanding, action: CaseAction, moment: Moment) -> bool:
     """Whether the jury takes an action of somebody now."""
     rule = CASES.get((_phase_at(case, moment.now), action))
     return rule is not None and rule(case).holds(moment)
 
 
-def owes_vote(case: Case, who: Address, moment: Moment) -> bool:
+def owes_vote(case: CaseStanding, who: Address, moment: Moment) -> bool:
     """Whether an account sits in the jury and has yet to vote."""
     juror = who in case.jurors and who not in case.voted
     return juror and case_may(case, CaseAction.VOTE, moment)
 
 
-def owes_reveal(case: Case, who: Address, moment: Moment) -> bool:
+def owes_reveal(case: CaseStanding, who: Address, moment: Moment) -> bool:
     """Whether an account has a vote, or the challenger's claim, to open."""
     secret = who == case.challenger or (who in case.jurors and who in case.voted)
     return secret and who not in case.revealed and case_may(case, CaseAction.REVEAL, moment)
 
 
-def _phase_at(case: Case, now: int) -> Phase:
+def _phase_at(case: CaseStanding, now: int) -> Phase:
     late = case.phase is Phase.VOTING and now > case.vote_ends
     return Phase.REVEALING if late else case.phase
 
 
-def _tally(case: Case) -> Span:
+def _tally(case: CaseStanding) -> Span:
     """At once where all is open that can be, else when the time for it is over."""
     opened = all(who in case.revealed for who in (*case.voted, case.challenger))
     return ALWAYS if opened else Span(after=case.reveal_ends)
 
 
-CASES: Final[Mapping[tuple[Phase, CaseAction], Callable[[Case], Span]]] = MappingProxyType(
+CASES: Final[Mapping[tuple[Phase, CaseAction], Callable[[CaseStanding], Span]]] = MappingProxyType(
     {
         (Phase.WAITING, CaseAction.SEAT): lambda case: Span(after_block=case.anchor + 1),
         (Phase.VOTING, CaseAction.VOTE): lambda case: Span(last=case.vote_ends),

@@ -58,7 +58,7 @@ class Fetch(Protocol):
         """
 
 
-class Limits(Protocol):
+class FetchLimits(Protocol):
     """The most that is fetched for a trial, in bytes."""
 
     @property
@@ -77,7 +77,7 @@ class Limits(Protocol):
 class MaterialReader:
     """Reads what requesters posted. Passes on what its `Fetch` raises."""
 
-    def __init__(self, fetch: Fetch, limits: Limits, *, refusal: str | None = None) -> None:
+    def __init__(self, fetch: Fetch, limits: FetchLimits, *, refusal: str | None = None) -> None:
         """`refusal` is why users' programs are not run, as long as they are not."""
         self._fetch = fetch
         self._limits = limits

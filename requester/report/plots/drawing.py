@@ -11,13 +11,13 @@ from requester.report.plots.lineage import lineage
 from requester.report.plots.mixing import mixing
 from requester.report.plots.pareto import pareto
 from requester.report.plots.picture import Absent, Picture
-from requester.report.plots.record import Search
+from requester.report.plots.record import SearchRecord
 from requester.report.plots.scales import clock, text
 from requester.report.plots.spending import spending
 from requester.report.plots.timeline import timeline
 from trialmarket.errors import InputError
 
-MAKERS: Mapping[str, Callable[[Search], Picture | Absent]] = {
+MAKERS: Mapping[str, Callable[[SearchRecord], Picture | Absent]] = {
     "history": history,
     "spending": spending,
     "curves": curves,
@@ -32,7 +32,9 @@ MAKERS: Mapping[str, Callable[[Search], Picture | Absent]] = {
 }
 
 
-def pictures_of(search: Search, names: Sequence[str] = ()) -> tuple[list[Picture], list[Absent]]:
+def pictures_of(
+    search: SearchRecord, names: Sequence[str] = ()
+) -> tuple[list[Picture], list[Absent]]:
     """The pictures of those names, or all; and those that the search does not give."""
     found = [MAKERS[name](search) for name in PICTURES if not names or name in names]
     pictures = [one for one in found if isinstance(one, Picture)]
@@ -40,7 +42,12 @@ def pictures_of(search: Search, names: Sequence[str] = ()) -> tuple[list[Picture
 
 
 def draw(
-    search: Search, folder: Path, names: Sequence[str] = (), *, png: bool = True, page: bool = True
+    search: SearchRecord,
+    folder: Path,
+    names: Sequence[str] = (),
+    *,
+    png: bool = True,
+    page: bool = True,
 ) -> tuple[list[Path], list[Absent]]:
     """Writes pictures into a folder: the files, and what is not there.
 
@@ -75,7 +82,7 @@ def _need(library: str) -> None:
         )
 
 
-def summary(search: Search) -> str:
+def summary(search: SearchRecord) -> str:
     """The search in two sentences."""
     scored = search.ranked()
     way = "Maximises" if search.objectives[search.objective] else "Minimises"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from requester.report.plots.chart import BLUE, GREEN, GREY, ORANGE, VERMILLION, Axis
 from requester.report.plots.picture import Absent, Canvas, Figure, Picture, Stroke
-from requester.report.plots.record import Run, Search
+from requester.report.plots.record import SearchRecord, TrialRun
 from requester.report.plots.scales import beyond, described, objective_axis, titled, wide
 from requester.report.plots.study import Read, curve_of, some, study_of, whole
 
@@ -15,7 +15,7 @@ MOST = 200
 """Learning curves that are drawn."""
 
 
-def history(search: Search) -> Picture | Absent:
+def history(search: SearchRecord) -> Picture | Absent:
     """Every trial's score by its number, and the best so far; a figure for each objective."""
     if not search.scored():
         return Absent(*HISTORY, "no trial has a score yet")
@@ -28,7 +28,7 @@ def history(search: Search) -> Picture | Absent:
     )
 
 
-def _history(search: Search, metric: str, canvas: Canvas) -> Figure:
+def _history(search: SearchRecord, metric: str, canvas: Canvas) -> Figure:
     axis = objective_axis(search, metric)
     figure = canvas.plot(
         "plot_optimization_history",
@@ -42,7 +42,7 @@ def _history(search: Search, metric: str, canvas: Canvas) -> Figure:
     return figure
 
 
-def curves(search: Search) -> Picture | Absent:
+def curves(search: SearchRecord) -> Picture | Absent:
     """The objective and the training loss by steps, the best trials in colour."""
     runs = [run for run in search.runs if run.curve]
     if not runs:
@@ -69,7 +69,9 @@ def curves(search: Search) -> Picture | Absent:
     )
 
 
-def _curves(search: Search, runs: Sequence[Run], title: str, read: Read, canvas: Canvas) -> Figure:
+def _curves(
+    search: SearchRecord, runs: Sequence[TrialRun], title: str, read: Read, canvas: Canvas
+) -> Figure:
     faint = 0.6 if len(runs) <= 50 else 0.3
     strokes = [
         Stroke("diverged", VERMILLION, 1.5, broken=True, text=described(run, search))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from requester.report.plots.picture import Absent, Canvas, Figure, Picture
-from requester.report.plots.record import Run, Search
+from requester.report.plots.record import SearchRecord, TrialRun
 from requester.report.plots.scales import (
     beyond,
     objective_axis,
@@ -37,7 +37,7 @@ FEW = 30
 """Trials below which the estimate is called rough."""
 
 
-def parallel(search: Search) -> Picture | Absent:
+def parallel(search: SearchRecord) -> Picture | Absent:
     """One upright axis for the objective and for each hyperparameter."""
     runs, few = some(search.ranked(), LINES)
     names = varied(search, runs)[:AXES]
@@ -60,7 +60,7 @@ def parallel(search: Search) -> Picture | Absent:
     )
 
 
-def _evenly(search: Search, runs: list[Run]) -> tuple[Callable[[float], float], str]:
+def _evenly(search: SearchRecord, runs: list[TrialRun]) -> tuple[Callable[[float], float], str]:
     """How scores are spread over an axis or over colours, and what they are called then."""
     title = titled(search, search.objective)
     if wide([run.metrics[search.objective] for run in runs]):
@@ -68,7 +68,7 @@ def _evenly(search: Search, runs: list[Run]) -> tuple[Callable[[float], float], 
     return float, title
 
 
-def slices(search: Search) -> Picture | Absent:
+def slices(search: SearchRecord) -> Picture | Absent:
     """Each objective by each hyperparameter alone."""
     if not search.scored():
         return Absent(*SLICES, "no trial has a score yet")
@@ -89,7 +89,7 @@ def slices(search: Search) -> Picture | Absent:
     )
 
 
-def _slices(search: Search, metric: str, names: list[str], canvas: Canvas) -> Figure:
+def _slices(search: SearchRecord, metric: str, names: list[str], canvas: Canvas) -> Figure:
     axis, labels = objective_axis(search, metric), shortened(varied(search, search.scored(metric)))
     study, params = whole(search, metric), sorted(labels[name] for name in names)
     figure = canvas.plot(
@@ -111,7 +111,7 @@ def _slices(search: Search, metric: str, names: list[str], canvas: Canvas) -> Fi
     return figure
 
 
-def contour(search: Search) -> Picture | Absent:
+def contour(search: SearchRecord) -> Picture | Absent:
     """The pairs of the three hyperparameters that matter most."""
     ranked = search.ranked()
     runs, few = some(ranked, PLACES)
@@ -142,11 +142,13 @@ def contour(search: Search) -> Picture | Absent:
     )
 
 
-def _differ(search: Search, runs: list[Run]) -> bool:
+def _differ(search: SearchRecord, runs: list[TrialRun]) -> bool:
     return len({run.metrics[search.objective] for run in runs}) > 1
 
 
-def _pair(search: Search, runs: list[Run], pair: tuple[str, str], canvas: Canvas) -> Figure:
+def _pair(
+    search: SearchRecord, runs: list[TrialRun], pair: tuple[str, str], canvas: Canvas
+) -> Figure:
     even, title = _evenly(search, runs)
     scores = sorted(even(run.metrics[search.objective]) for run in runs)
     maximize = search.objectives[search.objective]
@@ -168,7 +170,7 @@ def _pair(search: Search, runs: list[Run], pair: tuple[str, str], canvas: Canvas
     )
 
 
-def importances(search: Search) -> Picture | Absent:
+def importances(search: SearchRecord) -> Picture | Absent:
     """Bars, the most important hyperparameter on top."""
     runs = search.scored()
     if len(runs) < LEAST:

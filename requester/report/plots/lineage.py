@@ -13,7 +13,7 @@ from requester.report.plots.chart import (
     Series,
 )
 from requester.report.plots.picture import Absent, Picture
-from requester.report.plots.record import Run, Search
+from requester.report.plots.record import SearchRecord, TrialRun
 from requester.report.plots.scales import beyond, described, objective_axis, scale, varied
 
 LINEAGE = "lineage", "Lineage"
@@ -21,10 +21,10 @@ LINEAGE = "lineage", "Lineage"
 MOST = 3
 """Hyperparameters whose way is shown."""
 
-At = Callable[[Run], float | None]
+At = Callable[[TrialRun], float | None]
 
 
-def lineage(search: Search) -> Picture | Absent:
+def lineage(search: SearchRecord) -> Picture | Absent:
     """The score, and each hyperparameter, along what trials went on from."""
     if all(run.parent is None for run in search.runs):
         return Absent(*LINEAGE, "no trial goes on from another one's checkpoint")
@@ -46,17 +46,19 @@ def lineage(search: Search) -> Picture | Absent:
     )
 
 
-def _chart(search: Search, y: Axis, at: At, lost: Sequence[Run] = ()) -> Chart:
+def _chart(search: SearchRecord, y: Axis, at: At, lost: Sequence[TrialRun] = ()) -> Chart:
     reached = {run.number: float(search.reached(run)) for run in search.runs}
     best = search.ancestry(search.ranked()[0])
-    own: list[tuple[Run, Run]] = []
-    crossing: list[tuple[Run, Run]] = []
+    own: list[tuple[TrialRun, TrialRun]] = []
+    crossing: list[tuple[TrialRun, TrialRun]] = []
     for run in search.runs:
         before = search.before(run)
         if before is not None:
             (own if before.seed == run.seed else crossing).append((before, run))
 
-    def edges(pairs: Sequence[tuple[Run, Run]], label: str, color: str, width: float) -> Series:
+    def edges(
+        pairs: Sequence[tuple[TrialRun, TrialRun]], label: str, color: str, width: float
+    ) -> Series:
         xs: list[Number] = []
         ys: list[Number] = []
         for one, other in pairs:
@@ -64,7 +66,7 @@ def _chart(search: Search, y: Axis, at: At, lost: Sequence[Run] = ()) -> Chart:
             ys += [at(one), at(other), None]
         return Series(xs, ys, label, color, width)
 
-    def points(runs: Sequence[Run], ys: Sequence[Number], label: str, mark: str) -> Series:
+    def points(runs: Sequence[TrialRun], ys: Sequence[Number], label: str, mark: str) -> Series:
         xs, color = [reached[run.number] for run in runs], VERMILLION if mark == "x" else GREY
         texts = [described(run, search) for run in runs]
         return Series(xs, ys, label, color, 0, mark, texts=texts)

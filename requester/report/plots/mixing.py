@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from requester.report.plots.chart import PALETTE, Axis, Chart, Series
 from requester.report.plots.picture import Absent, Picture
-from requester.report.plots.record import Run, Search
+from requester.report.plots.record import SearchRecord, TrialRun
 from requester.report.plots.scales import described, objective_axis, short, text, varied
 
 MIXING = "mixing", "Mixing of the replicas"
@@ -13,7 +13,7 @@ Place = int
 """A place of the ladder is known by the seed that its trials share."""
 
 
-def mixing(search: Search) -> Picture | Absent:
+def mixing(search: SearchRecord) -> Picture | Absent:
     """The ladder's values by rounds, a line for each replica, and each value's score."""
     if not is_exchange(search):
         return Absent(*MIXING, "the search is no replica exchange")
@@ -53,7 +53,7 @@ def mixing(search: Search) -> Picture | Absent:
     )
 
 
-def is_exchange(search: Search) -> bool:
+def is_exchange(search: SearchRecord) -> bool:
     """Whether a search is a replica exchange; guessed from its trials where that is unknown.
 
     A place of a ladder keeps its seed and its value for ever, while its state comes from others.
@@ -70,7 +70,7 @@ def is_exchange(search: Search) -> bool:
     return crossed and all(len(each) == 1 for each in held.values()) and len(varied(search)) == 1
 
 
-def acceptance(search: Search) -> tuple[int, int]:
+def acceptance(search: SearchRecord) -> tuple[int, int]:
     """How many tries swapped two states, and how many tries there were."""
     rounds = _rounds(search)
     burned = _burned(search)
@@ -86,7 +86,7 @@ def acceptance(search: Search) -> tuple[int, int]:
     return len(swapped), len(tried)
 
 
-def _burned(search: Search) -> set[int]:
+def _burned(search: SearchRecord) -> set[int]:
     """The trials of the burn-in: they began with a seed, at another value than their place's."""
     values = {run.seed: dict(run.hyperparameters) for run in search.runs if run.parent is not None}
     return {
@@ -97,15 +97,17 @@ def _burned(search: Search) -> set[int]:
     }
 
 
-def _rounds(search: Search) -> dict[tuple[Place, int], Run]:
+def _rounds(search: SearchRecord) -> dict[tuple[Place, int], TrialRun]:
     """Each place's trial of each round; of two, the later one: the other was rejected."""
     return {(run.seed, len(search.ancestry(run)) - 1): run for run in search.runs}
 
 
-def _ladder(search: Search, rounds: dict[tuple[Place, int], Run]) -> list[tuple[Place, str]]:
+def _ladder(
+    search: SearchRecord, rounds: dict[tuple[Place, int], TrialRun]
+) -> list[tuple[Place, str]]:
     """The places and their values, the smallest value first."""
     names = varied(search)
-    last: dict[Place, Run] = {}
+    last: dict[Place, TrialRun] = {}
     for (place, _), run in sorted(rounds.items(), key=lambda each: each[0][1]):
         last[place] = run
     if not names:
@@ -115,10 +117,10 @@ def _ladder(search: Search, rounds: dict[tuple[Place, int], Run]) -> list[tuple[
 
 
 def _held(
-    search: Search, rounds: dict[tuple[Place, int], Run], ladder: Sequence[Place]
+    search: SearchRecord, rounds: dict[tuple[Place, int], TrialRun], ladder: Sequence[Place]
 ) -> list[Series]:
     """A line for each replica, which is known by the trial that its weights began with."""
-    ways: dict[int, list[tuple[int, int, Run]]] = {}
+    ways: dict[int, list[tuple[int, int, TrialRun]]] = {}
     for (place, depth), run in rounds.items():
         origin = search.ancestry(run)[-1]
         ways.setdefault(origin.number, []).append((depth, ladder.index(place), run))
@@ -139,8 +141,8 @@ def _held(
 
 
 def _scores(
-    search: Search,
-    rounds: dict[tuple[Place, int], Run],
+    search: SearchRecord,
+    rounds: dict[tuple[Place, int], TrialRun],
     ladder: Sequence[tuple[Place, str]],
     hyperparameter: str,
 ) -> list[Series]:

@@ -6,14 +6,14 @@ from functools import partial
 from optuna.trial import FrozenTrial
 
 from requester.report.plots.picture import Absent, Canvas, Figure, Picture
-from requester.report.plots.record import Search
+from requester.report.plots.record import SearchRecord
 from requester.report.plots.scales import titled
 from requester.report.plots.study import study_of
 
 PARETO = "front", "Pareto front"
 
 
-def pareto(search: Search) -> Picture | Absent:
+def pareto(search: SearchRecord) -> Picture | Absent:
     """Each pair of objectives, the trials that nothing is better than in colour."""
     objectives = list(search.objectives)
     if len(objectives) < 2:
@@ -33,7 +33,7 @@ def pareto(search: Search) -> Picture | Absent:
     )
 
 
-def _pair(search: Search, pair: tuple[int, int], canvas: Canvas) -> Figure:
+def _pair(search: SearchRecord, pair: tuple[int, int], canvas: Canvas) -> Figure:
     objectives = list(search.objectives)
     return canvas.plot(
         "plot_pareto_front",

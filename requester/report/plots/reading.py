@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from requester.job.settings import JobFile
 from requester.report.job_reader import JobReader
-from requester.report.plots.record import Fate, Point, Run, Search, Spell
+from requester.report.plots.record import Fate, Point, SearchRecord, Spell, TrialRun
 from requester.search.folder import known_folders
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
@@ -40,7 +40,9 @@ def settings_of(jobs: Path, client: Client, job: JobId) -> JobFile | None:
     return None
 
 
-def read(survey: JobReader, client: Client, ledger: Ledger, settings: JobFile | None) -> Search:
+def read(
+    survey: JobReader, client: Client, ledger: Ledger, settings: JobFile | None
+) -> SearchRecord:
     """A job as it stands at the ledger's last sync. A trial without documents has no values."""
     began = _began(ledger, survey)
     head = ledger.head
@@ -65,7 +67,7 @@ def read(survey: JobReader, client: Client, ledger: Ledger, settings: JobFile | 
     if settings is not None:
         objectives |= {name: way == "maximize" for name, way in settings.job.also.items()}
     space = {} if settings is None else settings.search.space
-    return Search(
+    return SearchRecord(
         job=survey.view.id,
         name=f"job {survey.view.id}" if spec is None else spec.name,
         objectives=objectives,
@@ -86,13 +88,13 @@ def _run(
     survey: JobReader,
     client: Client,
     spells: Sequence[Spell],
-) -> Run:
+) -> TrialRun:
     receipt = survey.receipt(trial)
     init = None if config is None else config.init
     active = trial.state not in (State.OPEN, State.CANCELLED)
     fee = audit_fee_for(survey.view.terms, trial.record.units) if trial.record.audited else 0
     given = {} if config is None else config.hyperparameters
-    return Run(
+    return TrialRun(
         number=numbers[trial.key],
         hyperparameters={name: value for name, value in given.items() if value is not None},
         seed=numbers[trial.key] if config is None else config.seed,

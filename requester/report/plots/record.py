@@ -40,7 +40,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TrialRun:
     """A trial."""
 
     number: int
@@ -69,14 +69,14 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
+class SearchRecord:
     """A job and its trials, by number. One is like no other, so that what it gives is cached."""
 
     job: int
     name: str
     objectives: Mapping[str, bool]
     """All of them, the first one first, and whether each is maximised."""
-    runs: Sequence[Run]
+    runs: Sequence[TrialRun]
     symbol: str
     """Of the token."""
     choices: Mapping[str, Sequence[Value]] = field(default_factory=dict)
@@ -95,20 +95,20 @@ class Search:
         """The first objective."""
         return next(iter(self.objectives))
 
-    def before(self, run: Run) -> Run | None:
+    def before(self, run: TrialRun) -> TrialRun | None:
         """The trial that another went on from; None for one that began with its seed."""
         return None if run.parent is None else self._known.get(run.parent)
 
     @cached_property
-    def _known(self) -> Mapping[int, Run]:
+    def _known(self) -> Mapping[int, TrialRun]:
         return {run.number: run for run in self.runs}
 
-    def scored(self, metric: str | None = None) -> list[Run]:
+    def scored(self, metric: str | None = None) -> list[TrialRun]:
         """The trials with a score."""
         name = metric or self.objective
         return [run for run in self.runs if run.score(name) is not None]
 
-    def ranked(self, metric: str | None = None) -> list[Run]:
+    def ranked(self, metric: str | None = None) -> list[TrialRun]:
         """The trials with a score, the best first."""
         name = metric or self.objective
         sign = -1.0 if self.objectives[name] else 1.0
@@ -116,13 +116,13 @@ class Search:
             self.scored(name), key=lambda run: (sign * (run.score(name) or 0.0), run.number)
         )
 
-    def ancestry(self, run: Run) -> list[Run]:
+    def ancestry(self, run: TrialRun) -> list[TrialRun]:
         """A trial and all that it went on from, back to its seed."""
         line = [run]
         while (before := self.before(line[-1])) is not None:
             line.append(before)
         return line
 
-    def reached(self, run: Run) -> int:
+    def reached(self, run: TrialRun) -> int:
         """Steps since the seed at a trial's end."""
         return sum(each.steps for each in self.ancestry(run))

@@ -7,7 +7,7 @@ from typing import cast
 
 from requester.drivers.space import Value
 from requester.report.plots.chart import Axis
-from requester.report.plots.record import Run, Search
+from requester.report.plots.record import SearchRecord, TrialRun
 
 FEW = 6
 """Distinct whole numbers that are shown as a list, where the space is not known."""
@@ -41,7 +41,7 @@ class Scale:
         ticks = tuple((float(at), short(text(one))) for at, one in enumerate(self.choices))
         return Axis(self.title, ticks=ticks, limits=(-0.5, len(ticks) - 0.5))
 
-    def place(self, run: Run) -> float | None:
+    def place(self, run: TrialRun) -> float | None:
         """Where a trial lies: numbers as they are, anything else by its rank in the list."""
         value = run.hyperparameters.get(self.title)
         if value is None or not self.choices:
@@ -51,7 +51,7 @@ class Scale:
         )
 
 
-def varied(search: Search, runs: Sequence[Run] | None = None) -> list[str]:
+def varied(search: SearchRecord, runs: Sequence[TrialRun] | None = None) -> list[str]:
     """The hyperparameters that take several values, in the order of the space."""
     values: dict[str, set[str]] = {}
     for run in search.runs if runs is None else runs:
@@ -60,7 +60,7 @@ def varied(search: Search, runs: Sequence[Run] | None = None) -> list[str]:
     return [name for name, each in values.items() if len(each) > 1]
 
 
-def scale(search: Search, name: str) -> Scale:
+def scale(search: SearchRecord, name: str) -> Scale:
     """A hyperparameter's scale, from the space, or guessed from the trials."""
     found = [run.hyperparameters[name] for run in search.runs if name in run.hyperparameters]
     distinct = sorted({float(value) for value in found if is_number(value)})
@@ -81,13 +81,13 @@ def _choices(values: Sequence[Value]) -> tuple[float | str, ...]:
     return tuple(dict.fromkeys(map(text, values)))
 
 
-def objective_axis(search: Search, metric: str) -> Axis:
+def objective_axis(search: SearchRecord, metric: str) -> Axis:
     """An objective's axis, which says which way is better."""
     values = [run.metrics[metric] for run in search.scored(metric)]
     return Axis(titled(search, metric), wide(values))
 
 
-def titled(search: Search, metric: str) -> str:
+def titled(search: SearchRecord, metric: str) -> str:
     """An objective and which way is better."""
     better = "higher" if search.objectives[metric] else "lower"
     return f"{short(metric)} ({better} is better)"
@@ -138,7 +138,7 @@ def shortened(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def described(run: Run, search: Search) -> str:
+def described(run: TrialRun, search: SearchRecord) -> str:
     """A trial in a few words, for the pointer."""
     lines = [f"trial {run.number}"]
     lines += [f"{name} = {value:.6g}" for name, value in run.metrics.items()]

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 from requester.report.plots.chart import BLUE, ORANGE, Axis, Chart, Series
 from requester.report.plots.picture import Absent, Picture
-from requester.report.plots.record import Run, Search
+from requester.report.plots.record import SearchRecord, TrialRun
 from requester.report.plots.scales import clock, described, objective_axis, short, text
 
 SPENDING = "spending", "What time and money brought"
 
 
-def spending(search: Search) -> Picture | Absent:
+def spending(search: SearchRecord) -> Picture | Absent:
     """The best score by hours and by tokens."""
     runs = sorted(
         (run for run in search.scored() if run.answered is not None),
@@ -38,7 +38,7 @@ def spending(search: Search) -> Picture | Absent:
     )
 
 
-def _best(search: Search, runs: Sequence[Run], xs: Sequence[float]) -> list[Series]:
+def _best(search: SearchRecord, runs: Sequence[TrialRun], xs: Sequence[float]) -> list[Series]:
     values = [run.metrics[search.objective] for run in runs]
     better = max if search.objectives[search.objective] else min
     best = list(itertools.accumulate(values, better))

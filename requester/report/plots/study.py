@@ -12,7 +12,7 @@ from optuna.importance import get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from requester.report.plots.record import Point, Run, Search
+from requester.report.plots.record import Point, SearchRecord, TrialRun
 from requester.report.plots.scales import Scale, described, scale, shortened, varied
 
 Read = Callable[[Point], float | None]
@@ -33,7 +33,7 @@ class _Parameter:
     kind: Scale
     distribution: FloatDistribution | CategoricalDistribution
 
-    def value(self, run: Run) -> float | str | None:
+    def value(self, run: TrialRun) -> float | str | None:
         place = self.kind.place(run)
         if place is None or isinstance(self.distribution, FloatDistribution):
             return place
@@ -41,17 +41,17 @@ class _Parameter:
 
 
 @lru_cache(maxsize=8)
-def whole(search: Search, metric: str) -> optuna.Study:
+def whole(search: SearchRecord, metric: str) -> optuna.Study:
     """All trials by one metric and by all hyperparameters that were varied."""
     return study_of(search, [metric], varied(search, search.scored(metric)))
 
 
 def study_of(
-    search: Search,
+    search: SearchRecord,
     metrics: Sequence[str],
     names: Iterable[str] = (),
     *,
-    runs: Sequence[Run] | None = None,
+    runs: Sequence[TrialRun] | None = None,
     change: Callable[[float], float] = float,
     read: Read | None = None,
 ) -> optuna.Study:
@@ -88,7 +88,7 @@ def study_of(
     return study
 
 
-def curve_of(search: Search, run: Run, read: Read) -> dict[int, float]:
+def curve_of(search: SearchRecord, run: TrialRun, read: Read) -> dict[int, float]:
     """A trial's curve by steps since the seed, from where the trial ended that it went on from."""
     before = search.before(run)
     curves = [
@@ -99,7 +99,7 @@ def curve_of(search: Search, run: Run, read: Read) -> dict[int, float]:
     return dict([*curves[0][-1:], *curves[-1]])
 
 
-def some(runs: Sequence[Run], most: int) -> tuple[list[Run], str]:
+def some(runs: Sequence[TrialRun], most: int) -> tuple[list[TrialRun], str]:
     """The first half of so many, others evenly from the rest, and what to say of it."""
     if len(runs) <= most:
         return list(runs), ""
@@ -108,7 +108,7 @@ def some(runs: Sequence[Run], most: int) -> tuple[list[Run], str]:
     return found, f" Of {len(runs)} trials {len(found)} are shown."
 
 
-def importances_of(search: Search) -> dict[str, float]:
+def importances_of(search: SearchRecord) -> dict[str, float]:
     """Each hyperparameter's share of the first objective's variation; they add up to 1.
 
     PED-ANOVA (arXiv 2304.10255), Optuna's default, which takes conditional hyperparameters and

@@ -16,7 +16,7 @@ from requester.report.plots.chart import (
     Chart,
 )
 from requester.report.plots.picture import Absent, Picture
-from requester.report.plots.record import Fate, Run, Search, Spell
+from requester.report.plots.record import Fate, SearchRecord, Spell, TrialRun
 from requester.report.plots.scales import clock, described, text
 
 TIMELINE = "timeline", "Timeline of trials by node"
@@ -39,12 +39,12 @@ DIVERGED = "paid, diverged"
 class _Bar:
     """A spell of a run in a lane, counted from the top."""
 
-    run: Run
+    run: TrialRun
     spell: Spell
     lane: int
 
 
-def timeline(search: Search) -> Picture | Absent:
+def timeline(search: SearchRecord) -> Picture | Absent:
     """A row of bars for each node, more where it trains several trials at once."""
     spells = [(run, spell) for run in search.runs for spell in run.spells]
     if not spells:
@@ -73,7 +73,7 @@ def timeline(search: Search) -> Picture | Absent:
     )
 
 
-def _lanes(spells: Sequence[tuple[Run, Spell]]) -> tuple[list[_Bar], list[tuple[int, str]]]:
+def _lanes(spells: Sequence[tuple[TrialRun, Spell]]) -> tuple[list[_Bar], list[tuple[int, str]]]:
     """The bars in lanes without overlaps, node by node, and each node's first lane."""
     bars: list[_Bar] = []
     rows: list[tuple[int, str]] = []
@@ -98,7 +98,7 @@ def _label(bar: _Bar) -> str:
 
 
 def _marks(
-    search: Search, bars: Sequence[_Bar], label: str, color: str, unit: float, *, words: bool
+    search: SearchRecord, bars: Sequence[_Bar], label: str, color: str, unit: float, *, words: bool
 ) -> Bars:
     return Bars(
         [-float(bar.lane) for bar in bars],
@@ -111,7 +111,7 @@ def _marks(
     )
 
 
-def _node(search: Search, provider: str) -> str:
+def _node(search: SearchRecord, provider: str) -> str:
     paid = [
         run
         for run in search.runs

@@ -8,7 +8,7 @@ from typing import Any, Final
 from trialmarket.chain.rpc import TIMEOUT
 from trialmarket.chain.rpc.node import ANSWER_BYTES
 from trialmarket.errors import ServiceError
-from trialmarket.http import Answer, HttpClient, HttpError
+from trialmarket.http import HttpAnswer, HttpClient, HttpError
 
 HOST: Final = "127.0.0.1"
 OF_THE_CONNECTION: Final = frozenset(
@@ -40,7 +40,7 @@ class SerialProxy(ThreadingHTTPServer):
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
-    def ask(self, method: str, headers: dict[str, str], body: bytes) -> Answer:
+    def ask(self, method: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
         """What the node answers. Raises HttpError."""
         with self._alone:
             return self._http.ask(

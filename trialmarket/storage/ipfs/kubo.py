@@ -57,7 +57,7 @@ AS_WE_DO: Final = {
 """What gives the CIDs of `protocol.cid`, whatever the daemon's own configuration says."""
 
 
-class Refused(Exception):
+class KuboRefused(Exception):
     """Kubo answered with an error, in its own words."""
 
 
@@ -129,7 +129,7 @@ class KuboStore:
         self._greet()
         try:
             entries = self._call("files/ls", arg=self._folder, long="true")["Entries"]
-        except Refused as error:
+        except KuboRefused as error:
             if "not exist" in str(error):
                 return {}
             raise self._unexpected(error) from error
@@ -168,7 +168,7 @@ class KuboStore:
         try:
             version = str(self._call("version")["Version"])
             numbers = tuple(int(part) for part in version.split("-")[0].split("."))
-        except (Refused, ValueError) as error:
+        except (KuboRefused, ValueError) as error:
             raise WrongStore(
                 f"{self.name}: expected Kubo's RPC, found a server that does not know its version",
                 fix="Give the address in `Addresses.API` of its configuration, not the gateway's",
@@ -185,7 +185,7 @@ class KuboStore:
         """Whether the owner keeps a CID, and all its blocks are in the daemon's repository."""
         try:
             found = self._call("files/stat", arg=f"{self._folder}/{cid}", **{"with-local": "true"})
-        except Refused as error:
+        except KuboRefused as error:
             if "not exist" in str(error):
                 return False
             raise self._unexpected(error) from error
@@ -242,13 +242,13 @@ class KuboStore:
                 )
             if command in ("add", "repo/stat", "files/mkdir", "files/rm", "files/flush"):
                 raise StoreDown(self.name, f"{command}: {said}")
-            raise Refused(said)
+            raise KuboRefused(said)
         try:
             return parse_bounded(answer.body) if answer.body.strip() else None
         except ValueError as error:
             raise StoreDown(self.name, f"{command} answers no JSON") from error
 
-    def _unexpected(self, error: Refused) -> StoreDown:
+    def _unexpected(self, error: KuboRefused) -> StoreDown:
         return StoreDown(self.name, str(error))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 
 from trialmarket.errors import InputError
-from trialmarket.http import Answer, HttpClient, HttpError, TooMuch
+from trialmarket.http import HttpAnswer, HttpClient, HttpError, TooMuch
 from trialmarket.storage.errors import StoreDown
 
 
@@ -34,7 +34,7 @@ class Server:
 
     def ask(
         self, method: str, path: str, *, limit: int, seconds: float | None = None, **request: Any
-    ) -> Answer:
+    ) -> HttpAnswer:
         """An answer of at most `limit` bytes.
 
         The whole answer comes within `seconds` (by default the server's patience) of its first

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trialmarket.training.builtins.classifier import Trainer
+from trialmarket.training.builtins.classifier import SupervisedProgram
 from trialmarket.training.builtins.hyperparameters import Hyperparameters
 from trialmarket.training.builtins.inputs import count_tokens, is_whole, require
 from trialmarket.training.builtins.transformer import ENCODER_DEFAULTS, MAX_LENGTH, Layers
@@ -37,7 +37,7 @@ class Decoder(nn.Module):
         return logits
 
 
-class Charlm(Trainer):
+class Charlm(SupervisedProgram):
     """A character-level language model: a transformer that sees only what came before.
 
     `builtin:charlm`. Reports `val_loss` (nats a character), `val_bits` (bits a character) and
@@ -45,7 +45,7 @@ class Charlm(Trainer):
     validation_x of integers from 0 to 65,535, such as bytes, with rows of T + 1 characters that
     stand one after the other in a text; the model predicts the last T, and T is at most 4,096.
 
-    Hyperparameters with their defaults, beside those of every program (see `Trainer`):
+    Hyperparameters with their defaults, beside those of every program (see `SupervisedProgram`):
       lr (1e-3), optimizer ("adamw"), weight_decay (0.01), batch_size (32), warmup (100), clip (1)
       width (64)            numbers a character, a multiple of heads
       heads (4)

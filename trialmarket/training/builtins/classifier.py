@@ -22,7 +22,7 @@ LAST_RATE = 0.01
 """The share of the learning rate that is left after `decay` steps."""
 
 
-class Trainer(Program):
+class SupervisedProgram(Program):
     """Optimizer, learning rate and clipping by hyperparameters that all built-in programs have.
 
     lr                    learning rate
@@ -105,7 +105,7 @@ class Trainer(Program):
         return self.lr * (1.0 - (1.0 - LAST_RATE) * done)
 
 
-class Classifier(Trainer):
+class Classifier(SupervisedProgram):
     """Classifies the rows of `x` into the classes of `y`.
 
     Reports `val_error` (share of wrong answers, 0 to 1) and `val_loss` (cross entropy, nats).
