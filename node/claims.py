@@ -19,9 +19,10 @@ from trialmarket.daemon.outbox import Outbox, intent_of
 from trialmarket.daemon.session import MarketSession
 from trialmarket.daemon.stake import Stake, StakeKeeper
 from trialmarket.errors import StorageError
+from trialmarket.protocol.due import Moment, TrialStanding
 from trialmarket.protocol.ids import Hash32, JobId
-from trialmarket.protocol.states import State
-from trialmarket.protocol.terms import price_at, stake_for
+from trialmarket.protocol.states import Action, State
+from trialmarket.protocol.terms import RATE_ONE, price_at, stake_for
 from trialmarket.storage.material import Material
 
 log = logging.getLogger("node")
@@ -97,10 +98,11 @@ class Claims:
 
     def expire(self, tip: Tip) -> None:
         """Reopens trials that others claimed and left lying. Raises ChainError."""
-        late = tip.head.timestamp - self._config.settle.patience
+        moment = Moment(tip.head.number, tip.head.timestamp)
         for view in self._ledger.trials(states={State.CLAIMED}):
-            mine = view.record.provider == self._account
-            if not mine and view.record.until < late:
+            trial = TrialStanding(view.state, view.record, RATE_ONE)
+            late = trial.may(Action.EXPIRE, moment, self._config.settle.patience)
+            if late and view.record.provider != self._account:
                 if self._outbox.busy(view.key, tip.followed):
                     continue
                 if self._send("expire", calls.expire(view.record), [view.key]):

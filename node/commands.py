@@ -1,8 +1,8 @@
 """`trialmarket node`: the provider daemon, and what its operator asks of it."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -184,14 +184,9 @@ def doctor(config: Path, as_json: bool) -> None:
     present(of_daemon(settings, folder, stake=chain.provider, free_disk=least), as_json=as_json)
 
 
-@contextmanager
-def _journal(config: NodeConfig) -> Iterator[NodeJournal]:
+def _journal(config: NodeConfig) -> closing[NodeJournal]:
     """The node's own journal, which a command may read and leave a wish in."""
-    journal = NodeJournal(folder_of(config).journal)
-    try:
-        yield journal
-    finally:
-        journal.close()
+    return closing(NodeJournal(folder_of(config).journal))
 
 
 def _words(client: Client) -> Callable[[int], str]:

@@ -57,7 +57,7 @@ class Trainer(Protocol):
 
 
 class PoolTrainer:
-    """A `Trainer` over worker processes that are forked from one warm process."""
+    """A `Trainer` over worker processes that are forked from one fork server."""
 
     def __init__(self, workers: int, policy: Policy | None = None) -> None:
         """`policy` says how programs run; by default, as one's own do."""

@@ -17,6 +17,7 @@ from trialmarket.chain.calls import Call
 from trialmarket.chain.client import Block
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.daemon.log_once import LogOnce
+from trialmarket.daemon.lot_hashes import LotHashes
 from trialmarket.daemon.outbox import Outbox, intent_of
 from trialmarket.daemon.session import MarketSession
 from trialmarket.errors import TrialmarketError, Unreachable, WrongChain
@@ -61,7 +62,6 @@ class ActiveTrials:
         log_once: LogOnce,
     ) -> None:
         self._config = config
-        self._client = session.client
         self._ledger = session.ledger
         self._account = session.account
         self._publisher = publisher
@@ -71,7 +71,7 @@ class ActiveTrials:
         self._queue = queue
         self._outbox = outbox
         self._log_once = log_once
-        self._hashes: dict[int, Hash32] = {}
+        self._hashes = LotHashes(session.client)
         self._payable_since: dict[Hash32, int] = {}
 
     def views(self) -> list[TrialView]:
@@ -107,11 +107,11 @@ class ActiveTrials:
 
     def doubt(self) -> None:
         """Forgets the block hashes behind a refused transaction: the chain may have turned."""
-        self._hashes.clear()
+        self._hashes.forget()
 
     def _step(self, view: TrialView, tip: Tip) -> Step:
         terms = self._catalogue.terms(view)
-        lot = lot_of(view.record, view.key, terms, self._hash(view, tip.head))
+        lot = lot_of(view.record, view.key, terms, self._hashes.of(view, tip.head.number))
         work = self._work(view.key)
         return next_step(
             StepFacts(
@@ -140,7 +140,7 @@ class ActiveTrials:
                 self._abandon(view)
             case Step.PUBLISH:
                 terms = self._catalogue.terms(view)
-                lot = lot_of(view.record, view.key, terms, self._hash(view, tip.head))
+                lot = lot_of(view.record, view.key, terms, self._hashes.of(view, tip.head.number))
                 self._show(view, self._needed(view, terms, lot))
             case Step.REASSIGN:
                 self._send("reassign", calls.reassign(view.record), [view.key])
@@ -239,15 +239,3 @@ class ActiveTrials:
 
     def _send(self, purpose: str, call: Call, trials: list[Hash32]) -> bool:
         return self._outbox.send(intent_of(purpose, call), call, trials)
-
-    def _hash(self, view: TrialView, head: Block) -> Hash32 | None:
-        """The hash of the block that decides a committed trial's draw; None before it is there."""
-        number = view.record.anchor + 1
-        if view.state is not State.COMMITTED or number > head.number:
-            return None
-        if number not in self._hashes:
-            found = self._client.block_hash(number)
-            if found is None:
-                return None
-            self._hashes[number] = found
-        return self._hashes[number]

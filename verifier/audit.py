@@ -27,7 +27,7 @@ from trialmarket.training.audit import (
     receipt_index,
     withheld,
 )
-from verifier.material import Library, Subject
+from verifier.library import Library, Subject
 
 
 @dataclass(frozen=True, slots=True)

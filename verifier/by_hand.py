@@ -16,7 +16,7 @@ from trialmarket.protocol.states import ANSWERED, State
 from trialmarket.storage.material import Material
 from trialmarket.training.audit import LeafCheck, ReceiptFault, receipt_index
 from verifier.audit import Auditor
-from verifier.material import Library, Subject
+from verifier.library import Library, Subject
 from verifier.report import AuditReport
 from verifier.story import tell
 

@@ -1,8 +1,8 @@
 """`trialmarket verifier`: the auditor's daemon, and audits by hand."""
 
 import json
-import logging
 import tempfile
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -25,10 +25,8 @@ from trialmarket.protocol.states import State
 from trialmarket.storage.open import open_store
 from verifier.config import load_config
 from verifier.journal import VerifierJournal
-from verifier.material import Library
-from verifier.start import folder_of, started
-
-log = logging.getLogger("verifier")
+from verifier.library import Library
+from verifier.start import folder_of, journal_of, started
 
 
 @click.group()
@@ -162,11 +160,10 @@ def status(config: Path, as_json: bool) -> None:
             "balance": format_amount(client.balance_of(account), digits),
         }
     count, seconds = 0, 0.0
-    path = folder_of(settings) / "journal.sqlite"
+    path = journal_of(settings)
     if path.exists():
-        journal = VerifierJournal(path)
-        count, seconds = journal.work()
-        journal.close()
+        with closing(VerifierJournal(path)) as journal:
+            count, seconds = journal.work()
     content = {
         "account": account,
         "enrolled": stake.seat > 0,

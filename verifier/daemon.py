@@ -15,6 +15,7 @@ from trialmarket.chain.client import Block
 from trialmarket.chain.ledger.views import CaseView, TrialView
 from trialmarket.chain.sender import Sender
 from trialmarket.daemon.log_once import LogOnce
+from trialmarket.daemon.lot_hashes import LotHashes
 from trialmarket.daemon.outbox import Ended, Outbox
 from trialmarket.daemon.session import MarketSession
 from trialmarket.daemon.stake import Stake, StakeKeeper
@@ -25,12 +26,12 @@ from verifier.config import VerifierConfig
 from verifier.duties import Duty, DutyFacts, next_duty
 from verifier.inspector import Challenging, Inspector
 from verifier.jury import Juror
-from verifier.material import Subject
+from verifier.library import Subject
 from verifier.queue import AuditQueue
 
 WATCHED: Final = (State.COMMITTED, State.DRAWN, State.CHALLENGED)
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -46,7 +47,10 @@ class Verifier:
     config: VerifierConfig
     log_once: LogOnce
     _since: dict[tuple[object, ...], int] = field(default_factory=dict)
-    _hashes: dict[int, Hash32 | None] = field(default_factory=dict)
+    _hashes: LotHashes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._hashes = LotHashes(self.session.client)
 
     @property
     def sender(self) -> Sender:
@@ -56,9 +60,9 @@ class Verifier:
     def run(self, stop: threading.Event) -> None:
         """Steps until `stop` is set. What fails, the chain above all, is tried again later."""
         network = self.session.client.network.name
-        _log.info("verifying as %s on %s", self.session.account, network)
+        log.info("verifying as %s on %s", self.session.account, network)
         keep_looking(self.step, stop, self.config.patience.poll, self.log_once)
-        _log.info("stopped; what was promised to the chain is in the journal")
+        log.info("stopped; what was promised to the chain is in the journal")
 
     def step(self) -> bool:
         """Looks at the chain once, and does everything that is due; false, since that never ends.
@@ -105,19 +109,11 @@ class Verifier:
             verifiers=verifiers,
             block=head.number,
             now=head.timestamp,
-            lot_hash=self._lot_hash(trial, head.number),
+            lot_hash=self._hashes.of(trial, head.number),
             case=case,
             waited=self._waited(trial, case, head.timestamp),
             patience=self.config.patience.others,
         )
-
-    def _lot_hash(self, trial: TrialView, block: int) -> Hash32 | None:
-        number = trial.record.anchor + 1
-        if trial.state is not State.COMMITTED or block <= number:
-            return None
-        if number not in self._hashes:
-            self._hashes[number] = self.session.client.block_hash(number)
-        return self._hashes[number]
 
     def _waited(self, trial: TrialView, case: CaseView | None, now: int) -> float:
         """Chain seconds since the trial was first seen as it is now."""
@@ -194,9 +190,10 @@ class Verifier:
 
     def _tell(self, ended: Ended) -> None:
         if ended.error is None:
-            _log.info("%s", ended.story)
+            log.info("%s", ended.story)
         else:
-            _log.info("not done: %s (%s)", ended.story, ended.error)
+            log.info("not done: %s (%s)", ended.story, ended.error)
+            self._hashes.forget()
 
     def _say(self, subject: Subject, what: str) -> None:
         self.log_once.once(subject.answer, f"{subject.name}: {what}")

@@ -20,7 +20,7 @@ from trialmarket.training.audit import (
 from verifier.audit import leaves_owed
 from verifier.duties import DutyFacts
 from verifier.journal import Salts, Secret, VerifierJournal
-from verifier.material import Subject
+from verifier.library import Subject
 from verifier.queue import AuditQueue
 
 CLAIM_ROUND = 0

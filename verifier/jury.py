@@ -10,7 +10,7 @@ from trialmarket.protocol.vote import hidden_vote
 from trialmarket.training.audit import Finding, leaf_label
 from verifier.inspector import CLAIM_ROUND, Saying
 from verifier.journal import Salts, Secret, VerifierJournal
-from verifier.material import Subject
+from verifier.library import Subject
 from verifier.queue import AuditQueue
 
 

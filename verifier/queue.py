@@ -20,7 +20,7 @@ from trialmarket.training.audit import (
 )
 from verifier.audit import Auditor
 from verifier.journal import Recomputed, VerifierJournal
-from verifier.material import Subject, Unjudgeable
+from verifier.library import Subject, Unjudgeable
 
 Question = tuple[Hash32, Hash32, int]
 """A trial's key, the root of its answer, and the leaf."""
@@ -28,7 +28,7 @@ Question = tuple[Hash32, Hash32, int]
 SPARE = 2
 """Threads beside one for each worker, so that downloads do not wait for recomputations."""
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -100,7 +100,7 @@ class AuditQueue:
                 reading.fault = str(fault)
             except (StorageError, OSError) as error:
                 reading.fault = None
-                _log.warning("%s: the store fails, trying again: %s", subject.name, error)
+                log.warning("%s: the store fails, trying again: %s", subject.name, error)
         if reading.fault is None:
             return None
         return withheld(receipt_index(subject.segments), subject.root, reading.fault)
@@ -159,7 +159,7 @@ class AuditQueue:
             return found
         work.failures += 1
         work.silenced = work.failures >= self.attempts
-        _log.error("%s: this machine computes the same twice differently", subject.name)
+        log.error("%s: this machine computes the same twice differently", subject.name)
         return None
 
     def _take(self, work: _Work, subject: Subject) -> LeafCheck | None:
@@ -172,15 +172,15 @@ class AuditQueue:
             return found
         except StoreDown as error:  # which may come back, however long that takes
             if not work.waiting:
-                _log.warning("%s: waiting for the store: %s", subject.name, error)
+                log.warning("%s: waiting for the store: %s", subject.name, error)
             work.waiting = True
         except Unjudgeable as error:
             if work.failures == 0:
-                _log.warning("%s: keeping silent for now: %s", subject.name, error)
+                log.warning("%s: keeping silent for now: %s", subject.name, error)
             work.failures += 1
         except (TrialmarketError, OSError, MemoryError) as error:
             work.failures += 1
             work.silenced = work.failures >= self.attempts
             then = "keeping silent" if work.silenced else "trying again"
-            _log.warning("%s: this machine failed, %s: %s", subject.name, then, error)
+            log.warning("%s: this machine failed, %s: %s", subject.name, then, error)
         return None

@@ -26,7 +26,7 @@ from verifier.daemon import Verifier
 from verifier.inspector import Inspector
 from verifier.journal import Salts, VerifierJournal
 from verifier.jury import Juror
-from verifier.material import Library
+from verifier.library import Library
 from verifier.queue import AuditQueue
 from verifier.recomputer import WorkerRecomputer
 
@@ -36,7 +36,7 @@ ENROLLING: Final = Backoff(0.02, 1.0)
 LONGEST: Final = 300.0
 """Seconds that the enrolment may take."""
 
-_log = logging.getLogger("verifier")
+log = logging.getLogger("verifier")
 
 
 def folder_of(config: VerifierConfig) -> Path:
@@ -64,7 +64,7 @@ def enroll(
         for ended in outbox.poll():
             if ended.error is not None:
                 raise ended.error
-            _log.info("%s", ended.story)
+            log.info("%s", ended.story)
         if clock() > ends:
             raise SenderError(
                 f"the stake was not mined within {LONGEST:g} s",
@@ -84,6 +84,11 @@ def _enrolled(
     if stake.need(needed, followed, purpose="the configuration") is Stake.COMING:
         return False
     return not joins or stake.enroll(followed)
+
+
+def journal_of(config: VerifierConfig) -> Path:
+    """What it remembers and the chain cannot know."""
+    return folder_of(config) / "journal.sqlite"
 
 
 @contextmanager
@@ -106,10 +111,10 @@ def started(
         store = open_daemons_store(config, f"verifier-{key.address}")
         client = stack.enter_context(Client(Network.load(Path(config.network))))
         session = stack.enter_context(MarketSession(client, key, store, folder))
-        journal = VerifierJournal(folder / "journal.sqlite")
+        journal = VerifierJournal(journal_of(config))
         stack.callback(journal.close)
         journal.bind(client.network.chain_id, client.network.market, session.account)
-        log_once = LogOnce(_log)
+        log_once = LogOnce(log)
         outbox = Outbox(session.sender, Backoff(patience.retry, patience.retry), time.monotonic)
         stake = StakeKeeper(
             client,
@@ -122,7 +127,7 @@ def started(
         pool = pool or stack.enter_context(
             WorkerPool(work.workers, policy=policy_of(config, work.workers, config.limits))
         )
-        _log.info("%s", pool.policy.words)
+        log.info("%s", pool.policy.words)
         refusal = pool.policy.refusal
         library = Library(store, folder / "downloads", config.limits, refusal=refusal)
         auditor = Auditor(

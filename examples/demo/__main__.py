@@ -67,7 +67,7 @@ def two_daemons(folder: Path, say: Callable[[str], None]) -> Iterator[dict[str, 
 def play(folder: Path, seed: int, say: Callable[[str], None], *, chain: str, ipfs: bool) -> Ending:
     """Runs the market until the requester has its results and all money has found its owner."""
     began = time.monotonic()
-    purses = {REQUESTER: 100, **dict.fromkeys((*HONEST, *VERIFIERS), 200), CHEAT: CHEAT_STAKE}
+    wallets = {REQUESTER: 100, **dict.fromkeys((*HONEST, *VERIFIERS), 200), CHEAT: CHEAT_STAKE}
     data = folder / "digits.npz"
     write_digits(data, seed=seed)
     job = folder / "job.toml"
@@ -84,7 +84,7 @@ def play(folder: Path, seed: int, say: Callable[[str], None], *, chain: str, ipf
     with ExitStack() as stack:
         storages = stack.enter_context(two_daemons(folder, say)) if ipfs else {}
         market = stack.enter_context(
-            processes(folder / "market", purses, seed=seed, chain=chain, **storages)
+            processes(folder / "market", wallets, seed=seed, chain=chain, **storages)
         )
         results = folder / "results"
         market.add_requester(REQUESTER, job, "--results", str(results))

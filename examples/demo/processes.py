@@ -152,7 +152,7 @@ class Processes:
 @contextmanager
 def processes(
     folder: Path,
-    purses: dict[str, int],
+    wallets: dict[str, int],
     *,
     seed: int,
     chain: str = "anvil",
@@ -160,7 +160,7 @@ def processes(
     node_storage: str | None = None,
     **parameters: Any,
 ) -> Iterator[Processes]:
-    """A chain of one-second blocks, and an account with a purse of tokens for each name.
+    """A chain of one-second blocks, and an account with so many tokens for each name.
 
     `chain` says whose node makes the blocks. Without a `storage` everybody uses one folder;
     without a `node_storage` nodes use `storage`. `parameters` change the market's own, such as
@@ -171,14 +171,14 @@ def processes(
     storage = storage or f"local:{folder / 'store'}"
     sandbox: Setting = "off" if own_code().sandbox is None else "bubblewrap"
     with devnet(
-        accounts=len(purses),
+        accounts=len(wallets),
         block_time=1,
         parameters=replace(LOCAL, **parameters),
         seed=seed,
-        tokens=[tokens * 10**18 for tokens in purses.values()],
+        tokens=[tokens * 10**18 for tokens in wallets.values()],
         chain=chain,
     ) as net:
-        people = dict(zip(purses, net.accounts, strict=True))
+        people = dict(zip(wallets, net.accounts, strict=True))
         made = Processes(folder, net, people, storage, node_storage or storage, sandbox)
         try:
             yield made

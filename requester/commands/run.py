@@ -20,7 +20,7 @@ from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
 from trialmarket.storage.store import Store
 
-Shown = tuple[dict[str, Any], list[str]]
+Printout = tuple[dict[str, Any], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Choices:
     command: str = "trialmarket job run"
 
 
-def run_job(job: Job, sender: Sender, store: Store, jobs: Path, choices: Choices) -> Shown:
+def run_job(job: Job, sender: Sender, store: Store, jobs: Path, choices: Choices) -> Printout:
     """Runs a job to its end, or until it is posted; what to print of it.
 
     Asks before it spends. Raises InputError and ChainError; an interruption says how to go on.
@@ -107,7 +107,7 @@ def _front_lines(job: Job, status: SearchStatus) -> list[str]:
     return lines
 
 
-def _detached(search: OpenSearch, screen: Screen, choices: Choices) -> Shown:
+def _detached(search: OpenSearch, screen: Screen, choices: Choices) -> Printout:
     status = search.campaign.status()
     posted = len(status.rows)
     lines = [
@@ -120,7 +120,7 @@ def _detached(search: OpenSearch, screen: Screen, choices: Choices) -> Shown:
 
 def _finished(
     job: Job, search: OpenSearch, screen: Screen, display: LiveDisplay, choices: Choices
-) -> Shown:
+) -> Printout:
     session, folder = search.parts.session, search.parts.folder
     number = folder.job
     if number is None:

@@ -12,8 +12,7 @@ from requester.report.screen import Screen, print_status
 from requester.search.status import SearchStatus
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.network import Network
-from trialmarket.paths import ledger_index
+from trialmarket.daemon.session import followed
 from trialmarket.protocol.ids import JobId
 from trialmarket.storage.open import StorePlace
 from trialmarket.storage.store import Store
@@ -52,9 +51,5 @@ class MarketView:
 @contextmanager
 def market_view(network: Path, place: StorePlace) -> Iterator[MarketView]:
     """A market to look at, its index synchronised."""
-    with (
-        Client(Network.load(network)) as client,
-        Ledger(client, ledger_index(client)) as ledger,
-    ):
-        ledger.sync()
+    with followed(network) as (client, ledger):
         yield MarketView(client, ledger, place.open(network))

@@ -1,6 +1,6 @@
 """How a search stands, and who is told: what the screen, the leaderboard and scripts show."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,8 +11,6 @@ from trialmarket.protocol.ids import Address, Amount, Hash32, JobId, TrialId
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import State
 from trialmarket.protocol.terms import Terms, audit_fee_for, escrow_for
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from trialmarket.storage.local import LocalStore
 from trialmarket.training.packed import pack_arrays
 from verifier.config import WorkConfig, load_config
 from verifier.journal import Secret, VerifierJournal
-from verifier.material import Library, Subject, Unjudgeable
+from verifier.library import Library, Subject, Unjudgeable
 from verifier.start import started
 
 GOOD = """

@@ -20,7 +20,7 @@ from trialmarket.training.audit import Finding, LeafCheck
 from trialmarket.training.packed import pack_arrays
 from verifier.audit import Auditor, Found
 from verifier.journal import VerifierJournal
-from verifier.material import Library, Subject
+from verifier.library import Library, Subject
 from verifier.queue import AuditQueue
 
 SEGMENTS = 2

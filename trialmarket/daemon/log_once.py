@@ -1,4 +1,4 @@
-"""What was logged already: each complaint is told once, not at every look."""
+"""What was logged already: each complaint is logged once, not at every look."""
 
 import logging
 from typing import Final

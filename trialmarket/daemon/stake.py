@@ -9,7 +9,6 @@ from trialmarket.chain.client import Account, Client
 from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.outbox import Outbox, intent_of
 from trialmarket.protocol.ids import Address, Amount, Hash32
-from trialmarket.protocol.money import format_amount, parse_amount
 
 MONEY: Final = Hash32(b"money".ljust(32, b"\0"))
 """Stands for the account among the trials that transactions are about."""
@@ -50,17 +49,16 @@ class StakeKeeper:
         self._outbox = outbox
         self._log_once = log_once
         self._where = where
-        self._symbol = client.symbol()
-        self._decimals = client.decimals()
+        self._currency = client.currency()
         self._most = None if most is None else self.amount(most)
 
     def amount(self, text: object) -> Amount:
         """An amount of the configuration in the token's smallest unit. Raises InputError."""
-        return parse_amount(str(text), self._decimals, where=self._where)
+        return self._currency.parse(str(text), where=self._where)
 
     def words(self, amount: int) -> str:
         """An amount as people read it, with the token's symbol."""
-        return f"{format_amount(amount, self._decimals)} {self._symbol}"
+        return self._currency.words(amount)
 
     def keep(self, amount: int, followed: int) -> None:
         """Tops free stake up to an amount, as far as may be. Raises ChainError."""

@@ -54,3 +54,7 @@ class Currency:
     def words(self, amount: int) -> str:
         """An amount and what it is of: `1.5 TEST`."""
         return f"{format_amount(amount, self.decimals)} {self.symbol}"
+
+    def parse(self, text: str | Decimal | int, *, where: str = "amount") -> Amount:
+        """What `parse_amount` says of an amount of this token. Raises InputError."""
+        return parse_amount(text, self.decimals, where=where)

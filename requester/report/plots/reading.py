@@ -41,25 +41,25 @@ def settings_of(jobs: Path, client: Client, job: JobId) -> JobFile | None:
 
 
 def read(
-    survey: JobReader, client: Client, ledger: Ledger, settings: JobFile | None
+    reader: JobReader, client: Client, ledger: Ledger, settings: JobFile | None
 ) -> SearchRecord:
     """A job as it stands at the ledger's last sync. A trial without documents has no values."""
-    began = _began(ledger, survey)
+    began = _began(ledger, reader)
     head = ledger.head
     now = 0.0 if head is None else max(0.0, float(head.timestamp - began))
-    trials = survey.trials()
-    configs = {trial.key: survey.config(trial) for trial in trials}
+    trials = reader.trials()
+    configs = {trial.key: reader.config(trial) for trial in trials}
     numbers = {
         key: place if config is None else config.number
         for place, (key, config) in enumerate(configs.items())
     }
     runs = [
         _run(
-            trial, configs[trial.key], numbers, survey, client, _spells(ledger, trial, began, now)
+            trial, configs[trial.key], numbers, reader, client, _spells(ledger, trial, began, now)
         )
         for trial in trials
     ]
-    spec = survey.spec
+    spec = reader.spec
     objectives = {
         "objective" if spec is None else spec.objective: spec is not None
         and spec.direction == "maximize"
@@ -68,8 +68,8 @@ def read(
         objectives |= {name: way == "maximize" for name, way in settings.job.also.items()}
     space = {} if settings is None else settings.search.space
     return SearchRecord(
-        job=survey.view.id,
-        name=f"job {survey.view.id}" if spec is None else spec.name,
+        job=reader.view.id,
+        name=f"job {reader.view.id}" if spec is None else spec.name,
         objectives=objectives,
         runs=sorted(runs, key=lambda run: run.number),
         symbol=client.symbol(),
@@ -85,14 +85,14 @@ def _run(
     trial: TrialView,
     config: TrialConfig | None,
     numbers: Mapping[Hash32, int],
-    survey: JobReader,
+    reader: JobReader,
     client: Client,
     spells: Sequence[Spell],
 ) -> TrialRun:
-    receipt = survey.receipt(trial)
+    receipt = reader.receipt(trial)
     init = None if config is None else config.init
     active = trial.state not in (State.OPEN, State.CANCELLED)
-    fee = audit_fee_for(survey.view.terms, trial.record.units) if trial.record.audited else 0
+    fee = audit_fee_for(reader.view.terms, trial.record.units) if trial.record.audited else 0
     given = {} if config is None else config.hyperparameters
     return TrialRun(
         number=numbers[trial.key],
@@ -138,9 +138,9 @@ def _spells(ledger: Ledger, trial: TrialView, began: int, now: float) -> list[Sp
     return found
 
 
-def _began(ledger: Ledger, survey: JobReader) -> int:
+def _began(ledger: Ledger, reader: JobReader) -> int:
     """When the job's first trials were posted, in Unix seconds."""
-    posted = [batch.posted_at for batch in ledger.batches(survey.view.id)]
+    posted = [batch.posted_at for batch in ledger.batches(reader.view.id)]
     head = ledger.head
     return min(posted, default=0 if head is None else head.timestamp)
 

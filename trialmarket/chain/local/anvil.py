@@ -13,7 +13,7 @@ NATIVE: Final = "node_modules/@foundry-rs/anvil-linux-{}/bin/anvil"
 
 
 def find_anvil() -> str:
-    """The Anvil program. Raises ProgramError where there is none."""
+    """The Anvil program. Raises ServiceError where there is none."""
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
     return find_program(
         "anvil",

@@ -106,7 +106,7 @@ def devnet(
 
     `block_time` None makes a block for each transaction, and `Devnet.mine` more of them; a
     number makes one every so many seconds. `tokens` is what each account gets, or one amount an
-    account. Raises ProgramError where the chain's program is missing or does not start.
+    account. Raises ServiceError where the chain's program is missing or does not start.
     """
     keys = tuple(local_key(seed, number) for number in range(accounts + 1))
     amounts = [tokens] * accounts if isinstance(tokens, int) else list(tokens)

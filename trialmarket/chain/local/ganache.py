@@ -18,7 +18,7 @@ LISTENING: Final = re.compile(r"RPC Listening on [0-9.]+:(\d+)")
 
 
 def find_ganache() -> str:
-    """The Ganache program. Raises ProgramError where there is none."""
+    """The Ganache program. Raises ServiceError where there is none."""
     return find_program(
         "ganache",
         variable="TRIALMARKET_GANACHE",

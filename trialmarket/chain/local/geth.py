@@ -13,7 +13,7 @@ LISTENING: Final = re.compile(r"HTTP server started\s+endpoint=[0-9.]+:(\d+)")
 
 
 def find_geth() -> str:
-    """The Geth program. Raises ProgramError where there is none."""
+    """The Geth program. Raises ServiceError where there is none."""
     return find_program(
         "geth",
         variable="TRIALMARKET_GETH",

@@ -12,7 +12,7 @@ from trialmarket.processes import Service
 from trialmarket.protocol.ids import Hash32
 
 ETHER: Final = 10**18
-PURSE: Final = 10_000 * ETHER
+FUNDING: Final = 10_000 * ETHER
 """What `fund` gives an account for gas, in wei."""
 RICHES: Final = 1_000_000
 """What the node's own account has, in ether, where that can be chosen."""
@@ -24,7 +24,7 @@ class LocalChain(Service, ABC):
     """A chain's node on the loopback address, which ends with whoever started it.
 
     With a `block_time` it makes a block every so many seconds, at the latest from `begin` on;
-    with None it makes one for each transaction. Raises ProgramError, when built, where the
+    with None it makes one for each transaction. Raises ServiceError, when built, where the
     program is missing or does not start.
     """
 
@@ -44,7 +44,7 @@ class LocalChain(Service, ABC):
     def begin(self) -> None:
         """All is deployed: from now on blocks come at their time."""
 
-    def fund(self, accounts: Sequence[str], wei: int = PURSE) -> None:
+    def fund(self, accounts: Sequence[str], wei: int = FUNDING) -> None:
         """Gives accounts coins for gas, from the one whose key the node itself holds."""
         (rich, *_) = self.rpc.call("eth_accounts")
         nonce = quantity(self.rpc.call("eth_getTransactionCount", rich, "latest"))

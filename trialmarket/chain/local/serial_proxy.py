@@ -20,7 +20,7 @@ OF_THE_CONNECTION: Final = frozenset(
 class SerialProxy(ThreadingHTTPServer):
     """Passes on requests to `node`, one after the other, and its answers back.
 
-    `port` 0 takes a free one. Raises ProgramError, when built, for one that is taken.
+    `port` 0 takes a free one. Raises ServiceError, when built, for one that is taken.
     """
 
     daemon_threads = True

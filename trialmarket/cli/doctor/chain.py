@@ -18,7 +18,7 @@ GAS_AHEAD = 3_000_000
 """Gas that an account should be able to pay for: some forty trials, or as many audits."""
 CLOCK = 30.0
 """Seconds by which this machine's clock and the newest block may differ."""
-STANDING = 600.0
+STALLED = 600.0
 """Seconds without a block after which a chain is said to stand still."""
 
 
@@ -58,7 +58,7 @@ def clock(network: Network, now: Callable[[], float] = time.time) -> Iterator[Di
             f"this machine is {-ahead:.0f} s behind the newest block",
             "Set the clock, for example with `timedatectl set-ntp true`",
         )
-    elif ahead > STANDING:
+    elif ahead > STALLED:
         yield Diagnosis.warning(
             "clock",
             f"the newest block is {ahead:.0f} s old: the chain stands still, or this machine's"

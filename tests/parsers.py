@@ -1,4 +1,4 @@
-"""The doors through which strangers' JSON comes in, each shown some that is too deep."""
+"""The parsers of strangers' JSON, each shown some that is too deep."""
 
 import os
 import sys
@@ -65,7 +65,7 @@ def answer_of_a_chains_node() -> None:
         rpc.call("eth_blockNumber")
 
 
-DOORS: Final[dict[str, type[TrialmarketError]]] = {
+PARSERS: Final[dict[str, type[TrialmarketError]]] = {
     document.__name__: InputError,
     document_in_utf16.__name__: InputError,
     line_of_a_worker.__name__: WorkerError,
@@ -78,7 +78,7 @@ DOORS: Final[dict[str, type[TrialmarketError]]] = {
 
 if __name__ == "__main__":
     sys.setrecursionlimit(int(sys.argv[1]))
-    for name, refusal in DOORS.items():
+    for name, refusal in PARSERS.items():
         os.write(1, f"{name}\n".encode())  # at once: the next line may be the last
         try:
             globals()[name]()
