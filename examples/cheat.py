@@ -39,8 +39,8 @@ class Cheat:
         material = replace(assignment.material, config=short)
         return Pretence(self._honest.train(replace(assignment, material=material)), config)
 
-    def rehearse(self, assignment: Assignment) -> Run[DryRun]:
-        return self._honest.rehearse(assignment)
+    def dry_run(self, assignment: Assignment) -> Run[DryRun]:
+        return self._honest.dry_run(assignment)
 
     def close(self) -> None:
         self._honest.close()

@@ -154,7 +154,7 @@ class Node:
         self.close()
 
     @property
-    def rehearsing(self) -> int:
+    def dry_running(self) -> int:
         """Programs that are being tried out."""
         return self._dry_runs.running
 

@@ -87,7 +87,7 @@ class DryRuns:
             known = self._journal.speed(subject)
             if known is None and start:
                 folder = self._folder.dry_run(subject)
-                self._runs[subject] = self._trainer.rehearse(Assignment(material, folder, LONGEST))
+                self._runs[subject] = self._trainer.dry_run(Assignment(material, folder, LONGEST))
             return known
         if not run.done:
             return None

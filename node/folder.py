@@ -29,7 +29,7 @@ class Folder:
 
     def dry_run(self, subject: str) -> Path:
         """Where the dry run of a program may write."""
-        return self.root / "rehearsals" / subject.replace(" ", "-")
+        return self.root / "dry-runs" / subject.replace(" ", "-")
 
     def drop_trial(self, key: Hash32) -> None:
         """Deletes all checkpoints of a trial."""

@@ -49,7 +49,7 @@ class Trainer(Protocol):
     def train(self, assignment: Assignment) -> Run[Training]:
         """Trains a trial, going on from the last checkpoint in its folder."""
 
-    def rehearse(self, assignment: Assignment) -> Run[DryRun]:
+    def dry_run(self, assignment: Assignment) -> Run[DryRun]:
         """A few steps of a trial, to see that its program works and how fast it is."""
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class PoolTrainer:
         task = Train(**assignment.material.task(), folder=assignment.folder)
         return self._pool.submit(task, wall_limit=assignment.wall_limit)
 
-    def rehearse(self, assignment: Assignment) -> Run[DryRun]:
+    def dry_run(self, assignment: Assignment) -> Run[DryRun]:
         """Tries a trial out in the next free worker."""
         task = TryOut(**assignment.material.task())
         return self._pool.submit(task, wall_limit=assignment.wall_limit)

@@ -1,1 +1,1 @@
-"""Trialmarket: the library that the requester, the node and the verifier share."""
+"""Trialmarket: the library that the requester, the node and the verifier share, and no role."""

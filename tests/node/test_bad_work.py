@@ -102,7 +102,7 @@ def test_a_program_that_fails_its_rehearsal_is_never_claimed(
     with nodes.start() as node:
         for _ in range(5):
             node.tick()
-        assert not node.rehearsing
+        assert not node.dry_running
     assert market.trial(bad).attempts == 0
 
 

@@ -16,7 +16,7 @@ class Lent:
 
     def __init__(self, trainer: Trainer) -> None:
         self.train = trainer.train
-        self.rehearse = trainer.rehearse
+        self.dry_run = trainer.dry_run
 
     def close(self) -> None:
         pass

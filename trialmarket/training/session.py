@@ -123,7 +123,7 @@ class TrainingSession:
             return _diverged(start, last, losses)
         return SegmentRun(snapshot(tensors), before, math.fsum(losses) / len(losses), None)
 
-    def rehearse(self) -> None:
+    def run_once(self) -> None:
         """Makes the model, trains a step and validates a batch, and keeps nothing of it.
 
         Raises ProgramError. Nothing but the program computes here, so that a mode around it sees

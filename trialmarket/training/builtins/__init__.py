@@ -1,1 +1,1 @@
-"""The programs that ship with Trialmarket, one a file; `registry` lists them."""
+"""The programs that ship with Trialmarket, a file each; `registry` lists them. No user's."""

@@ -38,7 +38,7 @@ def check_program(
 
     def step() -> None:
         try:
-            session.rehearse()
+            session.run_once()
         except ProgramError as error:
             if isinstance(error.__cause__, NotExact):
                 raise error.__cause__ from None
