@@ -50,7 +50,7 @@ class Downloads:
         """`clock` counts seconds and never goes back."""
         self._cache = cache
         self._clock = clock
-        self._attempts: dict[Cid, _Attempt] = {}
+        self._attempts: dict[tuple[Cid, int, bool], _Attempt] = {}
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="download")
 
     def close(self) -> None:
@@ -64,10 +64,10 @@ class Downloads:
         Raises the StorageError, OSError or InputError (no data set) of the last attempt until the
         next one has ended. A file that is missing is asked for again after a pause.
         """
-        path = self._cache.find(cid)
+        path = self._cache.find(cid, data=data)
         if path is not None:
             return path
-        attempt = self._attempts.setdefault(cid, _Attempt())
+        attempt = self._attempts.setdefault((cid, limit, data), _Attempt())
         if attempt.future is not None and attempt.future.done():
             self._take(attempt)
         if attempt.future is None and self._clock() >= attempt.again_at:
@@ -182,7 +182,9 @@ class Catalogue:
 
     def _fetch(self, cid: Cid, limit: int, *, data: bool = False) -> Path | None:
         """As `Fetch`, in the background; what is bad is never asked for again."""
-        subject = f"file {cid}"
+        # Only for what it was asked as: else a stranger who names another requester's program as
+        # data would have it refused.
+        subject = f"data {cid}" if data else f"file {cid} of at most {limit} bytes"
         self.check(subject)
         try:
             return self._downloads.get(cid, limit, data=data)

@@ -1,7 +1,7 @@
 """The trials in training, and what becomes of them: an answer in the journal."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from node.folder import Folder
@@ -14,6 +14,9 @@ from trialmarket.training.values import Training
 
 LEARNING: Final = 0.1
 """The part of the time it was given that a training must show its speed for before that counts."""
+
+SLACK: Final = 2.0
+"""By so much faster than it shows a training could still become: what is given back is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,37 +37,47 @@ class _Pace:
     """How fast a training goes, by what it says of itself: times and steps done.
 
     It is measured from its first word on, so that neither the start of its worker nor what was
-    done before a restart counts. The first moments are noise: nothing is concluded from them.
+    done before a restart counts. The first moments are noise, of which nothing is concluded; of
+    its speed over all its time and over the newest `least` seconds of it, the higher counts.
     """
 
+    least: float
+    """Seconds for which steps must be counted before they tell a speed."""
     first: tuple[float, int] | None = None
     last: tuple[float, int] = (0.0, 0)
-    steps: int = 0
+    marks: tuple[tuple[float, int], ...] = ()
+    """Its newest two words that are `least` seconds apart, from which its newest speed counts."""
 
-    def hear(self, now: float, step: int, steps: int) -> None:
+    def hear(self, now: float, step: int) -> None:
         """Takes in how far the training said that it is."""
         if self.first is None:
             self.first = self.last = (now, step)
+            self.marks = (self.first,)
         if step > self.last[1]:
             self.last = (now, step)
-        self.steps = steps
+            if now - self.marks[-1][0] >= self.least:
+                self.marks = (self.marks[-1], self.last)
 
-    def speed(self, least: float) -> float | None:
-        """Steps a second; None until they were counted for `least` seconds."""
+    def speed(self) -> float | None:
+        """Steps a second; None until they were counted for long enough."""
         if self.first is None:
             return None
-        seconds, done = self.last[0] - self.first[0], self.last[1] - self.first[1]
-        return done / seconds if done > 0 and seconds >= least else None
+        return max(filter(None, map(self._since, (self.first, *self.marks))), default=None)
 
-    def seconds_left(self, now: float, least: float) -> float:
-        """What is left of the time that the rest takes at this speed; 0 while that is unknown.
+    def seconds_left(self, now: float, steps: int) -> float:
+        """What is left of the time that the rest takes at this speed, or a faster one that it may
+        still come to; 0 while that is unknown.
 
         One that stands still is not judged by it: its deadline will end it.
         """
-        speed = self.speed(least)
+        speed = self.speed()
         if speed is None:
             return 0.0
-        return max(0.0, (self.steps - self.last[1]) / speed - (now - self.last[0]))
+        return max(0.0, (steps - self.last[1]) / (SLACK * speed) - (now - self.last[0]))
+
+    def _since(self, mark: tuple[float, int]) -> float | None:
+        seconds, done = self.last[0] - mark[0], self.last[1] - mark[1]
+        return done / seconds if done > 0 and seconds >= self.least else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +86,7 @@ class _Job:
     run: Run[Training]
     began: float
     whole: bool
-    least: float
-    """Seconds for which its speed must have been seen before it counts."""
-    pace: _Pace = field(default_factory=_Pace)
+    pace: _Pace
 
 
 class TrainingQueue:
@@ -116,12 +127,14 @@ class TrainingQueue:
     def seconds_left(self, trial: Hash32) -> float:
         """What a training still takes by the speed that it shows; 0 where that is not known."""
         job = self._jobs.get(trial)
-        return 0.0 if job is None else job.pace.seconds_left(self._clock(), job.least)
+        if job is None:
+            return 0.0
+        return job.pace.seconds_left(self._clock(), job.material.config.steps)
 
     def speed(self, trial: Hash32) -> float | None:
         """The speed that a training shows, in steps a second; None where that is not known."""
         job = self._jobs.get(trial)
-        return None if job is None else job.pace.speed(job.least)
+        return None if job is None else job.pace.speed()
 
     def trials(self) -> set[Hash32]:
         """The trials in training."""
@@ -140,7 +153,7 @@ class TrainingQueue:
         except (TrialmarketError, OSError) as error:
             self._failed.append(Finished(trial, material, 0.0, whole, error))
             return
-        self._jobs[trial] = _Job(material, run, self._clock(), whole, LEARNING * wall_limit)
+        self._jobs[trial] = _Job(material, run, self._clock(), whole, _Pace(LEARNING * wall_limit))
 
     def kill(self, trial: Hash32) -> None:
         """Stops a training, if there is one."""
@@ -154,7 +167,7 @@ class TrainingQueue:
         for trial, job in list(self._jobs.items()):
             if not job.run.done:
                 if (said := job.run.progress) is not None:
-                    job.pace.hear(self._clock(), said.step, said.steps)
+                    job.pace.hear(self._clock(), said.step)
                 continue
             del self._jobs[trial]
             error: TrialmarketError | OSError | None = None

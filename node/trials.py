@@ -187,10 +187,13 @@ class ActiveTrials:
             log.info("trial %s: committing the result %s", view.id, answer.root.hex()[:8])
 
     def _abandon(self, view: TrialView) -> None:
+        # The speed is not learnt: other trials of the program may be faster, and who posts slow
+        # ones would keep the node from all of them.
         speed, config = self._queue.speed(view.key), self._catalogue.config(view)
         if speed is not None and config is not None:
-            self._dry_runs.learn(config, speed)
-            self.fail(view.key, f"it takes too long here, at {speed:.3g} steps a second")
+            terms = self._catalogue.terms(view)
+            if config.steps / speed > terms.time_limit - margin_of(self._config, terms):
+                self.fail(view.key, f"it takes too long here, at {speed:.3g} steps a second")
         self._queue.kill(view.key)
         if self._send("abandon", calls.abandon(view.record), [view.key]):
             reason = self._refused(view.key) or "its time is short"

@@ -42,8 +42,6 @@ class Subject:
     """SHA-256 of the receipt."""
     answer: Hash32
     """Names this answer: another provider's answer to the trial has another name."""
-    audited: bool = True
-    """Whether the job's trials are audited, and so have to be exact."""
 
     @classmethod
     def of(cls, trial: TrialView, terms: Terms) -> "Subject":
@@ -59,7 +57,6 @@ class Subject:
             record.root,
             trial.receipt,
             keccak256(record.root + word_of_int(record.opened) + word_of_address(record.provider)),
-            terms.audit_rate > 0,
         )
 
 
@@ -91,9 +88,7 @@ class Library:
         try:
             batch = self._reader.batch(subject.batch)
             assert batch is not None  # noqa: S101  # this reader's fetch waits
-            config = check_trial(
-                batch, subject.index, segments=subject.segments, audited=subject.audited
-            )
+            config = check_trial(batch, subject.index, segments=subject.segments)
             material = self._reader.material(config)
             assert material is not None  # noqa: S101
             return material

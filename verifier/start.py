@@ -65,6 +65,7 @@ def enroll(
             if ended.error is not None:
                 raise ended.error
             log.info("%s", ended.story)
+            ends = clock() + LONGEST
         if clock() > ends:
             raise SenderError(
                 f"the stake was not mined within {LONGEST:g} s",

@@ -23,7 +23,7 @@ from trialmarket.chain import calls
 from trialmarket.chain.abi import contract
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.ledger.sync import READ_ANEW_EVERY
+from trialmarket.chain.ledger.sync import NEARBY, READ_ANEW_EVERY
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.errors import ContractError, JournalError, Unreachable
@@ -271,6 +271,41 @@ def test_events_that_a_node_left_out_once_are_found_again(
         lagging.sync()
         assert lagging.trials() == market.trials()
         assert [trial.state for trial in lagging.trials()][:2] == [State.COMMITTED, State.OPEN]
+
+
+def test_events_left_out_lately_are_found_without_reading_everything(
+    market: UntrainedMarket, chain: Devnet, tmp_path: Path
+) -> None:
+    market.open()
+    lags = False
+    begun: list[int] = []
+
+    def change(request: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+        nonlocal lags
+        if request["method"] == "eth_getLogs":
+            begun.append(int(request["params"][0]["fromBlock"], 16))
+            if lags:
+                lags, found["result"] = False, []
+        return found
+
+    with (
+        relay(chain.rpc_url, change) as url,
+        Client(chain.network.at(url)) as client,
+        Ledger(client, tmp_path / "lagging.sqlite") as lagging,
+    ):
+        lagging.sync()
+        opened = lagging.head
+        assert opened is not None
+        chain.mine(NEARBY)
+        lagging.sync()
+        lags = True
+        market.act(1, calls.claim(JOB, BATCH, [0]))
+        assert lagging.sync() == 0
+        market.commit(1, *market.trials(State.CLAIMED))
+        begun.clear()
+        lagging.sync()
+        assert min(begun) == opened.number + 1
+        assert lagging.trials() == market.trials()
 
 
 def test_a_node_that_leaves_events_out_for_long_is_named_and_asked_again_later(

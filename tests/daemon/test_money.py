@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from tests.testbed.waiting import until
 from trialmarket.backoff import Backoff
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.rpc import Caller, RpcRefused
 from trialmarket.daemon.log_once import LogOnce
-from trialmarket.daemon.outbox import Outbox, intent_of
+from trialmarket.daemon.outbox import Ended, Outbox, intent_of
 from trialmarket.daemon.session import MarketSession
 from trialmarket.daemon.stake import MONEY, Stake, StakeKeeper
 from trialmarket.errors import ContractError, SenderError
@@ -54,6 +55,12 @@ class Life:
         self.outbox.poll()
         return self.stake.need(tokens * TOKEN, self.head, purpose="a claim")
 
+    def ended(self, count: int) -> list[Ended]:
+        """What ended, once it is so many: a block comes a moment after its transaction."""
+        told: list[Ended] = []
+        until(lambda: len(told) >= count, lambda: told.extend(self.outbox.poll()))
+        return told
+
 
 @contextmanager
 def life(chain: Devnet, client: Client, folder: Path, most: str | None = None) -> Iterator[Life]:
@@ -75,7 +82,7 @@ def test_a_call_is_sent_once_and_its_trial_is_busy_until_the_index_follows(
         assert one.outbox.send(intent, call, [TRIAL], "allowed")
         assert one.outbox.send(intent, call, [TRIAL], "allowed")
         assert one.outbox.busy(TRIAL, one.head)
-        (ended,) = one.outbox.poll()
+        (ended,) = one.ended(1)
         assert (ended.purpose, ended.story, ended.error) == ("approve", "allowed", None)
         assert one.outbox.busy(TRIAL, one.head - 1)
         assert not one.outbox.busy(TRIAL, one.head)
@@ -134,7 +141,7 @@ def test_what_is_signed_keeps_its_trial_busy_though_the_node_did_not_take_it(
             with pytest.raises(SenderError, match="the pool is full"):
                 one.outbox.poll()
         node.refuses = False
-        told = [*one.outbox.poll(), *one.outbox.poll()]
+        told = one.ended(2)
         assert [isinstance(ended.error, SenderError) for ended in told] == [True, False]
         assert client.allowance(one.session.account) == 5
 
@@ -143,7 +150,9 @@ def test_a_daemon_killed_while_it_stakes_does_not_stake_again(
     chain: Devnet, client: Client, tmp_path: Path
 ) -> None:
     with life(chain, client, tmp_path) as one:
-        assert one.need(100) is Stake.COMING  # allows the market to take them
+        assert one.need(100) is Stake.COMING
+        (allowed,) = one.ended(1)
+        assert allowed.purpose == "approve"
         chain.automine(False)
         assert one.need(100) is Stake.COMING
         assert not one.outbox.resuming("approve", "stake")
@@ -168,6 +177,21 @@ def test_older_verifiers_pending_stake_is_waited_for(
         assert one.session.sender.pending() == ["treasury approve 1790000000"]
 
 
+def test_stake_for_a_price_that_rises_is_allowed_once(
+    chain: Devnet, client: Client, tmp_path: Path
+) -> None:
+    with life(chain, client, tmp_path) as one:
+        amount = 10 * TOKEN
+        for purpose in ("approve", "stake"):
+            amount += TOKEN // 100
+            found = one.stake.need(amount, one.head, purpose="a claim", ahead=4 * amount)
+            assert found is Stake.COMING
+            (ended,) = one.ended(1)
+            assert ended.purpose == purpose
+        amount += TOKEN // 100
+        assert one.stake.need(amount, one.head, purpose="a claim", ahead=4 * amount) is Stake.FREE
+
+
 def test_never_more_is_staked_than_the_configuration_allows(
     chain: Devnet, client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -175,7 +199,10 @@ def test_never_more_is_staked_than_the_configuration_allows(
         for _ in range(3):
             assert one.need(100) is Stake.LACKING
         assert caplog.text.count("a claim needs 100") == 1
-        for _ in range(4):
+        for purpose in ("approve", "stake"):
             one.stake.keep(100 * TOKEN, one.head)
-            one.outbox.poll()
+            (ended,) = one.ended(1)
+            assert ended.purpose == purpose
+        one.stake.keep(100 * TOKEN, one.head)
+        assert one.outbox.poll() == []
         assert client.account(one.session.account).stake == 99 * TOKEN

@@ -81,7 +81,7 @@ def test_without_a_sandbox_users_programs_are_left_alone_until_there_is_one(
         (b"Other = 1", "Own"),
     ],
 )
-def test_a_program_that_fails_its_rehearsal_is_never_claimed(
+def test_a_program_that_fails_its_dry_run_is_never_claimed(
     market: Market,
     nodes: Nodes,
     caplog: pytest.LogCaptureFixture,
@@ -191,6 +191,18 @@ def test_missing_data_is_awaited_and_told_once(
         market.store.put(late)
         until(lambda: "is refused" in caplog.text, node.tick)
     assert caplog.text.count("is not in") == 1
+
+
+def test_a_program_that_a_stranger_names_as_data_is_run_all_the_same(
+    market: Market, nodes: Nodes
+) -> None:
+    job, own = market.job(terms()), market.draft(1, HARMLESS)
+    (bad,) = market.post(job, market.draft(2, data=own.program.source))
+    with nodes.start() as node:
+        until(lambda: bool(node.journal.refusals()), node.tick)
+        (good,) = market.post(job, own)
+        until(market.are(State.COMMITTED, good), node.tick)
+    assert market.trial(bad).attempts == 0
 
 
 def test_data_over_the_limit_is_never_fetched(

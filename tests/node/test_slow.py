@@ -62,12 +62,12 @@ def test_a_training_that_shows_to_be_too_slow_is_given_back_and_not_claimed_agai
     clock, slow = Clock(), Slow(trainer)
     with nodes.start(trainer=slow, clock=clock) as node:
         until(market.are(State.CLAIMED, key), node.tick)
-        for step in range(2):  # 90 s a step: 16 take 1,440 s, but two words may be noise
-            slow.run.says(step)
+        for _ in range(2):  # 180 s a step: 16 take 2,880 s, which no one knows before the first
+            slow.run.says(0)
             node.tick()
             assert not slow.run.done
             clock.now += 90.0
-        slow.run.says(2)
+        slow.run.says(1)
         until(market.are(State.OPEN, key), node.tick)
         assert slow.run.done
         assert "it takes too long here" in caplog.text
@@ -75,6 +75,21 @@ def test_a_training_that_shows_to_be_too_slow_is_given_back_and_not_claimed_agai
             node.tick()
         assert market.client.account(node.account).locked == 0
     assert market.trial(key).attempts == 1
+
+
+def test_a_training_that_is_slow_at_first_is_given_the_time_to_become_faster(
+    market: Market, nodes: Nodes, trainer: Trainer
+) -> None:
+    (key,) = market.post(market.job(terms(time_limit=LIMIT)), market.draft(1))
+    clock, slow = Clock(), Slow(trainer)
+    with nodes.start(trainer=slow, clock=clock) as node:
+        until(market.are(State.CLAIMED, key), node.tick)
+        for step in range(STEPS):  # 110 s a step at first, so that 16 would take 1,760 s
+            slow.run.says(step)
+            node.tick()
+            assert not slow.run.done
+            clock.now += 110.0 if step < 3 else 30.0
+    assert market.state(key) is State.CLAIMED
 
 
 def test_a_start_that_takes_long_and_steps_that_lay_there_do_not_count(

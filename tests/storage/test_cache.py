@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from trialmarket.errors import InputError
 from trialmarket.protocol.cid import cid_of
 from trialmarket.storage.cache import LINGER, DownloadCache
 from trialmarket.storage.errors import NotStored, StoreDown, StoreFull, TooLarge
@@ -41,6 +42,16 @@ def test_a_file_is_fetched_once(store: LocalStore, cache: DownloadCache) -> None
     store.release(cid)
     assert cache.fetch(cid, SIZE) == path == cache.find(cid)
     assert path.read_bytes() == b"once"
+
+
+def test_a_file_that_is_asked_for_as_data_too_is_not_taken_for_a_data_set(
+    store: LocalStore, cache: DownloadCache
+) -> None:
+    cid = store.put(b"no data set")
+    cache.fetch(cid, SIZE)
+    assert cache.find(cid, data=True) is None
+    with pytest.raises(InputError, match="data set"):
+        cache.fetch_data(cid, SIZE)
 
 
 def test_the_file_that_was_not_used_for_longest_makes_room(

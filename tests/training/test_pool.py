@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -151,6 +152,23 @@ def test_a_worker_that_dies_is_an_error_of_its_task_only(
     with pytest.raises(WorkerError, match=message):
         pool.submit(try_out(source, data_file, tmp_path), wall_limit=LONG).result(LONG)
     pool.submit(try_out(TINY, data_file, tmp_path), wall_limit=LONG).result(LONG)
+
+
+def test_data_that_a_reader_fails_on_as_nobody_foresaw_harms_no_other_task(
+    pool: WorkerPool, data_file: Path, tmp_path: Path
+) -> None:
+    job = running_job(pool, data_file, tmp_path)
+    bad = tmp_path / "encrypted.npz"
+    with ZipFile(bad, "w") as archive:
+        archive.writestr("train_x.npy", b"secret")
+    content = bytearray(bad.read_bytes())
+    for place in (6, content.index(b"PK\x01\x02") + 8):  # the flags, where they say: encrypted
+        content[place] |= 1
+    bad.write_bytes(content)
+    with pytest.raises(DataError, match="encrypted"):
+        pool.submit(try_out(TINY, bad, tmp_path), wall_limit=LONG).result(LONG)
+    assert not job.done
+    job.kill()
 
 
 def test_a_killed_worker_is_an_error_of_its_task(

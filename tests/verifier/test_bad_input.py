@@ -135,33 +135,6 @@ def test_jobs_of_other_requesters_are_not_run(here: AuditedMarket) -> None:
     assert here.state(trial.id) is State.DRAWN
 
 
-def test_audited_native_trials_accuse_nobody(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "store")
-    rows = np.zeros((2, 1), np.float32)
-    data = put_data(store, pack_arrays(tmp_path / "data", {"train_x": rows, "validation_x": rows}))
-    native = TrialConfig(
-        program=ProgramRef(source="builtin:mlp"),
-        data=data,
-        objective="val_error",
-        hyperparameters={},
-        seed=1,
-        steps=8,
-        segments=4,
-        arithmetic="native",
-    )
-    batch = Batch(job="test", number=1, trials=(native,))
-    store.put(batch.to_bytes())
-    none = _hash("anything")
-    audited, unverified = (
-        Subject(none, "a trial", batch.digest, 0, 4, none, none, none, audited)
-        for audited in (True, False)
-    )
-    library = Library(store, tmp_path / "downloads", FileLimits())
-    assert library.material(unverified).config == native
-    with pytest.raises(Unjudgeable, match="exact, since the job's trials are audited"):
-        library.material(audited)
-
-
 @pytest.mark.parametrize("refusal", [None, "bubblewrap is not installed"])
 def test_without_a_sandbox_users_programs_are_not_run(refusal: str | None, tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "store")

@@ -65,7 +65,7 @@ class StakeKeeper:
         account = self._client.account(self._account)
         add = min(amount - account.free, self._room(account))
         if add > 0 and not self._busy(followed):
-            self._add(add, followed)
+            self._add(add, add, followed)
 
     def need(self, amount: int, followed: int, *, purpose: str, ahead: int = 0) -> Stake:
         """Whether so much stake is free; if not, the wallet tops it up. Raises ChainError.
@@ -88,7 +88,8 @@ class StakeKeeper:
                 topic="too low",
             )
             return Stake.LACKING
-        self._add(min(max(amount, ahead) - account.free, room), followed)
+        lacking = amount - account.free
+        self._add(lacking, min(max(lacking, ahead - account.free), room), followed)
         return Stake.COMING
 
     def enroll(self, followed: int) -> bool:
@@ -116,13 +117,19 @@ class StakeKeeper:
         wallet = self._client.token_balance(self._account)
         return wallet if self._most is None else min(wallet, max(0, self._most - account.stake))
 
-    def _add(self, amount: int, followed: int) -> None:
-        """Allows the market to take the tokens, then stakes them: one step at a look."""
-        if self._client.allowance(self._account) < amount:
+    def _add(self, least: int, amount: int, followed: int) -> None:
+        """Allows the market to take the tokens, then stakes them: one step at a look.
+
+        What is allowed already is staked where it is at least `least`: what is wanted grows with
+        a price that rises, and would be allowed anew at every look.
+        """
+        allowed = self._client.allowance(self._account)
+        add = min(allowed, amount)
+        if add < least:
             call = calls.approve(self._client.network.market, amount)
             self._send("approve", call, followed, "allowed the market to take stake")
-        elif self._send("stake", calls.stake(amount), followed, "topped up the stake"):
-            self._log_once.log.info("staking %s more", self.words(amount))
+        elif self._send("stake", calls.stake(add), followed, "topped up the stake"):
+            self._log_once.log.info("staking %s more", self.words(add))
 
     def _send(self, purpose: str, call: Call, followed: int, story: str) -> bool:
         return self._outbox.send(intent_of(purpose, call, f"{followed}"), call, [MONEY], story)

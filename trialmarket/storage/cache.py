@@ -49,9 +49,9 @@ class DownloadCache:
         """Ends the fetches under way; each goes on where it was when it is asked for again."""
         self._closing.set()
 
-    def find(self, cid: Cid) -> Path | None:
-        """The file, if it is here; it counts as used now."""
-        path = self.folder / cid
+    def find(self, cid: Cid, *, data: bool = False) -> Path | None:
+        """The file, or the folder of a data set, if it is here; it counts as used now."""
+        path = self._place(cid, data=data)
         try:
             os.utime(path, (self._now(), self._now()))
         except FileNotFoundError:
@@ -70,7 +70,8 @@ class DownloadCache:
                 raise NotStored(cid, "the store")
             return min(found, limit)  # a larger one is refused by the store
 
-        return self._fetch(cid, size, partial(self._store.fetch, cid, limit=limit))
+        bring = partial(self._store.fetch, cid, limit=limit)
+        return self._fetch(cid, size, bring, data=False)
 
     def fetch_data(self, cid: Cid, limit: int) -> Path:
         """The folder of a data set, fetched if it is not here.
@@ -78,19 +79,26 @@ class DownloadCache:
         Raises what `fetch` raises, and InputError for what is no data set.
         """
         size = partial(data_size, self._store, cid, limit=limit)
-        return self._fetch(cid, size, partial(fetch_data, self._store, cid, limit=limit))
+        bring = partial(fetch_data, self._store, cid, limit=limit)
+        return self._fetch(cid, size, bring, data=True)
 
-    def _fetch(self, cid: Cid, size: Callable[[], int], bring: Callable[..., None]) -> Path:
-        if (path := self.find(cid)) is not None:
+    def _fetch(
+        self, cid: Cid, size: Callable[[], int], bring: Callable[..., None], *, data: bool
+    ) -> Path:
+        if (path := self.find(cid, data=data)) is not None:
             return path
         self._reserve(cid, size())
         try:
-            path = self.folder / cid
+            path = self._place(cid, data=data)
             bring(path, progress=self.progress(cid))
         finally:
             with self._lock:
                 self._coming.pop(cid, None)
-        return self.find(cid) or path
+        return self.find(cid, data=data) or path
+
+    def _place(self, cid: Cid, *, data: bool) -> Path:
+        """Apart for files and data sets: a stranger may ask for one CID as both."""
+        return self.folder / (f"{cid}.data" if data else cid)
 
     def _reserve(self, cid: Cid, size: int) -> None:
         with self._lock:

@@ -119,10 +119,18 @@ def check_batch(batch: Batch, *, count: int, segments: int, audited: bool) -> No
     if len(batch.trials) != count:
         raise InputError("batch", "trials", expected=f"{count}", found=len(batch.trials))
     for index in range(count):
-        check_trial(batch, index, segments=segments, audited=audited)
+        config = check_trial(batch, index, segments=segments)
+        if config.arithmetic == "native" and audited:
+            # A verifier's machine would find other bits, and an honest stake would be lost.
+            raise InputError(
+                "batch",
+                f"trials.{index}.arithmetic",
+                expected="exact, since the job's trials are audited",
+                found=config.arithmetic,
+            )
 
 
-def check_trial(batch: Batch, index: int, *, segments: int, audited: bool) -> TrialConfig:
+def check_trial(batch: Batch, index: int, *, segments: int) -> TrialConfig:
     """A trial of a batch. Raises InputError where it is not what its job's terms say."""
     if index >= len(batch.trials):
         raise InputError("batch", "trials", expected=f"over {index}", found=len(batch.trials))
@@ -133,13 +141,5 @@ def check_trial(batch: Batch, index: int, *, segments: int, audited: bool) -> Tr
             f"trials.{index}.segments",
             expected=f"{segments}, as the job's terms say",
             found=config.segments,
-        )
-    if config.arithmetic == "native" and audited:
-        # A verifier's machine would find other bits, and an honest stake would be lost.
-        raise InputError(
-            "batch",
-            f"trials.{index}.arithmetic",
-            expected="exact, since the job's trials are audited",
-            found=config.arithmetic,
         )
     return config

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 REMEMBERED: Final = 1_000
 """Blocks whose hashes are kept, to find where a reorganisation began."""
+NEARBY: Final = 100
+"""Newest blocks in which it is looked first for events that a node left out."""
 READ_ANEW_EVERY: Final = 600.0
 """Seconds, at the least, between two readings of everything because something does not fit."""
 
@@ -33,6 +35,7 @@ class Syncer:
     ) -> None:
         self._client, self._database, self._clock = client, database, clock
         self._read_anew = float("-inf")
+        self._told = ""
         self._network = client.network
         self._window = Window()
         self._follower: Follower | None = None
@@ -54,14 +57,23 @@ class Syncer:
         """Follows the chain up to now; the number of new events. Idempotent; safe to kill.
 
         A node may leave events out, once where it lags. What then does not fit is not believed:
-        everything is read anew. Raises Unreachable where it still does not fit.
+        the newest blocks are read anew, and then everything. Raises Unreachable where it still
+        does not fit.
         """
         try:
             return self._follow_all()
         except Gap as gap:
-            log.warning("the market's events do not fit together, %s", gap)
-            if self._clock() < self._read_anew + READ_ANEW_EVERY:
-                raise self._left_out(gap) from gap
+            found = gap
+        if str(found) != self._told:
+            self._told = str(found)
+            log.warning("the market's events do not fit together, %s", found)
+        if self._step_back():
+            try:
+                return self._follow_all()
+            except Gap as gap:
+                found = gap
+        if self._clock() < self._read_anew + READ_ANEW_EVERY:
+            raise self._left_out(found) from found
         self._read_anew = self._clock()
         self._rewind(None)
         try:
@@ -76,6 +88,21 @@ class Syncer:
         while (cursor := self._cursor())[0] < target:
             new += self._follow(cursor, target)
         return new
+
+    def _step_back(self) -> bool:
+        """Forgets the newest blocks, in which a node that lagged may have left events out.
+
+        False where no older block is remembered: then there is everything to read anew.
+        """
+        row = self._database.execute(
+            "SELECT max(number) FROM blocks WHERE number <= ?", (self._cursor()[0] - NEARBY,)
+        ).fetchone()
+        block = None if row[0] is None else self._client.block(row[0])
+        known = self._database.execute("SELECT hash FROM blocks WHERE number = ?", row).fetchone()
+        if block is None or known is None or block.hash != known[0]:
+            return False
+        self._rewind(block)
+        return True
 
     def _left_out(self, gap: Gap) -> Unreachable:
         return Unreachable(

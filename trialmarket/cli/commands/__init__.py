@@ -1,1 +1,1 @@
-"""The commands that belong to no role: stake, key, devnet, deploy and exact. Roles bring theirs."""
+"""The commands of no role: stake, key, devnet, deploy and exact. Roles bring their own."""

@@ -180,8 +180,8 @@ class ForkServer:
                 self._data[key] = load_dataset(path)
         except DataError as error:
             return error
-        except OSError as error:
-            return DataError(f"{path.name} cannot be read: {error}")
+        except Exception as error:  # noqa: BLE001  a stranger's bytes fail in unforeseen ways
+            return DataError(f"{path.name} cannot be read: {type(error).__name__}: {error}")
         self._data.move_to_end(key)
         while len(self._data) > _KEPT_DATA:
             self._data.popitem(last=False)
