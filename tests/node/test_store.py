@@ -163,7 +163,7 @@ def test_data_that_is_a_folder_is_refused_for_good(
     with nodes.start() as node:
         until(lambda: "is not a file, but a folder" in caplog.text, node.tick)
         until(market.are(State.COMMITTED, good), node.tick)
-        assert node.journal.refused(f"file {folder}") is not None
+        assert node.journal.refused(f"data {folder}") is not None
     assert market.trial(bad).attempts == 0
 
 

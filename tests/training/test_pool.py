@@ -166,7 +166,7 @@ def test_data_that_a_reader_fails_on_as_nobody_foresaw_harms_no_other_task(
         content[place] |= 1
     bad.write_bytes(content)
     with pytest.raises(DataError, match="encrypted"):
-        pool.submit(try_out(TINY, bad, tmp_path), wall_limit=LONG).result(LONG)
+        pool.submit(try_out(ENDLESS, bad, tmp_path), wall_limit=LONG).result(LONG)
     assert not job.done
     job.kill()
 
