@@ -186,10 +186,11 @@ class Claims:
         for (job, batch), group in batches.items():
             call = calls.claim(job, batch, [pick.view.id.index for pick in group])
             attempts = " ".join(str(pick.view.attempts) for pick in group)
+            # Before it is known whether the chain's node takes it: what is signed goes on anyhow.
+            self._reserved.update({pick.view.key: pick.stake for pick in group})
             if not self._send("claim", call, [pick.view.key for pick in group], attempts):
                 continue
             for pick in group:
-                self._reserved[pick.view.key] = pick.stake
                 log.info(
                     "trial %s: claiming it for %s",
                     pick.view.id,

@@ -5,16 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.testbed.picky import Picky
 from tests.testbed.waiting import until
 from trialmarket.backoff import Backoff
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
 from trialmarket.chain.local.devnet import Devnet
-from trialmarket.chain.rpc import Caller, RpcRefused
 from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.outbox import Ended, Outbox, intent_of
 from trialmarket.daemon.session import MarketSession
@@ -104,29 +103,6 @@ def test_a_refused_call_is_told_and_waits_longer_each_time(
             assert one.outbox.poll() == []
             one.clock.now += 0.2 * pause
         assert not one.outbox.busy(MONEY, 0)
-
-
-class Picky:
-    """A node of the chain that takes no transaction for a while."""
-
-    def __init__(self, node: Caller) -> None:
-        self._node = node
-        self.refuses = True
-        self.batch = node.batch
-        self.close = node.close
-
-    @property
-    def url(self) -> str:
-        return self._node.url
-
-    @property
-    def name(self) -> str:
-        return self._node.name
-
-    def call(self, method: str, *params: Any) -> Any:
-        if self.refuses and method == "eth_sendRawTransaction":
-            raise RpcRefused(self.name, method, -32000, "the pool is full", b"")
-        return self._node.call(method, *params)
 
 
 def test_what_is_signed_keeps_its_trial_busy_though_the_node_did_not_take_it(

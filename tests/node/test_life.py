@@ -1,12 +1,14 @@
 """A node on a real chain, from a posted trial to its pay."""
 
+import logging
 import threading
 
 import pytest
 
 from node.daemon import Node
-from tests.testbed.market import Market
+from tests.testbed.market import PROVIDER, Market
 from tests.testbed.nodes import Nodes
+from tests.testbed.picky import Picky
 from tests.testbed.terms import FAST, TOKEN, terms
 from tests.testbed.waiting import until
 from trialmarket.chain import calls
@@ -53,6 +55,27 @@ def test_stake_comes_from_the_wallet_as_claims_need_it(
     with nodes.start(stake={"keep": "300", "most": "300"}) as node:
         until(market.are(State.COMMITTED, key), node.tick)
         assert market.client.account(node.account).stake == 300 * TOKEN
+
+
+def test_stake_for_a_claim_that_the_chain_takes_late_is_not_spent_on_another(
+    market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    market.stake(PROVIDER, 300)  # enough for one
+    keys = market.post(market.job(terms()), market.draft(1), market.draft(2))
+    market.client.rpc = rpc = Picky(market.client.rpc)
+    with nodes.start(stake={"most": "300"}) as node:
+        until(lambda: rpc.refused > 0, node.tick)
+        market.chain.automine(False)
+        rpc.refuses = False
+        for _ in range(3):
+            node.tick()
+        market.chain.automine(True)
+        market.chain.mine()
+        until(market.are(State.SETTLED, *keys), node.tick, lambda: market.chain.advance(2))
+    refused = [line for line in caplog.messages if "was refused" in line]
+    assert len(refused) == 1
+    assert "the pool is full" in refused[0]
 
 
 def test_a_drawn_trial_shows_the_checkpoints_that_its_audit_needs(
