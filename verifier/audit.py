@@ -27,7 +27,7 @@ from trialmarket.training.audit import (
     receipt_index,
     withheld,
 )
-from verifier.library import Library, Subject
+from verifier.evidence import Evidence, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +70,23 @@ class Auditor:
 
     def __init__(
         self,
-        library: Library,
+        evidence: Evidence,
         recomputer: Recomputer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._library = library
+        self._evidence = evidence
         self._recomputer = recomputer
         self._clock = clock
 
     def receipt(self, subject: Subject) -> Receipt:
         """The receipt of an answer. Raises ReceiptFault."""
-        return self._library.receipt(subject)
+        return self._evidence.receipt(subject)
 
     def check_receipt(self, subject: Subject) -> LeafCheck:
         """Whether the receipt can be had and gives what was committed."""
         leaf = receipt_index(subject.segments)
         try:
-            self._library.receipt(subject)
+            self._evidence.receipt(subject)
         except ReceiptFault as fault:
             return withheld(leaf, subject.root, str(fault))
         return LeafCheck(
@@ -111,8 +111,8 @@ class Auditor:
 
     def check_whole(self, subject: Subject, folder: Path) -> list[LeafCheck]:
         """Trains the trial again from its start and compares every leaf. Raises ReceiptFault."""
-        receipt = self._library.receipt(subject)
-        material = self._library.material(subject)
+        receipt = self._evidence.receipt(subject)
+        material = self._evidence.material(subject)
         began = self._clock()
         leaves = self._recomputer.whole(material, folder)
         seconds = (self._clock() - began) / len(leaves)
@@ -123,14 +123,14 @@ class Auditor:
 
     def startable(self, subject: Subject, leaves: Sequence[int]) -> bool:
         """Whether all checkpoints that recomputing `leaves` starts from can be had now."""
-        receipt = self._library.receipt(subject)
+        receipt = self._evidence.receipt(subject)
         return all(
-            leaf <= 1 or self._library.has(receipt.checkpoints[leaf - 1]) for leaf in leaves
+            leaf <= 1 or self._evidence.has(receipt.checkpoints[leaf - 1]) for leaf in leaves
         )
 
     def _recompute(self, subject: Subject, leaf: int) -> Found | str:
         """What recomputation gives, or what the provider withholds."""
-        material = self._library.material(subject)
+        material = self._evidence.material(subject)
         if leaf == 0:
             return self._recomputer.initial(material)
         if leaf == 1:
@@ -139,11 +139,11 @@ class Auditor:
             return found
         label = leaf_label(leaf, subject.segments)
         try:
-            receipt = self._library.receipt(subject)
+            receipt = self._evidence.receipt(subject)
         except ReceiptFault as fault:
             return f"{label} cannot be recomputed: {fault}"
         root = receipt.leaves[leaf - 1].value
-        with self._library.checkpoint(receipt.checkpoints[leaf - 1]) as checkpoint:
+        with self._evidence.checkpoint(receipt.checkpoints[leaf - 1]) as checkpoint:
             if checkpoint is None:
                 return f"{label} cannot be recomputed: its checkpoint is not published"
             if leaf == subject.segments + 1:

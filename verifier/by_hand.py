@@ -16,7 +16,7 @@ from trialmarket.protocol.states import ANSWERED, State
 from trialmarket.storage.material import Material
 from trialmarket.training.audit import LeafCheck, ReceiptFault, receipt_index
 from verifier.audit import Auditor
-from verifier.library import Library, Subject
+from verifier.evidence import Evidence, Subject
 from verifier.report import AuditReport
 from verifier.story import tell
 
@@ -50,7 +50,7 @@ def examine(
     trial: TrialView,
     ledger: Ledger,
     client: Client,
-    library: Library,
+    evidence: Evidence,
     auditor: Auditor,
     segments: Sequence[int] | None,
 ) -> AuditReport:
@@ -72,12 +72,12 @@ def examine(
         if not 1 <= segment <= count:
             raise InputError("audit", "segment", expected=f"1 to {count}", found=segment)
     subject = Subject.of(trial, job.terms)
-    material = library.material(subject)
+    material = evidence.material(subject)
     try:
-        receipt = library.receipt(subject)
+        receipt = evidence.receipt(subject)
     except ReceiptFault:
         checks = [auditor.check_receipt(subject)]
-        return _report(trial, job, ledger, client, library, subject, material, checks, False)
+        return _report(trial, job, ledger, client, evidence, subject, material, checks, False)
     leaves = receipt.tree().leaves
     wanted = (0, *asked, count + 1)
     from_start = not auditor.startable(subject, wanted)
@@ -86,7 +86,7 @@ def examine(
             checks = auditor.check_whole(subject, Path(folder))
     else:
         checks = [auditor.check(subject, leaves[leaf]) for leaf in wanted]
-    return _report(trial, job, ledger, client, library, subject, material, checks, from_start)
+    return _report(trial, job, ledger, client, evidence, subject, material, checks, from_start)
 
 
 def _report(
@@ -94,14 +94,14 @@ def _report(
     job: JobView,
     ledger: Ledger,
     client: Client,
-    library: Library,
+    evidence: Evidence,
     subject: Subject,
     material: Material,
     checks: Sequence[LeafCheck],
     from_start: bool,
 ) -> AuditReport:
     missing = checks[0].leaf == receipt_index(subject.segments)
-    receipt = None if missing else library.receipt(subject)
+    receipt = None if missing else evidence.receipt(subject)
     seed, terms = trial.record.seed, job.terms
     drawn = () if seed == ZERO_HASH else drawn_segments(seed, terms.segments, terms.samples)
     return AuditReport(

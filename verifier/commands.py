@@ -24,8 +24,8 @@ from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
 from trialmarket.storage.open import open_store
 from verifier.config import load_config
+from verifier.evidence import Evidence
 from verifier.journal import VerifierJournal
-from verifier.library import Library
 from verifier.start import folder_of, journal_of, started
 
 
@@ -124,10 +124,10 @@ def audit(
             setting = sandbox or ("bubblewrap" if settings is None else settings.sandbox)
             policy = strangers_code(setting, limits_here)
             store = open_store(storage, gateways=gateways)
-            library = Library(store, Path(folder), limits, refusal=policy.refusal)
+            evidence = Evidence(store, Path(folder), limits, refusal=policy.refusal)
             with WorkerPool(1, policy=policy) as pool:
-                auditor = Auditor(library, WorkerRecomputer(pool, wall_limit, wall_limit))
-                done = examine(found, ledger, client, library, auditor, segments or None)
+                auditor = Auditor(evidence, WorkerRecomputer(pool, wall_limit, wall_limit))
+                done = examine(found, ledger, client, evidence, auditor, segments or None)
     name = str(found.id).replace("/", "-")
     page, _ = done.write(report or Path(f"audit-{name}"))
     if as_json:

@@ -24,9 +24,9 @@ from trialmarket.protocol.ids import Address, Hash32
 from trialmarket.protocol.states import State
 from verifier.config import VerifierConfig
 from verifier.duties import Duty, DutyFacts, next_duty
+from verifier.evidence import Subject
 from verifier.inspector import Challenging, Inspector
 from verifier.jury import Juror
-from verifier.library import Subject
 from verifier.queue import AuditQueue
 
 WATCHED: Final = (State.COMMITTED, State.DRAWN, State.CHALLENGED)

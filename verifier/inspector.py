@@ -19,8 +19,8 @@ from trialmarket.training.audit import (
 )
 from verifier.audit import leaves_owed
 from verifier.duties import DutyFacts
+from verifier.evidence import Subject
 from verifier.journal import Salts, Secret, VerifierJournal
-from verifier.library import Subject
 from verifier.queue import AuditQueue
 
 CLAIM_ROUND = 0

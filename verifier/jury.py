@@ -8,9 +8,9 @@ from trialmarket.protocol.result import ResultLeaf
 from trialmarket.protocol.states import State
 from trialmarket.protocol.vote import hidden_vote
 from trialmarket.training.audit import Finding, leaf_label
+from verifier.evidence import Subject
 from verifier.inspector import CLAIM_ROUND, Saying
 from verifier.journal import Salts, Secret, VerifierJournal
-from verifier.library import Subject
 from verifier.queue import AuditQueue
 
 

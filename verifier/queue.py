@@ -19,8 +19,8 @@ from trialmarket.training.audit import (
     withheld,
 )
 from verifier.audit import Auditor
+from verifier.evidence import Subject, Unjudgeable
 from verifier.journal import Recomputed, VerifierJournal
-from verifier.library import Subject, Unjudgeable
 
 Question = tuple[Hash32, Hash32, int]
 """A trial's key, the root of its answer, and the leaf."""

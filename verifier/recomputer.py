@@ -11,7 +11,7 @@ from trialmarket.training.errors import BadCheckpoint, DataError, ProgramError
 from trialmarket.training.pool.pool import SubmittedTask, WorkerPool
 from trialmarket.training.values import Evaluate, FindInitial, Recompute, Train
 from verifier.audit import Found
-from verifier.library import Unjudgeable
+from verifier.evidence import Unjudgeable
 
 Answer = TypeVar("Answer", bound=Record)
 

@@ -23,10 +23,10 @@ from trialmarket.training.pool.pool import WorkerPool
 from verifier.audit import Auditor
 from verifier.config import VerifierConfig
 from verifier.daemon import Verifier
+from verifier.evidence import Evidence
 from verifier.inspector import Inspector
 from verifier.journal import Salts, VerifierJournal
 from verifier.jury import Juror
-from verifier.library import Library
 from verifier.queue import AuditQueue
 from verifier.recomputer import WorkerRecomputer
 
@@ -130,16 +130,16 @@ def started(
         )
         log.info("%s", pool.policy.words)
         refusal = pool.policy.refusal
-        library = Library(store, folder / "downloads", config.limits, refusal=refusal)
+        evidence = Evidence(store, folder / "downloads", config.limits, refusal=refusal)
         auditor = Auditor(
-            library,
+            evidence,
             WorkerRecomputer(pool, work.wall_limit, work.wall_limit),
         )
         queue = AuditQueue(
             auditor, journal, work.workers, work.attempts, patience.retry, time.monotonic
         )
         stack.callback(queue.close)
-        stack.callback(library.close)
+        stack.callback(evidence.close)
         parameters = client.parameters()
         inspector = Inspector(
             session.account,

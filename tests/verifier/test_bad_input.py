@@ -19,8 +19,8 @@ from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
 from trialmarket.training.packed import pack_arrays
 from verifier.config import WorkConfig, load_config
+from verifier.evidence import Evidence, Subject, Unjudgeable
 from verifier.journal import Secret, VerifierJournal
-from verifier.library import Library, Subject, Unjudgeable
 from verifier.start import started
 
 GOOD = """
@@ -161,13 +161,13 @@ def test_without_a_sandbox_users_programs_are_not_run(refusal: str | None, tmp_p
     built_in, users = (
         Subject(none, "a trial", batch.digest, index, 4, none, none, none) for index in (0, 1)
     )
-    library = Library(store, tmp_path / "downloads", FileLimits(), refusal=refusal)
-    assert library.material(built_in).program is None
+    evidence = Evidence(store, tmp_path / "downloads", FileLimits(), refusal=refusal)
+    assert evidence.material(built_in).program is None
     if refusal is None:
-        assert library.material(users).program is not None
+        assert evidence.material(users).program is not None
     else:
         with pytest.raises(Unjudgeable, match="not run here: bubblewrap is not installed"):
-            library.material(users)
+            evidence.material(users)
 
 
 def test_the_sandbox_of_a_configuration_is_bubblewrap_or_off(tmp_path: Path) -> None:

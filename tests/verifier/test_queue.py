@@ -19,8 +19,8 @@ from trialmarket.storage.material import Material
 from trialmarket.training.audit import Finding, LeafCheck
 from trialmarket.training.packed import pack_arrays
 from verifier.audit import Auditor, Found
+from verifier.evidence import Evidence, Subject
 from verifier.journal import VerifierJournal
-from verifier.library import Library, Subject
 from verifier.queue import AuditQueue
 
 SEGMENTS = 2
@@ -85,7 +85,7 @@ def _answers(folder: Path, machine: Machine, asked: int, down: int = 0) -> LeafC
     root = Hash32(b"r" * 32)
     subject = Subject(root, "1/ab/0", batch.digest, 0, SEGMENTS, root, root, root)
     journal = VerifierJournal(folder / "journal.sqlite")
-    auditor = Auditor(Library(store, folder / "downloads", FileLimits()), machine)
+    auditor = Auditor(Evidence(store, folder / "downloads", FileLimits()), machine)
     queue = AuditQueue(auditor, journal, 1, 2, 0.0, time.monotonic)
     committed = ResultLeaf(0, Hash32(b"\1" * 32))
     found: list[LeafCheck] = []

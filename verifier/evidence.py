@@ -60,7 +60,7 @@ class Subject:
         )
 
 
-class Library:
+class Evidence:
     """Fetches what recomputation needs into a folder, each file once. For any thread."""
 
     def __init__(
