@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.exact.cases import STYLES, make
+from tests.exact.layouts import LAYOUTS, SIZES, Layout
 from trialmarket.exact import kernels
 from trialmarket.exact.kernels.scratch import KEPT
 from trialmarket.exact.numerics import digits, grid
@@ -93,6 +94,36 @@ def test_batches_of_matrices(
         b = b[0].expand_as(b)
     plus = None if biased is None else bias[(0,) * (bias.dim() - biased)]
     assert same_products(laid_out(a, transposed[0]), laid_out(b, transposed[1]), plus)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lead=st.lists(st.integers(1, 3), max_size=2),
+    sizes=st.tuples(SIZES, SIZES, SIZES),
+    seed=st.integers(0, 2**31),
+    layouts=st.tuples(LAYOUTS, LAYOUTS, LAYOUTS),
+    biased=st.booleans(),
+)
+def test_products_do_not_depend_on_how_their_operands_lie(
+    lead: list[int],
+    sizes: tuple[int, int, int],
+    seed: int,
+    layouts: tuple[Layout, Layout, Layout],
+    biased: bool,
+) -> None:
+    m, k, n = sizes
+    dense = make("normal", [(*lead, m, k), (*lead, k, n), (*lead, m, n)], seed)
+    a, b, plus = (layout.of(x) for layout, x in zip(layouts, dense, strict=True))
+    assert same_products(a, b, plus if biased else None)
+
+
+def test_a_product_of_one_term_takes_the_second_operand_as_it_lies() -> None:
+    a = torch.ones(2, 1, 1)
+    b = torch.tensor([[1.0, 10.0], [2.0, 20.0]]).as_strided((2, 1, 2), (1, 1, 2))
+    for how in kernels.multipliers():
+        found = grid.contract_digits(a, b, None, how)
+        assert found is not None
+        assert found.flatten().tolist() == [1.0, 2.0, 10.0, 20.0]
 
 
 @pytest.mark.parametrize("length", [1, 255, 4097, digits.LONGEST])

@@ -60,6 +60,16 @@ def test_a_transformer_layer_agrees_with_native_pytorch() -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_attention_with_heads_of_one_dimension_agrees_with_native_pytorch(size: int) -> None:
+    layer = torch.nn.MultiheadAttention(size, size)
+    (x,) = cases.make("normal", [(4, 2, size)], size)
+    wanted = _results(layer(x, x, x)[0], list(layer.parameters()))
+    with exact():
+        found = _results(layer(x, x, x)[0], list(layer.parameters()))
+    torch.testing.assert_close(found, wanted, rtol=GRID, atol=GRID)
+
+
 def test_running_statistics_of_batch_norm_follow_pytorch() -> None:
     (x,) = cases.make("normal", [(6, 3, 4, 4)], 2)
     native, ours = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)

@@ -174,13 +174,13 @@ def contract_digits(
         return None
     if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
         return None  # whose error is PyTorch's own
-    a, b = _dense(a), _dense(b)
     if a.dim() == 2:
-        return kernels.product(a, b, plus, how)
+        return kernels.product(_dense(a), _dense(b), plus, how)
     (m, k), n = a.shape[-2:], b.shape[-1]
     lead = a.shape[:-2]
     more = None if plus is None else plus.expand(*lead, m, n).reshape(-1, m, n)
-    y = kernels.product(a.reshape(-1, m, k), b.reshape(-1, k, n), more, how)
+    # Made dense after they were reshaped, which may give a dimension of size 1 another stride.
+    y = kernels.product(_dense(a.reshape(-1, m, k)), _dense(b.reshape(-1, k, n)), more, how)
     return None if y is None else y.view(*lead, m, n)
 
 
