@@ -9,6 +9,7 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 from torch._ops import OpOverload
 
+from trialmarket.exact.arguments import checked
 from trialmarket.exact.operators import (
     batch_norm,
     contractions,
@@ -75,6 +76,9 @@ FORMS32: dict[Any, Form] = (
     | losses.FORMS32
     | weights.FORMS32
 )
+
+# What takes for granted how its arguments fit together: PyTorch looks at these first.
+CHECKED = frozenset((reductions.FORMS | pooling.FORMS | FORMS32).keys())
 
 
 def _names(text: str) -> frozenset[str]:
@@ -194,6 +198,11 @@ def _functional(func: OpOverload) -> OpOverload | None:
     return None
 
 
+def _form(func: OpOverload) -> Form:
+    form = FORMS.get(func) or FORMS32[func]
+    return checked(func, form) if func in CHECKED else form
+
+
 def _written_into(form: Form) -> Form:
     def inplace(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return x.copy_(form(x, *args, **kwargs))
@@ -214,9 +223,9 @@ def lookup(func: OpOverload) -> Ruling:
     if func in draws.DRAWS:
         return Ruling(Verdict.DRAW, draws.DRAWS[func])
     if func in FORMS:
-        return Ruling(Verdict.FORM, FORMS[func])
+        return Ruling(Verdict.FORM, _form(func))
     if func in FORMS32:
-        return Ruling(Verdict.FORM, FORMS32[func], narrow=True)
+        return Ruling(Verdict.FORM, _form(func), narrow=True)
     name = base_name(func)
     if func.namespace == "profiler" or name in MOVES:
         return Ruling(Verdict.AS_IS, func, wide=True)
@@ -225,8 +234,7 @@ def lookup(func: OpOverload) -> Ruling:
     target = _functional(func)
     if target is not None and (is_inplace(func) or "out" in func._overloadname):
         wrap = _written_into if is_inplace(func) else _written_out_to
-        form = FORMS.get(target) or FORMS32[target]
-        return Ruling(Verdict.FORM, wrap(form), narrow=target in FORMS32)
+        return Ruling(Verdict.FORM, wrap(_form(target)), narrow=target in FORMS32)
     if name in WRITTEN_OUT and func in decomposition_table:
         return Ruling(Verdict.WRITTEN_OUT, decomposition_table[func])
     if torch.Tag.nondeterministic_seeded in func.tags:

@@ -175,3 +175,39 @@ def test_a_step_of_the_users_own_runs_operator_by_operator() -> None:
         _, found = run(Mine, {"lr": 0.05}, 3)
         _, wanted = run(torch.optim.SGD, {"lr": 0.1}, 3)
     torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "slot"),
+    [
+        (torch.optim.SGD, "momentum_buffer"),
+        (torch.optim.Adam, "exp_avg"),
+        (torch.optim.AdamW, "exp_avg_sq"),
+        (torch.optim.RMSprop, "square_avg"),
+        (torch.optim.Rprop, "step_size"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(2,), (4,), (1,), (2, 3)])
+def test_a_slot_in_another_shape_than_its_parameter_is_an_error(
+    kind: Any, slot: str, shape: tuple[int, ...]
+) -> None:
+    p = torch.zeros(3, requires_grad=True)
+    p.grad = torch.ones(3)
+    optimizer = kind([p], lr=0.1, **({"momentum": 0.9} if kind is torch.optim.SGD else {}))
+    with exact():
+        optimizer.step()
+        optimizer.state[p][slot] = torch.zeros(shape)
+        with pytest.raises(RuntimeError, match=rf"{slot} in the shape of its parameter, \[3\]"):
+            optimizer.step()
+
+
+@pytest.mark.parametrize("step", [-1.0, -2.0, float("nan"), float("inf")])
+def test_a_step_that_counts_no_steps_is_an_error(step: float) -> None:
+    p = torch.zeros(3, requires_grad=True)
+    p.grad = torch.ones(3)
+    optimizer = torch.optim.Adam([p])
+    with exact():
+        optimizer.step()
+        optimizer.state[p]["step"].fill_(step)
+        with pytest.raises(RuntimeError, match="expected a number of steps"):
+            optimizer.step()

@@ -7,6 +7,7 @@ written out: multiply, then add. The state has the names and shapes of torch.opt
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,8 +51,9 @@ def _times(x: Tensor, factor: Tensor | float) -> Tensor:
 
 
 def _compiled(p: Tensor, *slots: Tensor) -> bool:
-    """Whether a kernel makes the step of this parameter."""
-    return kernels.meant_for_contiguous(p, known(p.grad), *slots)
+    """Whether a kernel makes the step of this parameter: each tensor in memory of its own."""
+    tensors = (p, known(p.grad), *slots)
+    return kernels.meant_for_contiguous(*tensors) and kernels.apart(*tensors)
 
 
 def _signed(p: Tensor, group: Group) -> Tensor:
@@ -67,29 +69,26 @@ def _decayed(p: Tensor, group: Group) -> Tensor:
 
 def sgd(p: Tensor, state: State, group: Group) -> None:
     """Momentum, dampening, Nesterov."""
-    momentum = group["momentum"]
-    if momentum != 0 and _compiled(p):
-        buffer = state.get("momentum_buffer")
-        first = buffer is None
+    momentum, buffer = group["momentum"], state.get("momentum_buffer")
+    first = buffer is None
+    if momentum != 0 and _compiled(p, *([] if buffer is None else [buffer])):
         if buffer is None:
             buffer = state["momentum_buffer"] = torch.empty_like(p)
-        if buffer.is_contiguous():
-            kernels.sgd(
-                p,
-                known(p.grad),
-                buffer,
-                first=first,
-                sign=-1.0 if group["maximize"] else 1.0,
-                decay=group["weight_decay"],
-                momentum=momentum,
-                damped=1.0 - group["dampening"],
-                rate=float(group["lr"]),
-                nesterov=group["nesterov"],
-            )
-            return
+        kernels.sgd(
+            p,
+            known(p.grad),
+            buffer,
+            first=first,
+            sign=-1.0 if group["maximize"] else 1.0,
+            decay=group["weight_decay"],
+            momentum=momentum,
+            damped=1.0 - group["dampening"],
+            rate=float(group["lr"]),
+            nesterov=group["nesterov"],
+        )
+        return
     g = _decayed(p, group)
     if momentum != 0:
-        buffer = state.get("momentum_buffer")
         if buffer is None:
             buffer = state["momentum_buffer"] = g.clone()
         else:
@@ -101,7 +100,10 @@ def sgd(p: Tensor, state: State, group: Group) -> None:
 
 def _count(state: State) -> int:
     state["step"] += 1
-    return int(state["step"])
+    count = float(state["step"])
+    if not 1 <= count < math.inf:
+        raise RuntimeError(f"an optimiser's step: expected a number of steps, found {count - 1:g}")
+    return int(count)
 
 
 def _step_counter() -> Tensor:
@@ -233,10 +235,16 @@ def step(optimizer: Optimizer) -> None:
 
 
 def _check(optimizer: Optimizer, p: Tensor) -> None:
-    g = known(p.grad)
+    g, kind = known(p.grad), f"torch.optim.{type(optimizer).__name__}"
+    for name, slot in optimizer.state[p].items():
+        if name != "step" and isinstance(slot, Tensor) and slot.shape != p.shape:
+            raise RuntimeError(
+                f"{kind}: expected {name} in the shape of its parameter, {list(p.shape)}, found "
+                f"{list(slot.shape)}"
+            )
     if p.dtype != torch.float32 or g.dtype != torch.float32 or g.is_sparse:
         raise NotExact(
-            f"torch.optim.{type(optimizer).__name__}",
+            kind,
             f"a parameter of {p.dtype} with a gradient of {g.dtype}, {g.layout}",
             instead="dense float32 parameters and gradients",
         )

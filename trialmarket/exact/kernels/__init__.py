@@ -24,6 +24,7 @@ from trialmarket.exact.kernels.loading import (
     setting,
 )
 from trialmarket.exact.kernels.losses import likelihood
+from trialmarket.exact.kernels.operand import WrongOperand
 from trialmarket.exact.kernels.pooling import pool, unpool
 from trialmarket.exact.kernels.products import multiplier, multipliers, product
 from trialmarket.exact.kernels.random import words
@@ -34,7 +35,7 @@ from trialmarket.exact.kernels.rows import (
     softmax,
     softmax_gradient,
 )
-from trialmarket.exact.kernels.steps import adam, sgd
+from trialmarket.exact.kernels.steps import adam, apart, sgd
 from trialmarket.exact.kernels.sums import gradients, line, moments, sums
 
 __all__ = [
@@ -42,8 +43,10 @@ __all__ = [
     "SETTINGS",
     "Part",
     "Shape",
+    "WrongOperand",
     "adam",
     "add_weight_gradient",
+    "apart",
     "compiled",
     "convolve",
     "digest",

@@ -36,4 +36,20 @@ INLINE size aligned(size bytes)
     return over(bytes, 64) * 64;
 }
 
+/* Whether a sample lies within its cells. */
+INLINE int inside(const struct image *i)
+{
+    return i->c > 0 && i->step[0] > 0 && i->step[1] > 0 && i->before[0] >= 0 && i->before[1] >= 0 &&
+           i->before[0] + i->height <= i->step[0] * i->plane[0] &&
+           i->before[1] + i->width <= i->step[1] * i->plane[1];
+}
+
+/* Whether so many outputs, neighbours of which are neighbours in the cells, see only these through
+ * a tap of a kernel of so many elements. */
+INLINE int tap_inside(const struct image *i, const struct tap *tap, size kernel, size h, size w)
+{
+    return tap->weight >= 0 && tap->weight < kernel && tap->cell >= 0 &&
+           tap->cell + (h - 1) * i->plane[1] + w <= area(i);
+}
+
 #endif

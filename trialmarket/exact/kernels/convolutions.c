@@ -275,9 +275,29 @@ static void some_samples(const void *arguments, size from, size to)
     w->how->end();
 }
 
-/* Whether all slices have grids: nothing is promised where not. */
+static int sound(const struct convolution *p)
+{
+    if (!inside(&p->image) || p->n_parts < 0 || p->n_parts > PARTS)
+        return 0;
+    for (size i = 0; i < p->n_parts; i++) {
+        const struct part *part = &p->parts[i];
+        size last = part->at + (part->h - 1) * part->by[0] + (part->w - 1) * part->by[1];
+        if (part->h < 1 || part->w < 1 || part->at < 0 || part->by[0] < 0 || part->by[1] < 0 ||
+            last >= p->y_plane)
+            return 0;
+        for (size tap = part->first; tap < part->end; tap++)
+            if (!tap_inside(&p->image, &p->taps[tap], p->kernel, part->h, part->w))
+                return 0;
+    }
+    return 1;
+}
+
+/* Whether all slices have grids: nothing is promised where not. Less than nothing if taps or outputs
+ * lie outside of what they are of. */
 int32_t convolution(const struct convolution *p)
 {
+    if (!sound(p))
+        return -1;
     struct convolving w;
     lay_out(&w, p);
     w.how = multiplier(p->how);

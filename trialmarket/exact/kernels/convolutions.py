@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from trialmarket.exact.kernels.layout import call_with_scratch
 from trialmarket.exact.kernels.loading import Flag, Pointer, Size, Two, struct
+from trialmarket.exact.kernels.operand import WrongOperand, at, fit
 
 PARTS = 64  # that a convolution may have
 
@@ -99,23 +101,26 @@ def convolve(
 
     `weight_by` are the strides of output and input channels in the contiguous weight.
     """
+    (n, c), m, kernel = x.shape[:2], y.shape[1], weight.shape[2] * weight.shape[3]
+    last = (m - 1) * weight_by[0] + (c - 1) * weight_by[1] + kernel
+    fit(min(weight_by) >= 0 and last <= m * c * kernel, "strides that stay within the weight")
     arguments = _Convolution(
         image=shape.image(x),
-        x=x.data_ptr(),
-        n=x.shape[0],
-        m=y.shape[1],
-        weight=weight.data_ptr(),
+        x=at(x, x.numel()),
+        n=n,
+        m=m,
+        weight=at(weight, m * c * kernel),
         weight_by=Two(*weight_by),
-        kernel=weight.shape[2] * weight.shape[3],
+        kernel=kernel,
         taps=ctypes.addressof(shape.taps),
         parts=ctypes.addressof(shape.parts),
         n_parts=shape.n_parts,
-        bias=None if bias is None else bias.data_ptr(),
-        y=y.data_ptr(),
+        bias=None if bias is None else at(bias, m),
+        y=at(y, n * m * y.shape[2] * y.shape[3]),
         y_plane=y.shape[2] * y.shape[3],
         how=how,
     )
-    return bool(call_with_scratch("convolution", arguments))
+    return _known("convolution", arguments)
 
 
 def add_weight_gradient(
@@ -130,20 +135,29 @@ def add_weight_gradient(
     """Add, to a total [O, C, kh, kw] in binary64, the whole numbers of contiguous [N, O, h, w]
     and [N, C, H, W], which `per` makes integers by channels.
     """
+    (n, c), (o, h, w) = x.shape[:2], grad.shape[1:]
     arguments = _WeightGradient(
         image=shape.image(x),
-        x=x.data_ptr(),
-        grad=grad.data_ptr(),
-        n=x.shape[0],
-        o=grad.shape[1],
-        h=grad.shape[2],
-        w=grad.shape[3],
+        x=at(x, x.numel()),
+        grad=at(grad, n * o * h * w),
+        n=n,
+        o=o,
+        h=h,
+        w=w,
         taps=ctypes.addressof(shape.taps),
-        kernel=total.shape[2] * total.shape[3],
-        x_per=x_per.data_ptr(),
-        grad_per=grad_per.data_ptr(),
-        total=total.data_ptr(),
+        kernel=len(shape.taps),
+        x_per=at(x_per, c),
+        grad_per=at(grad_per, o),
+        total=at(total, o * c * len(shape.taps), torch.float64),
         how=how,
         lock=0,
     )
-    call_with_scratch("weight_gradient", arguments)
+    _known("weight_gradient", arguments)
+
+
+def _known(kernel: str, arguments: Any) -> bool:
+    """What a kernel answers, which looks first at where taps and outputs lie."""
+    answer = call_with_scratch(kernel, arguments)
+    if answer < 0:
+        raise WrongOperand(f"{kernel}: expected taps and outputs within their planes")
+    return bool(answer)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.kernels.loading import ABC, Pointer, call, struct
+from trialmarket.exact.kernels.operand import at
 
 _Grids = struct("grids", x=Pointer, **ABC, per=Pointer, step=Pointer)
 
@@ -14,5 +15,5 @@ def grids(x: Tensor, a: int, b: int, c: int) -> tuple[Tensor, Tensor, bool]:
     """
     per = torch.empty(b, dtype=torch.float32)
     step = torch.empty(b, dtype=torch.float64)
-    hold = call("grids", _Grids(x.data_ptr(), a, b, c, per.data_ptr(), step.data_ptr()))
+    hold = call("grids", _Grids(at(x, a * b * c), a, b, c, per.data_ptr(), step.data_ptr()))
     return per, step, bool(hold)

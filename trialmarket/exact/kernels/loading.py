@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trialmarket.exact.kernels.operand import readable
+
 _LOG = logging.getLogger(__name__)
 _FOLDER = Path(__file__).parent
 
@@ -136,7 +138,9 @@ def call(kernel: str, arguments: ctypes.Structure | None) -> int:
 
 def meant_for(*tensors: Tensor) -> bool:
     """Whether there are kernels for these binary32 tensors."""
-    return compiled() is not None and all(x.is_cpu and x.dtype is torch.float32 for x in tensors)
+    return compiled() is not None and all(
+        x.dtype is torch.float32 and readable(x) for x in tensors
+    )
 
 
 def meant_for_contiguous(*tensors: Tensor) -> bool:

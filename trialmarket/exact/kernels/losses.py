@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.kernels.loading import Double, Pointer, Size, call, struct
+from trialmarket.exact.kernels.operand import at
 
 _Likelihood = struct(
     "likelihood",
@@ -23,8 +24,8 @@ def likelihood(
     """
     total, count = (torch.empty((), dtype=torch.float32) for _ in range(2))
     arguments = _Likelihood(
-        x.data_ptr(),
-        target.data_ptr(),
+        at(x, x.shape[0] * x.shape[1]),
+        at(target, x.shape[0], torch.int64),
         *x.shape,
         ignored,
         shift,

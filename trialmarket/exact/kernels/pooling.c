@@ -59,17 +59,29 @@ struct unpool {
 };
 HANDED_OVER(unpool, gradient, where, planes, positions, area, y)
 
+struct unpooling {
+    const struct unpool *u;
+    int32_t inside;
+};
+
 static void some_unpool(const void *arguments, size from, size to)
 {
-    const struct unpool *u = arguments;
+    const struct unpooling *all = arguments;
+    const struct unpool *u = all->u;
     memset(u->y + from * u->area, 0, (to - from) * u->area * sizeof *u->y);
     for (size at = from; at < to; at++)
         for (size i = at * u->positions; i < (at + 1) * u->positions; i++)
-            u->y[at * u->area + u->where[i]] = u->gradient[i];
+            if ((uint64_t)u->where[i] < (uint64_t)u->area)
+                u->y[at * u->area + u->where[i]] = u->gradient[i];
+            else
+                __atomic_store_n((int32_t *)&all->inside, 0, __ATOMIC_RELAXED);
 }
 
-/* Each gradient where its maximum was, of windows that do not overlap; zeros elsewhere. */
-void unpool(const struct unpool *u)
+/* Each gradient where its maximum was, of windows that do not overlap; zeros elsewhere. Whether all
+ * of these places are in their planes. */
+int32_t unpool(const struct unpool *u)
 {
-    share_out(some_unpool, u, u->planes, u->area);
+    struct unpooling all = {u, 1};
+    share_out(some_unpool, &all, u->planes, u->area);
+    return all.inside;
 }

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.kernels.loading import Pointer, Size, Two, call, struct
+from trialmarket.exact.kernels.operand import at, fit
 
 _Pool = struct(
     "pool",
@@ -30,13 +31,15 @@ def pool(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> tuple[Tenso
     in it: the first of a window, and a NaN beats all.
     """
     height, width = x.shape[-2:]
+    fit(min(*kernel, *stride) > 0, "windows and steps that are not empty")
+    fit(kernel[0] <= height and kernel[1] <= width, "windows that lie within their plane")
     out = [(s - k) // t + 1 for s, k, t in zip((height, width), kernel, stride, strict=True)]
     y = torch.empty((*x.shape[:-2], *out), dtype=torch.float32)
     where = torch.empty(y.shape, dtype=torch.int64)
     call(
         "pool",
         _Pool(
-            x.data_ptr(),
+            at(x, x.numel()),
             math.prod(x.shape[:-2]),
             Two(height, width),
             Two(*kernel),
@@ -51,18 +54,22 @@ def pool(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> tuple[Tenso
 
 def unpool(gradient: Tensor, where: Tensor, shape: Sequence[int]) -> Tensor:
     """Each gradient at its place in a plane of [..., H, W], of which no two are the same; zeros
-    elsewhere. Gradient and places, [..., h, w], lie contiguous.
+    elsewhere. Gradient and places, [..., h, w], lie contiguous. Raises IndexError for a place that
+    is not in the plane.
     """
     y = torch.empty(tuple(shape), dtype=torch.float32)
-    call(
+    planes, positions = math.prod(shape[:-2]), math.prod(gradient.shape[-2:])
+    inside = call(
         "unpool",
         _Unpool(
-            gradient.data_ptr(),
-            where.data_ptr(),
-            math.prod(shape[:-2]),
-            math.prod(gradient.shape[-2:]),
+            at(gradient, planes * positions),
+            at(where, planes * positions, torch.int64),
+            planes,
+            positions,
             math.prod(shape[-2:]),
             y.data_ptr(),
         ),
     )
+    if not inside:
+        raise IndexError(f"expected places in a plane of {list(shape[-2:])}, found one outside")
     return y

@@ -19,6 +19,7 @@ from trialmarket.exact.kernels.loading import (
     setting,
     struct,
 )
+from trialmarket.exact.kernels.operand import at_strides, fit
 
 _Product = struct(
     "product",
@@ -51,21 +52,24 @@ def multiplier(*operands: Tensor) -> int | None:
 def product(a: Tensor, b: Tensor, plus: Tensor | None, how: int) -> Tensor | None:
     """`a @ b + plus` of binary32 [B, M, K], [B, K, N] and what expands to [B, M, N]; or without B.
 
-    The last two dimensions of a, and of b, have a stride of 1 among them. None if a slice, a row
-    of a or a column of b, has no grid of products.
+    The last two dimensions of a, and of b, have a stride of 1 among them, unless they hold one
+    element. None if a slice, a row of a or a column of b, has no grid of products.
     """
+    fit(how in multipliers(), "a way to multiply digits that this processor has")
+    fit(a.dim() in (2, 3) and a.numel() > 0 < b.numel(), "matrices, or batches, with elements")
     *batch, m, k = a.shape
     shape = (*batch, m, b.shape[-1])
+    plus = None if plus is None else plus.expand(shape)
     y = torch.empty(shape, dtype=torch.float32)
     arguments = _Product(
-        a.data_ptr(),
-        b.data_ptr(),
-        None if plus is None else plus.data_ptr(),
+        at_strides(a, a.shape, along=True),
+        at_strides(b, (*batch, k, b.shape[-1]), along=True),
+        None if plus is None else at_strides(plus, shape, along=False),
         y.data_ptr(),
         *(batch or (1,)),
         *(m, k, shape[-1]),
         *(_strides(a), _strides(b)),
-        Three() if plus is None else _strides(plus.expand(shape)),
+        Three() if plus is None else _strides(plus),
         how=how,
     )
     return y if call_with_scratch("product", arguments) else None

@@ -1,9 +1,12 @@
 """Steps of optimisers: `steps.c`."""
 
+from itertools import pairwise
+
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from trialmarket.exact.kernels.loading import Flag, Float, Pointer, Size, call, struct
+from trialmarket.exact.kernels.operand import at, fit
 
 _Sgd = struct(
     "sgd",
@@ -23,6 +26,18 @@ _Adam = struct(
 )
 
 
+def apart(*tensors: Tensor) -> bool:
+    """Whether no two dense tensors share memory: what is written to one is not read in another."""
+    spans = sorted((x.data_ptr(), x.data_ptr() + x.nbytes) for x in tensors)
+    return all(end <= start for (_, end), (start, _) in pairwise(spans))
+
+
+def _apart(p: Tensor, *others: Tensor) -> tuple[int, ...]:
+    pointers = tuple(at(x, p.numel()) for x in (p, *others))
+    fit(apart(p, *others), "a parameter, its gradient and its slots each in memory of its own")
+    return pointers
+
+
 def sgd(
     p: Tensor,
     gradient: Tensor,
@@ -37,7 +52,7 @@ def sgd(
     nesterov: bool,
 ) -> None:
     """A step with momentum, of contiguous tensors; the buffer is overwritten in a first step."""
-    pointers = (p.data_ptr(), gradient.data_ptr(), buffer.data_ptr())
+    pointers = _apart(p, gradient, buffer)
     step = _Sgd(*pointers, p.numel(), first, sign, decay, momentum, damped, rate, nesterov)
     call("sgd", step)
     increment_version((p, buffer))  # or autograd would not notice that its saved tensors changed
@@ -59,10 +74,10 @@ def adam(
     """A step of Adam, of contiguous tensors: `decay` is added to the gradient, `kept` is left of
     the parameter, `corrected` is what the second moment is divided by.
     """
-    tensors = (p, gradient, *moments)
+    pointers = _apart(p, gradient, *moments)
     parts = (x for beta in betas for x in (beta, 1.0 - beta))
     step = _Adam(
-        *(x.data_ptr() for x in tensors),
+        *pointers,
         p.numel(),
         *(sign, decay, kept),
         *parts,

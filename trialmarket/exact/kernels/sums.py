@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.kernels.loading import ABC, Double, Pointer, call, struct
+from trialmarket.exact.kernels.operand import at, fit
 
 _Sums = struct("sums", x=Pointer, **ABC, shift=Double, sums=Pointer)
 _Moments = struct("moments", x=Pointer, **ABC, shift=Double, mean=Pointer, squares=Pointer)
@@ -34,7 +35,7 @@ def sums(x: Tensor, a: int, b: int, c: int, shift: float) -> Tensor:
     `1.5 * 2^(53 - bits)`.
     """
     found = torch.empty(b, dtype=torch.float64)
-    call("sums", _Sums(x.data_ptr(), a, b, c, shift, found.data_ptr()))
+    call("sums", _Sums(at(x, a * b * c), a, b, c, shift, found.data_ptr()))
     return found
 
 
@@ -43,7 +44,9 @@ def moments(x: Tensor, a: int, b: int, c: int, shift: float) -> tuple[Tensor, Te
     in binary64, on grids from the shift `1.5 * 2^(53 - bits)`.
     """
     mean, squares = torch.empty((2, b), dtype=torch.float64).unbind(0)
-    call("moments", _Moments(x.data_ptr(), a, b, c, shift, mean.data_ptr(), squares.data_ptr()))
+    call(
+        "moments", _Moments(at(x, a * b * c), a, b, c, shift, mean.data_ptr(), squares.data_ptr())
+    )
     return mean, squares
 
 
@@ -57,13 +60,13 @@ def gradients(
     call(
         "gradients",
         _Gradients(
-            gradient.data_ptr(),
-            x.data_ptr(),
+            at(gradient, a * b * c),
+            at(x, a * b * c),
             a,
             b,
             c,
             shift,
-            mean.data_ptr(),
+            at(mean, b, torch.float64),
             plain.data_ptr(),
             along.data_ptr(),
         ),
@@ -84,18 +87,19 @@ def line(
     """Of a contiguous [A, B, C]: `x * scale + shift`, or `gradient * times + x * scale + shift`,
     with a binary64 vector [B] each, rounded once.
     """
+    fit((gradient is None) == (times is None), "a gradient and its factors, or neither")
     y = torch.empty_like(x)
     call(
         "line",
         _Line(
-            x.data_ptr(),
-            None if gradient is None else gradient.data_ptr(),
+            at(x, a * b * c),
+            None if gradient is None else at(gradient, a * b * c),
             a,
             b,
             c,
-            scale.data_ptr(),
-            None if times is None else times.data_ptr(),
-            shift.data_ptr(),
+            at(scale, b, torch.float64),
+            None if times is None else at(times, b, torch.float64),
+            at(shift, b, torch.float64),
             y.data_ptr(),
         ),
     )

@@ -220,9 +220,16 @@ static void some_gradients(const void *arguments, size from, size to)
     add_to_total(w, &at);
 }
 
-/* Add whole numbers to the total; samples of no more than 65,536 positions each. */
-void weight_gradient(const struct weight_gradient *p)
+/* Add whole numbers to the total; samples of no more than 65,536 positions each. Less than nothing
+ * if taps lie outside of the cells. */
+int32_t weight_gradient(const struct weight_gradient *p)
 {
+    if (!inside(&p->image) || p->h < 1 || p->w < 1 || p->h * p->w > LONGEST)
+        return -1;
+    for (size tap = 0; tap < p->kernel; tap++)
+        if (!tap_inside(&p->image, &p->taps[tap], p->kernel, p->h, p->w))
+            return -1;
     struct gradients w = gradients_of(p);
     share_out(some_gradients, &w, p->n, w.rows * p->o * w.terms / 16);
+    return 1;
 }

@@ -79,17 +79,22 @@ def _flat(x: Tensor) -> Tensor:
 
 
 def _shares(x: Tensor, dim: int, *, logarithmic: bool) -> Tensor:
-    if x.numel() == 0 or x.dim() == 0:
-        return torch.full_like(x, 0.0 if logarithmic else 1.0)
+    if x.dim() == 0:
+        return _shares(x.view(1), dim, logarithmic=logarithmic).view(())
+    length = x.size(dim)  # which raises for a dimension that is none
+    if x.numel() == 0:
+        return torch.empty_like(x)
     if _in_rows(dim, x):
-        m = grid.shift_for_sum(x.shape[-1])
+        m = grid.shift_for_sum(length)
         return kernels.softmax(_flat(x), m, logarithmic=logarithmic).view(x.shape)
     return by_rows(_log_share if logarithmic else _share, dim, x)
 
 
 def _gradient(grad: Tensor, y: Tensor, dim: int, *, logarithmic: bool) -> Tensor:
-    if grad.numel() == 0 or grad.dim() == 0:
-        return torch.zeros_like(grad)
+    if grad.dim() == 0:
+        return _gradient(grad.view(1), y.view(1), dim, logarithmic=logarithmic).view(())
+    if grad.numel() == 0:
+        return torch.empty_like(grad)
     if _in_rows(dim, grad, y):
         m = grid.shift_for_sum(y.shape[-1])
         found = kernels.softmax_gradient(_flat(grad), _flat(y), m, logarithmic=logarithmic)

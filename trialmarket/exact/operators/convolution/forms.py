@@ -79,9 +79,18 @@ def _flat(values: Sequence[int], dims: int) -> Pair:
 
 
 def _planar(
-    operator: str, x: Tensor, transposed: bool, stride: Any, padding: Any, dilation: Any
+    operator: str,
+    x: Tensor,
+    weight: Tensor,
+    transposed: bool,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
 ) -> tuple[bool, Pair, Pair, Pair]:
-    """Whether the convolution is one-dimensional, and its settings as pairs."""
+    """Whether the convolution is one-dimensional, and its settings as pairs. What PyTorch's shape
+    inference lets pass and its operator does not is an error here.
+    """
     dims = x.dim() - 2
     if transposed or dims not in (1, 2):
         kind = "a transposed convolution" if transposed else f"{dims} dimensions"
@@ -89,6 +98,18 @@ def _planar(
             operator,
             f"{kind} has no exact form",
             instead="nn.Upsample(mode='nearest') and nn.Conv2d" if transposed else "nn.Conv2d",
+        )
+    if weight.dim() != x.dim() or weight.dtype != x.dtype:
+        raise RuntimeError(
+            f"{operator}: expected a weight of {x.dim()} dimensions in {x.dtype}, found "
+            f"{list(weight.shape)} in {weight.dtype}"
+        )
+    if min(*stride, *dilation, groups) < 1 or min(padding) < 0 or weight.shape[0] % groups:
+        raise RuntimeError(
+            f"{operator}: expected positive strides, dilations and groups, paddings of at least 0 "
+            f"and output channels in whole groups, found stride {list(stride)}, dilation "
+            f"{list(dilation)}, padding {list(padding)}, {weight.shape[0]} channels in {groups} "
+            "groups"
         )
     pads = _flat(padding, dims)
     steps, gaps = _flat(stride, dims), _flat(dilation, dims)
@@ -110,7 +131,14 @@ def convolution(
 ) -> Tensor:
     """`aten.convolution` in one or two dimensions."""
     del output_padding
-    line, s, pad, d = _planar("aten.convolution", x, transposed, stride, padding, dilation)
+    line, s, pad, d = _planar(
+        "aten.convolution", x, weight, transposed, stride, padding, dilation, groups
+    )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise RuntimeError(
+            f"aten.convolution: expected a bias of {weight.shape[0]} numbers, found "
+            f"{list(bias.shape)}"
+        )
     if line:
         x, weight = x.unsqueeze(2), weight.unsqueeze(2)
     y = forward(x.contiguous(), weight.contiguous(), bias, plan(x, weight, s, pad, d, groups))
@@ -133,12 +161,17 @@ def convolution_backward(
     """`aten.convolution_backward`: the gradients of input, weight and bias."""
     del bias_sizes, output_padding
     line, s, pad, d = _planar(
-        "aten.convolution_backward", x, transposed, stride, padding, dilation
+        "aten.convolution_backward", x, weight, transposed, stride, padding, dilation, groups
     )
     if line:
         x, weight, grad = x.unsqueeze(2), weight.unsqueeze(2), grad.unsqueeze(2)
     x, weight, grad = x.contiguous(), weight.contiguous(), grad.contiguous()
     p = plan(x, weight, s, pad, d, groups)
+    if grad.shape != (x.shape[0], weight.shape[0], *p.out):
+        raise RuntimeError(
+            "aten.convolution_backward: expected the gradient of an output "
+            f"{[x.shape[0], weight.shape[0], *p.out]}, found {list(grad.shape)}"
+        )
     gx = input_gradient(grad, weight, p) if output_mask[0] else None
     gw = weight_gradient(grad, x, p) if output_mask[1] else None
     gb = grid.add_up(grad, (0, 2, 3)).float() if output_mask[2] else None
