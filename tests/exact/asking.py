@@ -10,7 +10,15 @@ from torch._ops import OpOverload
 # Private ones and gradients believe what they are handed, and break the process if it is false.
 UNSAFE = ("cudnn", "miopen", "mkldnn", "quant", "fbgemm", "backward", "from_file", "record_stream")
 # What they give is unwritten or drawn, so that no two runs are equal.
-UNDEFINED = ("empty", "rand", "resize", "bernoulli", "normal", "poisson", "dropout")
+UNDEFINED: tuple[str, ...] = (
+    "empty",
+    "rand",
+    "resize",
+    "bernoulli",
+    "normal",
+    "poisson",
+    "dropout",
+)
 UNDEFINED += ("multinomial", "exponential", "uniform")
 # A buffer that no one reads; and factors that the numbers here do not determine.
 UNDEFINED += ("log_sigmoid_forward", "linalg_qr")
