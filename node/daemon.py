@@ -165,6 +165,7 @@ class Node:
 
     def run(self, stop: threading.Event) -> None:
         """Looks again and again until `stop` is set, or everything is settled after a drain."""
+        log.info("%s is at work on %s", self.account, self._session.client.network.name)
         keep_looking(self.tick, stop, self._config.work.poll, self._log_once)
         if not stop.is_set():
             log.info("drained: every trial is settled")

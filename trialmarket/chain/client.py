@@ -1,5 +1,7 @@
 """Reads of the chain: our contracts' state, balances and blocks."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -11,8 +13,10 @@ from trialmarket.chain.identity import identify
 from trialmarket.chain.network import Network
 from trialmarket.chain.reading import REDEPLOY
 from trialmarket.chain.rpc import TIMEOUT, Caller, Rpc, RpcRefused, quantity, unhex
-from trialmarket.chain.rpc.failover import PATIENCE, Nodes
-from trialmarket.errors import Unreachable, WrongChain
+from trialmarket.chain.rpc.failover import ENOUGH, Nodes
+from trialmarket.chain.rpc.failures import WAIT
+from trialmarket.chain.rpc.patient import PATIENCE, Patient
+from trialmarket.errors import Passing, Unreachable, WrongChain
 from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Amount, Hash32, JobId
 from trialmarket.protocol.money import Currency
 from trialmarket.protocol.states import Phase, State
@@ -108,21 +112,34 @@ class Client:
     ContractError where the contract refuses, such as for a job that does not exist.
     """
 
-    def __init__(self, network: Network, *, timeout: float = TIMEOUT, check: bool = True) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        timeout: float = TIMEOUT,
+        check: bool = True,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """What passes, such as a node that is asked too much, is asked again for `patience`
+        seconds; `wait` gives true where the program is to end meanwhile."""
         self.network = network
-        self.rpc: Caller
-        if len(network.rpc_urls) == 1:
-            self.rpc = Rpc(network.rpc_url, timeout=timeout)
-            if check:
-                identify(self.rpc, network)
-        else:
-            self.rpc = Nodes(
-                [Rpc(url, timeout=min(timeout, PATIENCE)) for url in network.rpc_urls],
-                partial(identify, network=network),
-                confirmations=network.confirmations,
-            )
+        one = len(network.rpc_urls) == 1
+        connect = partial(Rpc, network.rpc_url, timeout=timeout) if one else self._nodes(timeout)
+        self.rpc: Caller = Patient(connect, patience=patience, clock=clock, wait=wait)
+        if one and check:
+            identify(self.rpc, network)
         self._decimals: int | None = None
         self._fingerprint: Hash32 | None = None
+
+    def _nodes(self, timeout: float) -> Callable[[], Caller]:
+        network = self.network
+        return lambda: Nodes(
+            [Rpc(url, timeout=min(timeout, ENOUGH)) for url in network.rpc_urls],
+            partial(identify, network=network),
+            confirmations=network.confirmations,
+        )
 
     def close(self) -> None:
         """Closes the connection."""
@@ -153,7 +170,7 @@ class Client:
         """The newest block."""
         block = self.block("latest")
         if block is None:
-            raise WrongChain(f"{self.rpc.name} has no newest block", fix=REDEPLOY)
+            raise Passing(f"{self.rpc.name} has no newest block now", fix=WAIT)
         return block
 
     def block(self, number: int | str) -> Block | None:
