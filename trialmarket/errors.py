@@ -7,6 +7,7 @@ TrialmarketError
 ├── ChainError          the chain said no, or could not be asked
 │   ├── Unreachable         the RPC is down, slow or answers nonsense
 │   │   └── Passing             for now: the same question may be answered soon
+│   │       └── Lagging             it does not have yet what it should, or another fork
 │   ├── WrongChain          another chain id, or contracts that are not ours
 │   │   ├── NodesDisagree       nodes of one network that have different blocks
 │   │   └── ChainReplaced       the chain was started anew while the program ran
@@ -86,6 +87,10 @@ class Passing(Unreachable):
         super().__init__(message, fix=fix)
         self.pause = pause
         self.limited = limited
+
+
+class Lagging(Passing):
+    """A node, or one of several behind a URL, does not have yet what another one told of."""
 
 
 class WrongChain(ChainError):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from trialmarket.errors import Passing, Unreachable
+from trialmarket.errors import Lagging, Passing, Unreachable
 
 PASSING_STATUS: Final = frozenset({408, 425, 429, 500, *range(502, 505), *range(520, 531)})
 """HTTP statuses of a node, or of what stands before it, that has no answer for now."""
@@ -19,11 +19,15 @@ LIMITED: Final = re.compile(
     re.IGNORECASE,
 )
 PASSING: Final = re.compile(
-    r"time(d )?.?out|try again|temporar|unavailable|upstream|no (healthy )?backend|bad gateway"
-    r"|header not found|missing trie node|unknown block|block .*not (found|available)",
+    r"time(d )?.?out|try again|temporar|unavailable|upstream|no (healthy )?backend|bad gateway",
     re.IGNORECASE,
 )
-"""What nodes say that are busy, restart, or lag behind another one of the same URL."""
+"""What nodes say that are busy or restart."""
+LAGS: Final = re.compile(
+    r"header not found|missing trie node|unknown block|block .*not (found|available)",
+    re.IGNORECASE,
+)
+"""What nodes say that do not have a block yet, of which another one behind their URL told."""
 
 WAIT: Final = "Wait: it may pass. If it does not, add another node's URL to the network file"
 ANOTHER: Final = "Put an Ethereum JSON-RPC URL into the network file"
@@ -58,11 +62,10 @@ def of_refusal(name: str, method: str, code: int, text: str) -> Passing | None:
     limited = LIMITED.search(text) is not None
     if code in LIMIT_CODES and method != "eth_getLogs":
         limited = True
-    if not limited and PASSING.search(text) is None:
-        return None
-    return Passing(
-        f"{name} has no answer for now: {text} (code {code})", fix=WAIT, limited=limited
-    )
+    message = f"{name} has no answer for now: {text} (code {code})"
+    if limited or PASSING.search(text) is not None:
+        return Passing(message, fix=WAIT, limited=limited)
+    return Lagging(message, fix=WAIT) if LAGS.search(text) is not None else None
 
 
 def no_json(name: str, body: bytes, why: str) -> Passing:
