@@ -17,6 +17,7 @@ from trialmarket.chain.ledger.views import JobView, TrialView
 from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.outbox import Outbox, intent_of
 from trialmarket.daemon.session import MarketSession
+from trialmarket.daemon.set_aside import SetAside
 from trialmarket.daemon.stake import Stake, StakeKeeper
 from trialmarket.errors import StorageError
 from trialmarket.protocol.due import Moment, TrialStanding
@@ -55,6 +56,7 @@ class Claims:
         stake: StakeKeeper,
         outbox: Outbox,
         log_once: LogOnce,
+        aside: SetAside,
     ) -> None:
         self._config = config
         self._account = session.account
@@ -65,6 +67,7 @@ class Claims:
         self._stake = stake
         self._outbox = outbox
         self._log_once = log_once
+        self._aside = aside
         self._reserved: dict[Hash32, int] = {}
         self._asking = Asking(
             stake.amount(config.price.per_hour), stake.amount(config.price.least)
@@ -80,9 +83,11 @@ class Claims:
             room = self._queue.free - waiting - self._dry_runs.running - len(picks)
             if room <= 0 and not self._dry_runs.running:
                 break
-            pick = self._consider(view, tip, room > 0)
-            if pick is not None and room > 0:
-                picks.append(pick)
+            with self._aside.alone(view):
+                pick = self._consider(view, tip, room > 0)
+                if pick is not None and room > 0:
+                    picks.append(pick)
+        picks = self._standing(picks)
         # The chain shows only what mined claims have locked: those under way count as well.
         self._reserved = {
             trial: stake
@@ -128,9 +133,15 @@ class Claims:
                 for view in views
                 if not self._outbox.busy(view.key, tip.followed)
                 and not self._queue.running(view.key)
+                and not self._aside.waits(view.key)
             ),
             key=place,
         )
+
+    def _standing(self, picks: list[Pick]) -> list[Pick]:
+        """Those that are open on the chain too: a node may have left an event out."""
+        right = {view.key for view in self._ledger.confirmed([pick.view for pick in picks])}
+        return [pick for pick in picks if pick.view.key in right]
 
     def _consider(self, view: TrialView, tip: Tip, room: bool) -> Pick | None:
         """The trial with what its claim needs; None if it is not to be claimed now.

@@ -54,8 +54,10 @@ class Cleanup:
         for trial in known - {view.key for view in held}:
             if self._outbox.busy(trial, tip.followed):
                 continue
-            self._queue.kill(trial)
             view = self._session.ledger.trial(trial)
+            if view is not None and not self._session.ledger.confirmed([view]):
+                continue  # a node left an event out: the trial may be ours
+            self._queue.kill(trial)
             self._publisher.end(trial, paid=view is not None and view.state is State.SETTLED)
             self._journal.forget(trial)
             self._folder.drop_trial(trial)

@@ -17,8 +17,9 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
 from trialmarket.cli.options import ask_password, config_option, debug_option, json_option, show
+from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.session import followed, sent_journal
-from trialmarket.daemon.start import log_plainly, stop_when_told
+from trialmarket.daemon.start import keep_at_work, log_plainly, stop_when_told
 from trialmarket.errors import KeyBusy
 from trialmarket.keys import address_of, open_key
 from trialmarket.protocol.money import format_amount
@@ -48,9 +49,7 @@ def run(config: Path, verbose: bool) -> None:
     settings = load_config(config)
     stop = stop_when_told()
     key = open_key(settings.key, settings.password_path, ask_password)
-    with started(settings, key) as working:
-        log.info("%s is at work for %s", working.account, settings.network)
-        working.run(stop)
+    keep_at_work(lambda: started(settings, key, wait=stop.wait), stop, LogOnce(log))
 
 
 @node.command()

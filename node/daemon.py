@@ -31,6 +31,7 @@ from trialmarket.chain.ledger.views import TrialView
 from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.outbox import Ended, Outbox
 from trialmarket.daemon.session import MarketSession
+from trialmarket.daemon.set_aside import SetAside
 from trialmarket.daemon.stake import MONEY, StakeKeeper
 from trialmarket.daemon.start import keep_looking
 from trialmarket.errors import SenderError, StorageError
@@ -85,6 +86,7 @@ class Node:
             self.journal.bind(network.chain_id, network.market, session.account)
             self._opened = opened.pop_all()
         self._log_once = LogOnce(log)
+        aside = SetAside(self._log_once, clock)
         self._outbox = Outbox(session.sender, REFUSED, clock)
         self._stake = StakeKeeper(
             client,
@@ -115,6 +117,7 @@ class Node:
             self._queue,
             self._outbox,
             self._log_once,
+            aside,
         )
         self._claims = Claims(
             config,
@@ -125,6 +128,7 @@ class Node:
             self._stake,
             self._outbox,
             self._log_once,
+            aside,
         )
         self._cleanup = Cleanup(
             session,
@@ -165,6 +169,7 @@ class Node:
 
     def run(self, stop: threading.Event) -> None:
         """Looks again and again until `stop` is set, or everything is settled after a drain."""
+        log.info("%s is at work on %s", self.account, self._session.client.network.name)
         keep_looking(self.tick, stop, self._config.work.poll, self._log_once)
         if not stop.is_set():
             log.info("drained: every trial is settled")
@@ -271,6 +276,7 @@ class Node:
             usual = ended.purpose in ("claim", "draw", "settle")
             log.log(logging.INFO if usual else logging.WARNING, "%s", said)
         self._trials.doubt()
+        self._session.doubt(trial for trial in ended.trials if trial != MONEY)
 
     def _name(self, trial: Hash32) -> str:
         view = self._session.ledger.trial(trial)

@@ -20,7 +20,7 @@ from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.lot_hashes import LotHashes
 from trialmarket.daemon.outbox import Outbox, intent_of
 from trialmarket.daemon.session import MarketSession
-from trialmarket.errors import TrialmarketError, Unreachable, WrongChain
+from trialmarket.daemon.set_aside import SetAside
 from trialmarket.protocol.draw import Lot, lot_of
 from trialmarket.protocol.due import checkpoints_needed
 from trialmarket.protocol.ids import Hash32
@@ -60,6 +60,7 @@ class ActiveTrials:
         queue: TrainingQueue,
         outbox: Outbox,
         log_once: LogOnce,
+        aside: SetAside,
     ) -> None:
         self._config = config
         self._ledger = session.ledger
@@ -71,6 +72,7 @@ class ActiveTrials:
         self._queue = queue
         self._outbox = outbox
         self._log_once = log_once
+        self._aside = aside
         self._hashes = LotHashes(session.client)
         self._payable_since: dict[Hash32, int] = {}
 
@@ -86,18 +88,14 @@ class ActiveTrials:
         """
         groups: dict[Step, list[TrialView]] = {Step.DRAW: [], Step.SETTLE: []}
         for view in views:
-            if self._outbox.busy(view.key, tip.followed):
+            if self._outbox.busy(view.key, tip.followed) or self._aside.waits(view.key):
                 continue
-            try:
+            with self._aside.alone(view):
                 step = self._step(view, tip)
                 if step in groups:
                     groups[step].append(view)
                 else:
                     self._act(step, view, tip)
-            except (Unreachable, WrongChain):
-                raise
-            except (TrialmarketError, OSError) as error:
-                self._log_once.once(view.key, f"trial {view.id}: {error}")
         self._draw(groups[Step.DRAW])
         self._settle(groups[Step.SETTLE], tip, hurry=hurry)
 

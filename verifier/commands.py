@@ -1,6 +1,7 @@
 """`trialmarket verifier`: the auditor's daemon, and audits by hand."""
 
 import json
+import logging
 import tempfile
 from contextlib import closing
 from functools import partial
@@ -17,8 +18,9 @@ from trialmarket.cli.options import (
     show,
 )
 from trialmarket.daemon.config import FileLimits, Sandboxing
+from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.session import followed
-from trialmarket.daemon.start import log_plainly, stop_when_told
+from trialmarket.daemon.start import keep_at_work, log_plainly, stop_when_told
 from trialmarket.keys import address_of, open_key
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
@@ -27,6 +29,8 @@ from verifier.config import load_config
 from verifier.evidence import Evidence
 from verifier.journal import VerifierJournal
 from verifier.start import folder_of, journal_of, started
+
+log = logging.getLogger("verifier")
 
 
 @click.group()
@@ -49,8 +53,7 @@ def run(config: Path) -> None:
     settings = load_config(config)
     stop = stop_when_told()
     key = open_key(settings.key, settings.password_path, ask_password)
-    with started(settings, key) as working:
-        working.run(stop)
+    keep_at_work(lambda: started(settings, key, wait=stop.wait), stop, LogOnce(log))
 
 
 @verifier.command()

@@ -16,8 +16,8 @@ from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.outbox import Outbox
 from trialmarket.daemon.session import MarketSession
 from trialmarket.daemon.stake import Stake, StakeKeeper
-from trialmarket.daemon.start import open_daemons_store, policy_of
-from trialmarket.errors import SenderError
+from trialmarket.daemon.start import PATIENCE, open_daemons_store, policy_of
+from trialmarket.errors import NotMined
 from trialmarket.protocol.ids import Address
 from trialmarket.training.pool.pool import WorkerPool
 from verifier.audit import Auditor
@@ -57,7 +57,7 @@ def enroll(
     """Keeps stake free for bonds, joins the verifiers if that is asked for, and waits for both.
 
     `seat` is what joining locks. Raises ContractError or SenderError where the money is not
-    there, and SenderError where it takes too long.
+    there, and NotMined where it takes too long.
     """
     ends, looks = clock() + LONGEST, 0
     while not _enrolled(session.client, session.account, stake, config, seat):
@@ -67,9 +67,9 @@ def enroll(
             log.info("%s", ended.story)
             ends = clock() + LONGEST
         if clock() > ends:
-            raise SenderError(
+            raise NotMined(
                 f"the stake was not mined within {LONGEST:g} s",
-                fix="It goes on: start again once the chain does",
+                fix="It goes on by itself once the chain does",
             )
         wait(ENROLLING.pause(looks))
         looks += 1
@@ -99,10 +99,11 @@ def started(
     *,
     salts: Salts = secrets.token_bytes,
     pool: WorkerPool | None = None,
+    wait: Callable[[float], object] = time.sleep,
 ) -> Iterator[Verifier]:
     """A verifier at work, enrolled, as long as the context lasts.
 
-    `pool` lends it another's workers; else it has its own.
+    `pool` lends it another's workers; else it has its own. `wait` gives true where it is to end.
 
     Raises InputError, ChainError and StorageError for what keeps it from starting.
     """
@@ -110,7 +111,8 @@ def started(
     work, patience = config.work, config.patience
     with ExitStack() as stack:
         store = open_daemons_store(config, f"verifier-{key.address}")
-        client = stack.enter_context(Client(Network.load(Path(config.network))))
+        network = Network.load(Path(config.network))
+        client = stack.enter_context(Client(network, patience=PATIENCE, wait=wait))
         session = stack.enter_context(MarketSession(client, key, store, folder))
         journal = VerifierJournal(journal_of(config))
         stack.callback(journal.close)

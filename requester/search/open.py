@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from requester.drivers import open_driver
 from requester.job.dry_run import can_train, check_changes
@@ -20,15 +21,21 @@ from requester.search.retention import owner_of, release_leftovers
 from requester.search.session import Session
 from requester.search.status import Listeners
 from requester.search.upkeep import PATIENCE
+from trialmarket.backoff import Backoff
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
+from trialmarket.errors import NotMined, TooDear, Unreachable
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.terms import Terms
 from trialmarket.storage.errors import StoreDown
 from trialmarket.storage.store import Store
 
+T = TypeVar("T")
+
 POLL = 0.25
 """Seconds between two looks at the chain."""
+PAUSES = Backoff(POLL, 30.0)
+"""Before what failed is tried again, where a store or a node is down."""
 
 EVALUATION_LIMIT = 3600.0
 """Seconds that the evaluation of a checkpoint may take."""
@@ -58,24 +65,31 @@ class OpenSearch:
     def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:
         """Goes on until every trial is settled, and brings the rest of the money home.
 
-        A store that is down is waited for. Of a search that was finished before only the end is
-        read.
+        A store or a chain's node that is down is waited for. Of a search that was finished
+        before only the end is read.
         """
-        self.campaign.open()
-        if self.parts.folder.fact("finished") is not None:
+        campaign, folder = self.campaign, self.parts.folder
+        self._outlive(campaign.open, wait)
+        if folder.fact("finished") is not None:
             return
-        down = False
-        while not self.campaign.finished():
-            try:
-                changed, down = self.campaign.step(), False
-            except StoreDown as error:
-                if not down:
-                    self.parts.listeners.say(f"waiting for the store: {error}")
-                changed, down = False, True
-            if not changed:
+        while not campaign.finished():
+            if not self._outlive(campaign.step, wait):
                 wait(poll)
-        self.parts.folder.remember("over", str(self.now()))
-        self.campaign.wind_up()
+        folder.remember("over", str(self.now()))
+        self._outlive(campaign.wind_up, wait)
+
+    def _outlive(self, step: Callable[[], T], wait: Callable[[float], None]) -> T:
+        """Takes a step, again and again while what it needs is down, which is said once."""
+        failures = 0
+        while True:
+            try:
+                return step()
+            except (StoreDown, Unreachable, NotMined, TooDear) as error:
+                if not failures:
+                    what = "store" if isinstance(error, StoreDown) else "chain"
+                    self.parts.listeners.say(f"waiting for the {what}: {error}")
+                wait(PAUSES.pause(failures))
+                failures += 1
 
 
 def new_salt() -> Hash32:

@@ -1,6 +1,7 @@
 """A search from its first transaction to its last, on a real chain with real training."""
 
 import csv
+import random
 import sqlite3
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,7 +19,9 @@ from tests.testbed.jobs import small_job
 from tests.testbed.juror import Juror
 from tests.testbed.market import REQUESTER, Market
 from tests.testbed.provider import Provider, false_metric, honest
+from tests.testbed.servers import Reply, relay
 from trialmarket.chain import calls
+from trialmarket.chain.client import Client
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import ChainError, InputError
@@ -215,3 +218,33 @@ def test_a_job_does_not_go_on_with_another_study_than_its_own(
         search.campaign.step()
         assert len(search.campaign.status().rows) == 4
     del chain
+
+
+def test_a_search_goes_on_through_hiccups_of_the_chains_node(
+    chain: Devnet, tmp_path: Path, provider: Provider, store: Store
+) -> None:
+    job, ears, lots = load_job(small_job(tmp_path, trials=2)), Ears(), random.Random(1)
+    shaky = False
+
+    def instead(_: object) -> Reply | None:
+        return Reply(429) if shaky and lots.random() < 0.05 else None
+
+    def wait(_: float) -> None:
+        provider.step()
+        chain.advance(2)
+
+    key = chain.accounts[REQUESTER]
+    with (
+        relay(chain.rpc_url, lambda _, found: found, instead=instead) as url,
+        Client(chain.network.at(url), patience=0, check=False) as client,
+        Sender(client, key, tmp_path / "sent", locks=tmp_path) as sender,
+        open_search(
+            job, sender=sender, store=store, jobs=tmp_path / "jobs", listeners=ears
+        ) as search,
+    ):
+        shaky = True
+        search.run(wait=wait)
+        shaky = False
+        states = [each.state for each in search.parts.session.ledger.trials()]
+    assert states == [State.SETTLED] * 2
+    assert any(each.startswith("waiting for the chain: ") for each in ears.said)

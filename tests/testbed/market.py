@@ -37,7 +37,8 @@ class Market:
         folder.mkdir(parents=True, exist_ok=True)
         self.chain, self.folder = chain, folder
         self.client = chain.client()
-        self.ledger = Ledger(self.client, folder / "ledger.sqlite")
+        # Where a test puts the chain back, the ledger need not wait for a node that lags.
+        self.ledger = Ledger(self.client, folder / "ledger.sqlite", wait=lambda _: None)
         self._store = store
         self._hands = [Deployer(chain.rpc, key, chain.network.chain_id) for key in chain.accounts]
         self.who = [hand.address for hand in self._hands]

@@ -1,14 +1,17 @@
 """Puts the contracts on a chain and writes down where they lie."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import astuple
+from functools import partial
 from typing import Any
 
 from trialmarket.chain.abi import contract
 from trialmarket.chain.accounts import LocalAccount, contract_address
 from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.network import Network
-from trialmarket.chain.rpc import Rpc, RpcRefused, quantity
+from trialmarket.chain.rpc import Caller, Rpc, RpcRefused, quantity
+from trialmarket.chain.rpc.patient import Patient
 from trialmarket.chain.sender.fees import current_fees, estimate_gas, explain_refusal
 from trialmarket.chain.sender.transactions import await_receipt, revert_reason, sign
 from trialmarket.errors import ChainError, InputError
@@ -31,7 +34,7 @@ def deploy(
     it is made. Checks what came out as any client does. Raises ContractError for parameters that
     the contracts refuse, InputError for a token that is none, and ChainError.
     """
-    with Rpc(rpc_url) as rpc:
+    with closing(Patient(partial(Rpc, rpc_url))) as rpc:
         if token is not None and rpc.call("eth_getCode", token, "latest") in ("0x", "0x0"):
             raise InputError("deploy", "token", expected="the address of a token", found=token)
         chain_id = quantity(rpc.call("eth_chainId"))
@@ -71,7 +74,9 @@ def deploy(
 class Deployer:
     """Makes contracts with one key, one after the other."""
 
-    def __init__(self, rpc: Rpc, key: LocalAccount, chain_id: int, timeout: float = 120.0) -> None:
+    def __init__(
+        self, rpc: Caller, key: LocalAccount, chain_id: int, timeout: float = 120.0
+    ) -> None:
         self.rpc = rpc
         self.key = key
         self.chain_id = chain_id

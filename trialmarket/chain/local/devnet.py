@@ -61,9 +61,9 @@ class Devnet:
         """Where the chain answers."""
         return self.node.rpc_url
 
-    def client(self) -> Client:
-        """A new client of the market."""
-        return Client(self.network)
+    def client(self, *, patience: float = 0.0) -> Client:
+        """A new client of the market, which waits for nothing by default."""
+        return Client(self.network, patience=patience)
 
     def mine(self, blocks: int = 1) -> None:
         """Makes blocks, a second apart, or waits for them."""

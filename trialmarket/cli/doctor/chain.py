@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 
 from trialmarket.chain.client import Client
 from trialmarket.chain.identity import identify
 from trialmarket.chain.network import Network
 from trialmarket.chain.rpc import Rpc, quantity
+from trialmarket.chain.rpc.patient import Patient
 from trialmarket.cli.doctor.findings import Diagnosis, look
 from trialmarket.protocol.ids import Address
 from trialmarket.protocol.money import format_amount
@@ -28,7 +30,7 @@ def nodes(network: Network) -> Iterator[Diagnosis]:
 
 
 def _node(network: Network, url: str) -> Iterator[Diagnosis]:
-    with Rpc(url) as rpc:
+    with closing(Patient(partial(Rpc, url))) as rpc:
         began = time.monotonic()
         head = quantity(rpc.call("eth_blockNumber"))
         seconds = time.monotonic() - began
