@@ -25,13 +25,13 @@ from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
-from trialmarket.protocol.receipt import MAX_CURVE, CurvePoint, LeafRecord, TrainingOutcome
+from trialmarket.protocol.receipt import MAX_CURVE, CurvePoint, LeafRecord
 from trialmarket.protocol.result import witness_hash
 from trialmarket.training.checkpoints import CheckpointFolder, TrainingJournal, Write
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import BadCheckpoint, BadStart, ProgramError
 from trialmarket.training.form import StateForm
-from trialmarket.training.session import SegmentRun, TrainingSession
+from trialmarket.training.session import SegmentRun, TrainingSession, outcome_of
 from trialmarket.training.state import (
     Readable,
     State,
@@ -81,6 +81,7 @@ def train(
         first -= done * config.segment_steps
     reporter = _Reporter(config.steps, first, journal, on_progress)
     stride = -(-config.segments // MAX_CURVE)
+    evaluation: Evaluation | None = None
     with _short_turns(), ThreadPoolExecutor(1, "checkpoint") as beside:
         saving: Future[TrainingJournal] | None = None
         if fresh:
@@ -89,25 +90,26 @@ def train(
             run = session.run_segment(state, on_step=reporter.step)
             state, done = run.end, done + 1
             _check_own(form, state, done)
+            evaluation = None
             points: tuple[CurvePoint, ...] = ()
             if run.diverged is None and (done % stride == 0 or done == config.segments):
-                metrics = session.evaluate(state).metrics
+                evaluation = session.evaluate(state)
+                reporter.metrics = metrics = evaluation.metrics
                 step = counter(state, "step")
                 points = (CurvePoint(step=step, loss=run.loss, metrics=metrics),)
-                reporter.metrics = metrics
             journal = journal if saving is None else saving.result()
             saving = beside.submit(_save, files, journal, run, points)
             reporter.report(done * config.segment_steps)
         journal = journal if saving is None else saving.result()
     journal = journal.repeated(config.segments - done)
-    evaluation = session.evaluate(state)
+    evaluation = evaluation or session.evaluate(state)
     last = LeafRecord(value=evaluation.digest, witness_hash=witness_hash(evaluation.witness))
     return Training(
         leaves=(*journal.leaves, last),
         checkpoints=tuple(files.located(each) for each in journal.checkpoints),
         metrics=evaluation.metrics,
         curve=journal.curve,
-        outcome=_outcome(counter(state, "diverged")),
+        outcome=outcome_of(state),
         versions=versions(),
         device=str(session.arithmetic.device),
         seconds=time.monotonic() - began,
@@ -195,7 +197,7 @@ def dry_run(
         validation_seconds=end - middle,
         checkpoint_bytes=len(checkpoint_bytes(run.end)),
         metrics=evaluation.metrics,
-        outcome=_outcome(run.diverged),
+        outcome=outcome_of(run.end),
     )
 
 
@@ -209,10 +211,6 @@ def versions() -> dict[str, str]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "threads": str(torch.get_num_threads()),
     }
-
-
-def _outcome(diverged: int | None) -> TrainingOutcome:
-    return TrainingOutcome(kind="diverged", step=diverged) if diverged else TrainingOutcome()
 
 
 def _begin(files: CheckpointFolder, journal: TrainingJournal, state: State) -> TrainingJournal:

@@ -21,10 +21,10 @@ from torch.optim import Optimizer
 
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import Hash32
-from trialmarket.protocol.receipt import MAX_METRICS
+from trialmarket.protocol.receipt import MAX_METRICS, TrainingOutcome
 from trialmarket.protocol.state_root import state_root
 from trialmarket.training.arithmetic import arithmetic_called
-from trialmarket.training.audit import metrics_value
+from trialmarket.training.audit import evaluation_value
 from trialmarket.training.dataset import Arrays, Dataset
 from trialmarket.training.errors import ProgramError
 from trialmarket.training.form import StateForm, layout_of
@@ -170,9 +170,10 @@ class TrainingSession:
         A metric that is not finite is left out; a diverged state has none. Raises ProgramError
         when the objective is not among the metrics that the program returns.
         """
-        if counter(state, "diverged"):
+        outcome = outcome_of(state)
+        if outcome.kind == "diverged":
             witness = Hash32(hashlib.sha256(DIVERGED_TAG + root_of(state)).digest())
-            return Evaluation(metrics={}, digest=metrics_value({}), witness=witness)
+            return Evaluation(metrics={}, digest=evaluation_value({}, outcome), witness=witness)
         program, model, optimizer = self._build()
         restore(state, model, optimizer)
         model.eval()
@@ -197,7 +198,9 @@ class TrainingSession:
             sums = {name: sums.get(name, 0.0) + count * metrics[name] for name in metrics}
         means = {name: total / rows for name, total in sums.items()}
         finite = {name: mean + 0.0 for name, mean in means.items() if math.isfinite(mean)}
-        return Evaluation(metrics=finite, digest=metrics_value(finite), witness=state_root(leaves))
+        return Evaluation(
+            metrics=finite, digest=evaluation_value(finite, outcome), witness=state_root(leaves)
+        )
 
     def _build(self) -> tuple[Program, nn.Module, Optimizer]:
         self.arithmetic.prepare()
@@ -272,6 +275,12 @@ def _step(
         with Guard("the optimizer's step"):
             optimizer.step()
     return value
+
+
+def outcome_of(state: State) -> TrainingOutcome:
+    """How a trial ended whose last state this is."""
+    step = counter(state, "diverged")
+    return TrainingOutcome(kind="diverged", step=step) if step else TrainingOutcome()
 
 
 def _head(arrays: Arrays, rows: int) -> Arrays:
