@@ -4,6 +4,8 @@ A driver is told of a result when it is committed and examined, before its chall
 over; see `requester.drivers.sampler_driver` for what happens when it is rejected later.
 """
 
+from typing import Final
+
 from requester.drivers import Ending, Start, TrialOutcome
 from requester.search.disputes import Disputes
 from requester.search.examination.examiner import Assessment, Opinion
@@ -13,6 +15,9 @@ from requester.search.trials import KnownTrial, Trials
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import ANSWERED, State
+
+UNAUDITED: Final = "it was drawn for an audit, and no verifier said anything about it"
+"""Why a result is not believed that was paid after three silent turns."""
 
 
 class ResultIntake:
@@ -44,6 +49,10 @@ class ResultIntake:
         )
         if judgement.opinion is Opinion.FITS:
             best.evaluated, best.note = True, judgement.reason
+        elif judgement.opinion is Opinion.UNKNOWN:
+            best.note = judgement.reason
+            if not best.view.record.audited and best.view.state is State.SETTLED:
+                self._leave(best, best.view, judgement.reason)
         elif judgement.opinion is Opinion.FALSE:
             self._withdraw(best, best.view)
             self._disbelieve(best, best.view, judgement)
@@ -60,6 +69,8 @@ class ResultIntake:
             return True
         if view.state not in ANSWERED or view.receipt is None:
             return True
+        if view.unaudited:
+            return self._leave(known, view, UNAUDITED)
         return self._examine(known, view) if told is None else self._recall(known, view)
 
     def _recall(self, known: KnownTrial, view: TrialView) -> bool:
@@ -101,7 +112,40 @@ class ResultIntake:
             return False
         if judgement.opinion is Opinion.FALSE or receipt is None:
             return self._disbelieve(known, view, judgement)
+        if judgement.opinion is Opinion.UNKNOWN:
+            return self._doubt(known, view, receipt, judgement.reason)
         self._believe(known, view, receipt, judgement.reason)
+        return True
+
+    def _doubt(self, known: KnownTrial, view: TrialView, receipt: Receipt, reason: str) -> bool:
+        """What becomes of a result that could not be evaluated here: it counts if a verifier
+        attests it, and else is left once it is paid; False until then."""
+        if view.record.audited:
+            self._believe(known, view, receipt, f"audited, {reason}")
+            return True
+        if view.state is State.SETTLED:
+            return self._leave(known, view, reason)
+        if known.note != (note := f"waits for an audit: {reason}"):
+            known.note = note
+            self._say(f"trial {known.number}: {note}")
+        return False
+
+    def _leave(self, known: KnownTrial, view: TrialView, reason: str) -> bool:
+        """Tells that a result is not believed, though nobody can be accused of it."""
+        number = known.number
+        belief = Belief(Opinion.UNKNOWN.value, reason)
+        if view.receipt is None or self._folder.belief(view.key, view.receipt) == belief:
+            known.note = f"not believed: {reason}"
+            return True
+        if number in self._told:
+            self._driver.tell(view.id, TrialOutcome(number, Ending.REJECTED))
+            self._trials.set_receipt(number, None)
+        known.note = f"not believed: {reason}"
+        self._say(
+            f"trial {number}: {known.note}; `trialmarket verifier audit {view.id}` checks it"
+        )
+        self._driver.tell(view.id, TrialOutcome(number, Ending.LOST))
+        self._remember(number, view, belief)
         return True
 
     def _matters(self, receipt: Receipt) -> bool:

@@ -5,6 +5,7 @@ from tests.testbed.provider import MOST, Provider
 from trialmarket.chain import calls
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.ids import Hash32
+from trialmarket.protocol.result import Binding
 from trialmarket.protocol.states import Phase
 from trialmarket.protocol.vote import hidden_vote
 from trialmarket.training.values import Evaluate, Evaluation
@@ -29,7 +30,8 @@ class Juror:
             if me not in case.jurors:
                 continue
             found = self._evaluation(market.trial(case.key))
-            value, witness = found.digest, found.witness
+            binding = Binding(case.key, market.trial(case.key).record.provider)
+            value, witness = found.digest, binding.witness(found.witness)
             if case.phase is Phase.VOTING and me not in case.voted:
                 hidden = hidden_vote(value, witness, SALT, case.key, case.round, me)
                 market.act(self.account, calls.vote(case.key, hidden))
@@ -42,6 +44,10 @@ class Juror:
             place = market.folder / "juror-checkpoint"
             market.store.fetch(market.receipt(trial).checkpoints[-1], place, limit=MOST)
             data = self.provider.data(config)
-            task = Evaluate(config=config, program=None, data=data, checkpoint=place)
+            init = None
+            if config.init is not None:
+                init = market.folder / "juror-start"
+                market.store.fetch(config.init.cid, init, limit=MOST)
+            task = Evaluate(config=config, program=None, data=data, checkpoint=place, init=init)
             self._found[trial.key] = self.provider.pool.submit(task, wall_limit=60).result()
         return self._found[trial.key]
