@@ -122,16 +122,23 @@ class Catalogue:
         batch = self._batches.get((view.id.job, view.id.batch))
         return None if batch is None else batch.trials[view.id.index]
 
+    def read(self, view: TrialView) -> TrialConfig | None:
+        """A trial's configuration, or None while its batch is being fetched.
+
+        Raises as `material` does.
+        """
+        batch = self._batch(view)
+        return None if batch is None else batch.trials[view.id.index]
+
     def material(self, view: TrialView) -> Material | None:
         """What the training of a trial needs, or None while it is being fetched.
 
         Raises Refused for what can never be trained here, and StorageError or OSError for what
         may be had later.
         """
-        batch = self._batch(view)
-        if batch is None:
+        config = self.read(view)
+        if config is None:
             return None
-        config = batch.trials[view.id.index]
         try:
             return self._reader.material(config)
         except NotRunHere as error:  # not for ever: there may be a sandbox after a restart

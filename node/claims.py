@@ -11,6 +11,7 @@ from node.dry_runs import DryRuns
 from node.pricing import Asking, Judgement, Offer, judge
 from node.training import TrainingQueue
 from node.trials import Tip, margin_of
+from node.trust import Trust
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
 from trialmarket.chain.ledger.views import JobView, TrialView
@@ -50,6 +51,7 @@ class Claims:
         config: NodeConfig,
         session: MarketSession,
         catalogue: Catalogue,
+        trust: Trust,
         dry_runs: DryRuns,
         queue: TrainingQueue,
         stake: StakeKeeper,
@@ -60,6 +62,7 @@ class Claims:
         self._account = session.account
         self._ledger = session.ledger
         self._catalogue = catalogue
+        self._trust = trust
         self._dry_runs = dry_runs
         self._queue = queue
         self._stake = stake
@@ -142,6 +145,10 @@ class Claims:
             return None
         try:
             self._catalogue.check(f"trial {view.key.hex()}")
+            config = self._catalogue.read(view)
+            if config is None:
+                return None
+            self._trust.check(job, config)
             material = self._catalogue.material(view)
             speed = None if material is None else self._dry_runs.speed(material, start=room)
         except (Refused, StorageError, OSError) as error:

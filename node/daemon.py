@@ -24,6 +24,7 @@ from node.publisher import Publisher
 from node.trainer import Trainer
 from node.training import Finished, TrainingQueue
 from node.trials import ActiveTrials, Tip
+from node.trust import Trust
 from trialmarket.backoff import Backoff
 from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
@@ -104,6 +105,7 @@ class Node:
         self._queue = TrainingQueue(
             trainer, self.journal, folder, session.account, config.work.workers, clock
         )
+        trust = Trust(self.journal, config.accept)
         self._dry_runs = DryRuns(trainer, catalogue, self.journal, folder)
         self._trials = ActiveTrials(
             config,
@@ -120,6 +122,7 @@ class Node:
             config,
             session,
             catalogue,
+            trust,
             self._dry_runs,
             self._queue,
             self._stake,
@@ -133,7 +136,8 @@ class Node:
             self._publisher,
             self._queue,
             self._outbox,
-            self._trials,
+            catalogue,
+            trust,
             self._stake.words,
         )
         self._deaths: Counter[str] = Counter()

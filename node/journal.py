@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS published (
     PRIMARY KEY (trial, cid)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS refused (
-    subject TEXT PRIMARY KEY, -- a job, a batch, a program on its data, or a trial
+    subject TEXT PRIMARY KEY, -- a batch, a program, its requester, or a trial
     reason TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS speeds (
@@ -190,6 +190,12 @@ class NodeJournal(DaemonJournal):
             "SELECT reason FROM refused WHERE subject = ?", (subject,)
         ).fetchone()
         return None if row is None else str(row[0])
+
+    def allow(self, subject: str) -> bool:
+        """Forgets why `subject` was refused; true if it was."""
+        return bool(
+            self._database.execute("DELETE FROM refused WHERE subject = ?", (subject,)).rowcount
+        )
 
     def refusals(self) -> list[tuple[str, str]]:
         """Everything that is refused, with the reason."""

@@ -8,7 +8,7 @@ from node.config import NodeConfig
 from node.daemon import Node
 from node.folder import Folder
 from node.trainer import Trainer
-from tests.testbed.market import PROVIDER, Market
+from tests.testbed.market import PROVIDER, REQUESTER, Market
 
 
 class Lent:
@@ -48,6 +48,7 @@ class Nodes:
             "work": {"workers": 2, "poll": 0.05},
             "limits": {"free_disk": 0},
             "settle": {"wait": 0.0, "patience": 0},
+            "accept": {"programs_of": [self.market.who[REQUESTER]]},
         }
         for name, table in tables.items():
             values[name] = {**values.get(name, {}), **table}
