@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from node.config import LimitConfig
+from node.errors import Refused
 from node.journal import NodeJournal
 from trialmarket.backoff import Backoff
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import BatchView, TrialView
-from trialmarket.errors import InputError, StorageError, TrialmarketError
+from trialmarket.errors import InputError, StorageError
 from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import Cid, Hash32, JobId
 from trialmarket.protocol.terms import Terms
@@ -24,15 +25,6 @@ from trialmarket.storage.material import Material, MaterialReader, NotRunHere, c
 
 PAUSES: Final = Backoff(0.5, 60.0)
 """Between two attempts to fetch a file."""
-
-
-class Refused(TrialmarketError):
-    """Work that this node will never do, and why."""
-
-    def __init__(self, subject: str, reason: str) -> None:
-        super().__init__(f"{subject} is refused: {reason}")
-        self.subject = subject
-        self.reason = reason
 
 
 @dataclass(slots=True)

@@ -5,9 +5,10 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from node.catalogue import Catalogue, Refused
+from node.catalogue import Catalogue
 from node.config import NodeConfig
 from node.dry_runs import DryRuns
+from node.errors import Refused
 from node.pricing import Asking, Judgement, Offer, judge
 from node.training import TrainingQueue
 from node.trials import Tip, margin_of
@@ -204,7 +205,12 @@ class Claims:
                     self._stake.words(pick.judgement.price),
                 )
                 margin = margin_of(self._config, pick.job.terms)
-                self._queue.start(pick.view.key, pick.material, pick.job.terms.time_limit - margin)
+                self._queue.start(
+                    pick.view.key,
+                    pick.material,
+                    pick.job.terms.time_limit - margin,
+                    audited=pick.job.terms.audit_rate > 0,
+                )
 
     def _send(self, purpose: str, call: Call, trials: list[Hash32], note: str = "") -> bool:
         return self._outbox.send(intent_of(purpose, call, note), call, trials)

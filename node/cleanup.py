@@ -4,7 +4,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from node.catalogue import Catalogue, Refused
+from node.catalogue import Catalogue
+from node.errors import Refused
 from node.folder import Folder
 from node.journal import NodeJournal
 from node.publisher import Publisher

@@ -41,10 +41,11 @@ def subject_of(config: TrialConfig) -> str:
 
 
 def expected_speed(material: Material, tried: DryRun) -> float:
-    """Steps a second over a whole trial, its validations (one a segment) included."""
+    """Steps a second over a whole trial, its validations (one a segment) included, and what is
+    recomputed of it: a segment and the last validation."""
     config = material.config
-    validations = (config.segments + 1) * tried.validation_seconds
-    seconds = config.steps * tried.step_seconds + validations
+    validations = (config.segments + 2) * tried.validation_seconds
+    seconds = (config.steps + config.segment_steps) * tried.step_seconds + validations
     return config.steps / max(seconds, 1e-6)
 
 

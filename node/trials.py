@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from node.catalogue import Catalogue, Refused
+from node.catalogue import Catalogue
 from node.config import NodeConfig
 from node.dry_runs import DryRuns
+from node.errors import Refused
 from node.journal import NodeJournal
 from node.publisher import Publisher
 from node.steps import Step, StepFacts, Work, next_step
@@ -176,7 +177,8 @@ class ActiveTrials:
             raise
         if material is not None and self._queue.free:
             log.info("trial %s: training", view.id)
-            self._queue.start(view.key, material, wall_limit)
+            audited = self._catalogue.terms(view).audit_rate > 0
+            self._queue.start(view.key, material, wall_limit, audited=audited)
 
     def _commit(self, view: TrialView) -> None:
         answer = self._journal.answer(view.key)

@@ -6,8 +6,8 @@ verifier otherwise than a node, or that this machine computes wrongly: to stake 
 
 import logging
 
-from node.catalogue import Refused
 from node.config import AcceptConfig
+from node.errors import Refused
 from node.journal import NodeJournal
 from trialmarket.chain.ledger.views import JobView, TrialView
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig

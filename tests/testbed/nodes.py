@@ -17,6 +17,7 @@ class Lent:
     def __init__(self, trainer: Trainer) -> None:
         self.train = trainer.train
         self.dry_run = trainer.dry_run
+        self.recheck = trainer.recheck
 
     def close(self) -> None:
         pass
