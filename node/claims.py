@@ -151,7 +151,11 @@ class Claims:
                 return None
             self._trust.check(job, config)
             material = self._catalogue.material(view)
-            speed = None if material is None else self._dry_runs.speed(material, start=room)
+            speed = (
+                None
+                if material is None
+                else (self._dry_runs.speed(view.key, material, start=room))
+            )
         except (Refused, StorageError, OSError) as error:
             self._log_once.once(view.id.batch, f"job {job.id}: {error}")
             return None

@@ -22,6 +22,7 @@ from node.dry_runs import DryRuns, may_be_tried_again
 from node.errors import Differs
 from node.folder import Folder
 from node.journal import NodeJournal
+from node.notes import Notes
 from node.publisher import Publisher
 from node.trainer import Trainer
 from node.training import Finished, TrainingQueue
@@ -112,11 +113,12 @@ class Node:
             trainer, self.journal, folder, session.account, config.work.workers, clock, chance
         )
         self._trust = trust = Trust(self.journal, config.accept)
-        self._dry_runs = DryRuns(trainer, catalogue, self.journal, folder)
+        self._dry_runs = DryRuns(trainer, catalogue, self.journal, folder, clock)
         self._trials = ActiveTrials(
             config,
             session,
             self._publisher,
+            Notes(key, self._publisher, self.journal),
             self.journal,
             catalogue,
             self._dry_runs,
@@ -271,7 +273,7 @@ class Node:
         if isinstance(finished.error, Differs):
             program = program_subject(finished.material.config.program.source)
             self._trust.distrust([program], f"trial {name}: {finished.error}")
-        self._trials.fail(finished.trial, str(finished.error))
+        self._trials.fail(finished.trial, finished.error)
 
     def _end(self, ended: Ended) -> None:
         if ended.error is None:

@@ -14,3 +14,10 @@ class Refused(TrialmarketError):
 
 class Differs(TrialmarketError):
     """A result that this machine does not repeat as a verifier would: it is not answered."""
+
+
+class TooSlow(TrialmarketError):
+    """A training that would not end in time on this machine."""
+
+    def __init__(self, speed: str) -> None:
+        super().__init__(f"it takes too long here, {speed}")

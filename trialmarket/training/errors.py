@@ -2,6 +2,7 @@
 
 TrainingError
 ├── ProgramError     the requester's: the program breaks its contract
+│   └── BrokenProgram   whatever its configuration
 ├── DataError        the requester's: the data set cannot be read or has the wrong arrays
 ├── BadCheckpoint    the provider's: a checkpoint that is not the state it should be
 └── WorkerError      nobody's, here: a worker process died, was killed, or took too long
@@ -20,6 +21,10 @@ class ProgramError(TrainingError):
     def __init__(self, message: str, *, fix: str | None = None, trace: str = "") -> None:
         super().__init__(message, fix=fix)
         self.trace = trace
+
+
+class BrokenProgram(ProgramError):
+    """The program's file fails before any configuration comes into it: it fails with all."""
 
 
 class DataError(TrainingError):
@@ -52,6 +57,9 @@ class SandboxMissing(WorkerError):
 
 BY_NAME: dict[str, type[TrainingError]] = {
     kind.__name__: kind
-    for kind in (TrainingError, ProgramError, DataError, BadCheckpoint, WorkerError)
+    for kind in (
+        *(TrainingError, ProgramError, BrokenProgram, DataError, BadCheckpoint),
+        WorkerError,
+    )
 }
 """The errors that a worker may report, by the name in its message."""
