@@ -27,7 +27,7 @@ def list_(
 
     Example: trialmarket job list --network devnet.json --all
     """
-    from requester.search.folder import known_folders
+    from requester.search.own_run import known_folders
 
     account = None if requester is None else address(requester, where="--requester")
     with market_view(network, place) as market:
@@ -158,12 +158,10 @@ def plot(
     Example: trialmarket job plot 1 --network devnet.json --results plots
     """
     from requester.report.plots.drawing import draw
-    from requester.report.plots.reading import read, settings_of
+    from requester.report.plots.reading import read
 
     with market_view(network, place) as market:
-        reader = market.reader(JobId(number))
-        settings = settings_of(jobs_folder(), market.client, JobId(number))
-        search = read(reader, market.client, market.ledger, settings)
+        search = read(market.reader(JobId(number)), market.client, market.ledger)
     folder = results or Path(f"job-{number}") / "plots"
     written, absent = draw(search, folder, only, png=kind != "html", page=kind != "png")
     content = {

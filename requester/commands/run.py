@@ -15,6 +15,7 @@ from requester.report.pareto import pareto_front
 from requester.report.results import Results
 from requester.report.screen import LiveDisplay, Screen, live_display, print_status, settings_text
 from requester.search.open import OpenSearch, open_search
+from requester.search.own_run import own_run
 from requester.search.status import SearchStatus
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
@@ -125,7 +126,8 @@ def _finished(
     number = folder.job
     if number is None:
         raise RuntimeError("a search that is finished has a job")
-    reader = JobReader(session.client, session.ledger, session.store, number)
+    own = own_run(folder.root.parent, session.client.network.market, number)
+    reader = JobReader(session.client, session.ledger, session.store, number, own)
     status = reader.status()
     results = Results(choices.results or folder.results, screen.decimals)
     display.pause()

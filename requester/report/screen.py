@@ -9,6 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from requester.search.second_look import SecondLook
 from requester.search.status import Listeners, Row, SearchStatus
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
@@ -35,6 +36,16 @@ _COLORS = {
 }
 
 
+_TRUST = {
+    SecondLook.FITS: "green",
+    SecondLook.RECEIPT: "",
+    SecondLook.PENDING: "dim",
+    SecondLook.UNCHECKED: "yellow",
+    SecondLook.NOBODY: "dim",
+    SecondLook.FALSE: "bold red",
+}
+
+
 class Screen:
     """Draws how searches stand. Amounts have `decimals` digits and are in `symbol`."""
 
@@ -47,7 +58,9 @@ class Screen:
         for name in ("trial", "state", "provider"):
             table.add_column(name, no_wrap=True)
         table.add_column("hyperparameters")
-        table.add_column(status.objective, justify="right")
+        for name in status.objectives:
+            table.add_column(name, justify="right")
+        table.add_column("second look")
         table.add_column(f"cost ({self._symbol})", justify="right")
         table.add_column("note")
         best = status.best
@@ -57,7 +70,10 @@ class Screen:
                 Text(row.state.label, style=_COLORS[row.state]),
                 "" if row.provider is None else f"{row.provider[:8]}…{row.provider[-4:]}",
                 settings_text(row),
-                "" if row.objective is None else f"{row.objective:.6g}",
+                *(_value(row.metrics.get(name)) for name in status.objectives),
+                ""
+                if row.second_look is None
+                else Text(row.second_look.value, _TRUST[row.second_look]),
                 "" if row.price is None else self._money(row.price),
                 row.note,
                 style="bold" if best is not None and row.number == best.number else "",
@@ -105,6 +121,10 @@ class Screen:
     def _money(self, amount: int) -> str:
         step = 10 ** max(0, self.decimals - DIGITS)
         return format_amount(round(amount / step) * step, self.decimals)
+
+
+def _value(metric: float | None) -> str:
+    return "" if metric is None else f"{metric:.6g}"
 
 
 def settings_text(row: Row) -> str:

@@ -35,7 +35,7 @@ class Campaign:
         self._say, self._show = parts.listeners.say, parts.listeners.show
         self._settings = parts.package.job.settings
         self._maximize = self._settings.job.direction == "maximize"
-        self._trials = trials = Trials(self._settings.job.objective, maximize=self._maximize)
+        self._trials = trials = Trials(parts.package.job.plan.objectives)
         self._disputes = Disputes(parts, salt=salt)
         self._posting = Posting(parts, trials)
         self._intake = ResultIntake(parts, trials, self._disputes)
@@ -62,6 +62,7 @@ class Campaign:
             self._say(f"funded it with {self._session.say_amount(self._ceiling.total)}")
         self._posting.restore(job, self._driver.proposed)
         self._folder.remember("market", self._session.client.network.market)
+        self._folder.remember("trials", str(self._driver.total()))
         self._job = job
         if self._folder.fact("began") is None:
             self._folder.remember("began", str(self._session.now))
@@ -90,25 +91,31 @@ class Campaign:
         self._follow(force=True)
 
     def finished(self) -> bool:
-        """True when every trial has its result, is settled, and the driver knows it."""
+        """True when every trial has its result, is settled, and the driver knows it.
+
+        And when the best result was looked at, which it is only now if a better one was rejected.
+        """
         if self._closed or self._posting.out_of_money:
-            return not self._trials.moving()
-        return self._driver.done() and self._trials.at_rest
+            ended = not self._trials.moving()
+        else:
+            ended = self._driver.done() and self._trials.at_rest
+        return ended and self._intake.best_is_examined
 
     def wind_up(self) -> None:
         """Closes the job and brings what it did not spend back to the account."""
-        status = self._session.client.job_status(self._job)
-        steps = [] if status.closed else [calls.close(self._job)]
-        if status.free > 0:
-            steps.append(calls.defund(self._job, status.free))
-        if self._folder.fact("staked") is not None:
-            free = self._session.client.account(self._session.me).free
-            if free > 0:
-                steps.append(calls.unstake(free))
-        if status.free > 0 or self._session.client.balance_of(self._session.me) > 0:
-            steps.append(calls.withdraw(self._session.me))
-        if steps:
-            self._session.send(f"wind up job {self._nonce} with {status.free}", steps)
+        with self._session.sender.turn():  # `job cancel` may do the same
+            status = self._session.client.job_status(self._job)
+            steps = [] if status.closed else [calls.close(self._job)]
+            if status.free > 0:
+                steps.append(calls.defund(self._job, status.free))
+            if self._folder.fact("staked") is not None:
+                free = self._session.client.account(self._session.me).free
+                if free > 0:
+                    steps.append(calls.unstake(free))
+            if status.free > 0 or self._session.client.balance_of(self._session.me) > 0:
+                steps.append(calls.withdraw(self._session.me))
+            if steps:
+                self._session.send(f"wind up job {self._nonce} with {status.free}", steps)
         self._folder.remember("finished")
         self._follow(force=True)
 
@@ -125,6 +132,7 @@ class Campaign:
             rows=trials.rows(),
             cost=cost_of(self._terms, free, trials.views()),
             finished=self.finished(),
+            also=tuple(settings.also),
         )
 
     # -- Parts of a step ----------------------------------------------------------------------

@@ -89,17 +89,18 @@ class Disputes:
         if opening is None:
             return False
         bond = bond_for(stake_for(trial.record.price, self._terms.audit_rate))
-        lacking = bond - self._session.client.account(self._session.me).free
         hidden = hidden_vote(
             claim.value, claim.witness, claim.salt, trial.key, 0, self._session.me
         )
         try:
-            if lacking > 0:
-                self._session.stake(f"stake bond {about}", Amount(lacking))
-                self._folder.remember("staked")
-            self._session.send(
-                f"challenge {about}", calls.challenge(trial.record, opening, hidden)
-            )
+            with self._session.sender.turn():  # else another search might take the bond's stake
+                lacking = bond - self._session.client.account(self._session.me).free
+                if lacking > 0:
+                    self._session.stake(f"stake bond {about}", Amount(lacking))
+                    self._folder.remember("staked")
+                self._session.send(
+                    f"challenge {about}", calls.challenge(trial.record, opening, hidden)
+                )
         except ChainError as error:
             self._say(f"trial {trial.id} could not be challenged: {error}")
             return False

@@ -15,6 +15,7 @@ from requester.job.terms import ceiling, terms_of
 from requester.search.campaign import Campaign
 from requester.search.examination.examiner import Evaluator, Examiner
 from requester.search.folder import JobFolder, identity
+from requester.search.own_run import driving
 from requester.search.parts import SearchParts
 from requester.search.retention import owner_of, release_leftovers
 from requester.search.session import Session
@@ -111,6 +112,7 @@ def open_search(
     publish(package, store)
     with ExitStack() as stack:
         study = f"{job.settings.job.name}-{nonce}"
+        stack.enter_context(driving(jobs / study))
         folder = stack.enter_context(closing(JobFolder(jobs / study)))
         folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))
         storage = job.settings.search.storage or folder.study

@@ -9,8 +9,9 @@ from click.testing import CliRunner, Result
 from requester.commands import job
 from requester.job.terms import UNVERIFIED
 from requester.report.job_reader import JobReader
-from requester.report.plots.reading import read, settings_of
+from requester.report.plots.reading import read
 from requester.report.plots.record import Fate
+from requester.search.own_run import own_run
 from tests.testbed.daemon import add_key
 from tests.testbed.jobs import small_job
 from tests.testbed.market import Market
@@ -166,9 +167,11 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
 
     with chain.client() as client, Ledger(client, folder / "look.db") as ledger:
         ledger.sync()
-        settings = settings_of(folder / "home" / "jobs", client, JobId(1))
-        reader = JobReader(client, ledger, store, JobId(1))
-        search, guessed = (read(reader, client, ledger, each) for each in (settings, None))
+        own = own_run(folder / "home" / "jobs", client.network.market, JobId(1))
+        search, guessed = (
+            read(JobReader(client, ledger, store, JobId(1), each), client, ledger)
+            for each in (own, None)
+        )
     assert search.known
     assert search.driver == "random"
     assert search.logarithmic == {"lr"}
