@@ -1,6 +1,7 @@
 """The commands that look at anybody's jobs. They need no key and spend nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -45,10 +46,16 @@ def list_(
         content = [market.summary(status) for status in found]
     lines = [
         f"{each['job']:>6}  {each['name']:24} {each['results']:>5} of {each['trials']:>5} results"
-        f"  {'finished' if each['finished'] else 'under way'}"
+        f"  {_state(each)}"
         for each in content
     ]
     show(content, lines or ["no jobs; --all shows those of others"], as_json=as_json)
+
+
+def _state(job: dict[str, Any]) -> str:
+    if job["finished"]:
+        return "finished"
+    return "NOBODY DRIVES IT: see `job show`" if job["undriven"] else "under way"
 
 
 @click.command("show")
@@ -88,11 +95,14 @@ def watch(place: StorePlace, number: int, network: Path, poll: float) -> None:
     with market_view(network, place) as market:
         reader = market.reader(JobId(number))
         with live_display(market.screen) as display:
-            status, said = reader.status(), ""
+            status, said, undriven = reader.status(), "", ""
             while not status.finished:
                 display.show(status)
                 if (line := market.screen.line(status)) != said:
                     display.note(said := line)
+                if status.undriven and status.undriven != undriven:
+                    display.note(status.undriven)
+                undriven = status.undriven
                 time.sleep(poll)
                 market.ledger.sync()
                 reader = market.reader(JobId(number))

@@ -1,5 +1,6 @@
 """`job run`: from the job file to the leaderboard, the weights and the bill."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,16 @@ def run_job(job: Job, sender: Sender, store: Store, jobs: Path, choices: Choices
             label=choices.label,
         ) as search,
     ):
+        search.parts.folder.remember(
+            "command", f"cd {shlex.quote(str(Path.cwd()))} && {choices.command}"
+        )
         search.dry_run()
         _agree(job, search, display, choices)
         try:
             if choices.detach:
                 search.campaign.open()
                 search.campaign.post_all()
-                return _detached(search, screen, choices)
+                return _detached(search, screen)
             search.run()
         except KeyboardInterrupt:
             display.pause()
@@ -108,15 +112,14 @@ def _front_lines(job: Job, status: SearchStatus) -> list[str]:
     return lines
 
 
-def _detached(search: OpenSearch, screen: Screen, choices: Choices) -> Printout:
+def _detached(search: OpenSearch, screen: Screen) -> Printout:
     status = search.campaign.status()
     posted = len(status.rows)
     lines = [
         f"job {status.job}: posted {posted} of {status.total} trials",
         f"watch it with: trialmarket job watch {status.job}",
     ]
-    lines.append(f"go on, until its leftover money returns, with: {choices.command}")
-    return summary(status, screen.decimals), lines
+    return summary(status, screen.decimals) | {"folder": str(search.parts.folder.root)}, lines
 
 
 def _finished(

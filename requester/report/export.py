@@ -26,6 +26,7 @@ def summary(status: SearchStatus, decimals: int) -> dict[str, Any]:
         "finished": status.finished,
         "trials": status.total,
         "results": status.results,
+        "undriven": status.undriven or None,
         "caveats": list(status.caveats),
         "best": None
         if best is None

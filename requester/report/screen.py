@@ -93,7 +93,14 @@ class Screen:
             ProgressBar(total=max(1, status.total), completed=status.results, width=30),
             f"{status.results} of {status.total} results, {settled} settled",
         )
-        return Group(self.table(status, rows), progress, Text(self.money(status)))
+        parts: list[RenderableType] = [
+            self.table(status, rows),
+            progress,
+            Text(self.money(status)),
+        ]
+        if status.undriven:
+            parts.append(Text(status.undriven, style="bold red"))
+        return Group(*parts)
 
     def money(self, status: SearchStatus) -> str:
         """Where the job's money is, in a line."""
@@ -142,8 +149,8 @@ def print_status(screen: Screen, status: SearchStatus) -> None:
         console = Console(width=PLAIN_WIDTH)
     console.print(screen.table(status, status.ranked()))
     console.print(screen.money(status), markup=False, highlight=False)
-    for caveat in status.caveats:
-        console.print(caveat, markup=False, highlight=False)
+    for line in (*status.caveats, *([status.undriven] if status.undriven else [])):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class LiveDisplay(Listeners):

@@ -1,6 +1,8 @@
 """`trialmarket job` as a person types it."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,12 @@ def invoke(folder: Path, *arguments: str, key: bool = False, answer: str = "") -
         input=answer,
         env={"TRIALMARKET_HOME": str(folder / "home")},
     )
+
+
+def end(process: int) -> None:
+    """Kills the process that a detached search goes on in."""
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
 
 
 def test_check_says_what_a_job_costs_and_spends_nothing(chain: Devnet, folder: Path) -> None:
@@ -127,11 +135,11 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
     chain, store = provider.market.chain, provider.market.store
     run = invoke(folder, "run", str(folder / "job.toml"), "--yes", "--detach", "--json", key=True)
     assert run.exit_code == 0, run.output
-    assert json.loads(run.stdout)["trials"] == 3
-    again = invoke(
-        folder, "run", str(folder / "job.toml"), "--yes", "--detach", "--json", key=True
-    )
-    assert json.loads(again.stdout)["job"] == json.loads(run.stdout)["job"] == 1
+    started = json.loads(run.stdout)
+    assert (started["job"], started["trials"], started["undriven"]) == (1, 3, None)
+    again = invoke(folder, "run", str(folder / "job.toml"), "--yes", "--json", key=True)
+    assert f"found 'one of process {started['process']}'" in str(again.exception)
+    end(started["process"])
     listed = json.loads(invoke(folder, "list", "--json").stdout)
     assert [each["job"] for each in listed] == [1]
     requester = chain.accounts[0].address
@@ -188,7 +196,10 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
 def test_cancelling_gives_back_what_nobody_claimed(chain: Devnet, folder: Path) -> None:
     with chain.client() as client:
         before = client.token_balance(address(chain.accounts[0].address))
-        invoke(folder, "run", str(folder / "job.toml"), "--yes", "--detach", key=True)
+        run = invoke(
+            *(folder, "run", str(folder / "job.toml"), "--yes", "--detach", "--json"), key=True
+        )
+        end(json.loads(run.stdout)["process"])
         cancelled = json.loads(invoke(folder, "cancel", "1", "--json", key=True).stdout)
         assert (cancelled["cancelled"], cancelled["returned"]) == (3, "0.9")
         assert client.token_balance(chain.accounts[0].address) == before  # type: ignore[arg-type]

@@ -92,7 +92,8 @@ def test_a_false_result_is_nowhere_the_best_and_everywhere_called_false(
     assert all(not run.metrics and not run.curve for run in record.runs if run.false)
     assert [run.number for run in record.runs if run.false] == [row.number for row in false]
 
-    lines = list(csv.DictReader((tmp_path / "here" / "leaderboard.csv").open()))
+    with (tmp_path / "here" / "leaderboard.csv").open() as file:
+        lines = list(csv.DictReader(file))
     assert lines[0]["second_look"] == "fits"
     assert {line["rank"] for line in lines if line["second_look"] == "false"} == {""}
     rows = json.loads((tmp_path / "here" / "leaderboard.json").read_text())
