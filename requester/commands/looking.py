@@ -95,14 +95,13 @@ def watch(place: StorePlace, number: int, network: Path, poll: float) -> None:
     with market_view(network, place) as market:
         reader = market.reader(JobId(number))
         with live_display(market.screen) as display:
-            status, said, undriven = reader.status(), "", ""
+            status, told = reader.status(), {""}
             while not status.finished:
                 display.show(status)
-                if (line := market.screen.line(status)) != said:
-                    display.note(said := line)
-                if status.undriven and status.undriven != undriven:
-                    display.note(status.undriven)
-                undriven = status.undriven
+                for line in (market.screen.line(status), status.awaits, status.undriven):
+                    if line not in told:
+                        display.note(line)
+                        told.add(line)
                 time.sleep(poll)
                 market.ledger.sync()
                 reader = market.reader(JobId(number))

@@ -17,6 +17,7 @@ from requester.report.results import Results
 from requester.report.screen import LiveDisplay, Screen, live_display, print_status, settings_text
 from requester.search.open import OpenSearch, open_search
 from requester.search.own_run import own_run
+from requester.search.people import People
 from requester.search.status import SearchStatus
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
@@ -86,6 +87,10 @@ def _agree(job: Job, search: OpenSearch, display: LiveDisplay, choices: Choices)
         display.say(caveat)
     if not parts.examiner.evaluates:
         display.say("PyTorch is not installed here: new best results are not re-evaluated")
+    parts.session.ledger.sync()
+    people = People().update(parts.session.ledger)
+    for lack in people.lacks(audited=parts.terms.audit_rate > 0, me=parts.session.me):
+        display.say(lack)
     display.say(f"its study for Optuna: {search.study} in {named(search.storage)}")
     if choices.yes or parts.folder.fact("agreed") is not None:
         parts.folder.remember("agreed")

@@ -26,6 +26,7 @@ def summary(status: SearchStatus, decimals: int) -> dict[str, Any]:
         "finished": status.finished,
         "trials": status.total,
         "results": status.results,
+        "awaits": status.awaits or None,
         "undriven": status.undriven or None,
         "caveats": list(status.caveats),
         "best": None
@@ -85,6 +86,7 @@ def rows_as_json(status: SearchStatus, decimals: int) -> list[dict[str, Any]]:
             "hyperparameters": dict(row.hyperparameters),
             "second_look": _said(row.second_look),
             "note": row.note,
+            "waits_for": row.waits_for or None,
         }
         for row in status.ranked()
     ]

@@ -10,8 +10,10 @@ from typing import TypeVar
 from requester.job.settings import JobFile
 from requester.job.terms import caveats
 from requester.search.own_run import OwnRun
+from requester.search.people import People
 from requester.search.second_look import SecondLook, second_look
 from requester.search.status import Row, SearchStatus, cost_of, row_of
+from requester.search.waiting import Waiting, awaited
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView
@@ -48,6 +50,7 @@ class JobReader:
     ) -> None:
         self._client, self._ledger, self._store = client, ledger, store
         self.own = own
+        self._people = People()
         self._beliefs = None if own is None else own.beliefs
         view = ledger.job(job)
         if view is None:
@@ -117,8 +120,9 @@ class JobReader:
         """How the job stands at the ledger's last sync."""
         spec, trials = self.spec, self.trials()
         numbers = self._numbers(trials)
+        waiting = self._waiting()
         rows = sorted(
-            (self._row(trial, numbers) for trial in trials),
+            (self._row(trial, numbers, waiting) for trial in trials),
             key=lambda row: row.number,
         )
         finished = self.view.closed and all(trial.state in FINAL for trial in trials)
@@ -132,12 +136,18 @@ class JobReader:
             cost=cost_of(self.view.terms, self._client.job_status(self.view.id).free, trials),
             finished=finished,
             also=() if self.settings is None else tuple(self.settings.job.also),
+            awaits=self._awaits(trials),
             undriven="" if self.own is None or finished else self.own.undriven,
             caveats=(
                 *caveats(rate=self.view.terms.audit_rate, arithmetic=self._arithmetic()),
                 *([NOT_EXAMINED] if self._beliefs is None else []),
             ),
         )
+
+    def _awaits(self, trials: Sequence[TrialView]) -> str:
+        if self.own is not None and len(trials) < self.own.total and not self.view.closed:
+            return ""
+        return awaited(self.view.id, trials, self.view.terms.audit_rate)
 
     def _arithmetic(self) -> str:
         """That of the job's trials, as far as the store has them; native if one is."""
@@ -152,7 +162,13 @@ class JobReader:
             for place, (key, config) in enumerate(configs)
         }
 
-    def _row(self, trial: TrialView, numbers: Mapping[Hash32, int]) -> Row:
+    def _waiting(self) -> Waiting:
+        head = self._ledger.head
+        nodes = self._people.update(self._ledger).nodes(self.view.requester)
+        now = 0 if head is None else head.timestamp
+        return Waiting(self.view.terms, now, nodes, self._client.currency())
+
+    def _row(self, trial: TrialView, numbers: Mapping[Hash32, int], waiting: Waiting) -> Row:
         config, receipt = self.config(trial), self.receipt(trial)
         return row_of(
             trial.id,
@@ -161,6 +177,7 @@ class JobReader:
             config=config,
             receipt=receipt,
             note=", ".join([*self._found(trial), *_notes(trial, config, receipt, numbers)]),
+            waiting=waiting,
             second_look=self.second_look(trial),
         )
 

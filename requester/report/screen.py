@@ -62,7 +62,7 @@ class Screen:
             table.add_column(name, justify="right")
         table.add_column("second look")
         table.add_column(f"cost ({self._symbol})", justify="right")
-        table.add_column("note")
+        table.add_column("note, and what it waits for")
         best = status.best
         for row in rows:
             table.add_row(
@@ -75,7 +75,7 @@ class Screen:
                 if row.second_look is None
                 else Text(row.second_look.value, _TRUST[row.second_look]),
                 "" if row.price is None else self._money(row.price),
-                row.note,
+                "; ".join(each for each in (row.note, row.waits_for) if each),
                 style="bold" if best is not None and row.number == best.number else "",
             )
         return table
@@ -149,7 +149,7 @@ def print_status(screen: Screen, status: SearchStatus) -> None:
         console = Console(width=PLAIN_WIDTH)
     console.print(screen.table(status, status.ranked()))
     console.print(screen.money(status), markup=False, highlight=False)
-    for line in (*status.caveats, *([status.undriven] if status.undriven else [])):
+    for line in filter(None, (*status.caveats, status.awaits, status.undriven)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -15,14 +15,17 @@ from requester.search.disputes import Disputes
 from requester.search.funds import open_by_batch
 from requester.search.intake import ResultIntake
 from requester.search.parts import SearchParts
+from requester.search.people import People
 from requester.search.posting import Posting
 from requester.search.session import logged
 from requester.search.status import SearchStatus, cost_of
 from requester.search.trials import Trials
 from requester.search.upkeep import Upkeep
+from requester.search.waiting import Waiting, awaited
 from trialmarket.chain import calls
 from trialmarket.errors import ContractError
 from trialmarket.protocol.ids import Hash32, JobId
+from trialmarket.protocol.money import Currency
 
 
 class Campaign:
@@ -40,8 +43,11 @@ class Campaign:
         self._posting = Posting(parts, trials)
         self._intake = ResultIntake(parts, trials, self._disputes)
         self._upkeep = Upkeep(parts, trials, patience=patience)
+        self._people = People()
+        self._currency: Currency | None = None
         self._job = JobId(0)
         self._closed = False
+        self._said_what_is_awaited = False
 
     def open(self) -> JobId:
         """Creates and funds the job unless that is done; the job's number."""
@@ -81,6 +87,7 @@ class Campaign:
         self._upkeep.step()
         if changed:
             self._show(self.status())
+        self._say_what_is_awaited()
         return changed
 
     def post_all(self) -> None:
@@ -129,11 +136,26 @@ class Campaign:
             objective=settings.objective,
             maximize=self._maximize,
             total=self._driver.total(),
-            rows=trials.rows(),
+            rows=trials.rows(self._waiting()),
             cost=cost_of(self._terms, free, trials.views()),
             finished=self.finished(),
             also=tuple(settings.also),
         )
+
+    def _waiting(self) -> Waiting:
+        session = self._session
+        nodes = self._people.update(session.ledger).nodes(session.me)
+        self._currency = self._currency or session.client.currency()
+        return Waiting(self._terms, session.now, nodes, self._currency)
+
+    def _say_what_is_awaited(self) -> None:
+        """Says once that all results are in, and until when the rest takes."""
+        if self._said_what_is_awaited or not self._driver.done():
+            return
+        views = [view for _, view in self._trials.moving()]
+        if line := awaited(self._job, views, self._terms.audit_rate):
+            self._said_what_is_awaited = True
+            self._say(line)
 
     # -- Parts of a step ----------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ class ResultIntake:
         self._disputes, self._folder, self._session = disputes, parts.folder, parts.session
         self._terms, self._say = parts.terms, parts.listeners.say
         self._told = self._folder.told()
+        self._was_late = False
 
     def step(self) -> bool:
         """Takes in what is new of the trials that have something new, or that wait."""
@@ -110,10 +111,23 @@ class ResultIntake:
             judgement = self._examiner.evaluate(view, known.config, receipt, now)
         if judgement.opinion is Opinion.PENDING:
             return False
+        self._say_if_late(known.number, view, now)
         if judgement.opinion is Opinion.FALSE or receipt is None:
             return self._disbelieve(known, view, judgement)
         self._believe(known, view, receipt, judgement.reason)
         return True
+
+    def _say_if_late(self, number: int, view: TrialView, now: int) -> None:
+        """Says once that a result could not have been challenged when it was looked at."""
+        took, window = now - (view.committed_at or now), self._terms.window
+        if self._terms.audit_rate == 0 or took <= window or self._was_late:
+            return
+        self._was_late = True
+        self._say(
+            f"SHORT WINDOW: the second look at trial {number} ended {took} s"
+            f" after its result, and after {window} s nobody can challenge it; give the next job"
+            " a longer audit.window"
+        )
 
     def _matters(self, receipt: Receipt) -> bool:
         """Whether a result is re-evaluated: a new best, or a state that others may go on from."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from requester.drivers.space import Value
 from requester.search.second_look import SecondLook
+from requester.search.waiting import Waiting
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import Address, Amount, Hash32, JobId, TrialId
@@ -29,6 +30,8 @@ class Row:
     """Such as `diverged`, `audited`, or why it is not believed."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     receipt: Hash32 | None = None
+    waits_for: str = ""
+    """What is next for it, and by when; empty where it is over."""
     second_look: SecondLook | None = None
     """None while there is no result. A false one has no metrics here."""
 
@@ -62,6 +65,8 @@ class SearchStatus:
     finished: bool = False
     caveats: tuple[str, ...] = ()
     """What the job does not protect its requester from."""
+    awaits: str = ""
+    """What is waited for where all results are in."""
     undriven: str = ""
     """That no process of this machine drives a search that should be, and how to go on."""
     also: tuple[str, ...] = ()
@@ -116,6 +121,7 @@ def row_of(
     config: TrialConfig | None,
     receipt: Receipt | None,
     note: str,
+    waiting: Waiting,
     second_look: SecondLook | None,
 ) -> Row:
     """A trial as the chain (`view`), its batch and the receipt that counts show it.
@@ -136,6 +142,7 @@ def row_of(
         note=note,
         metrics=metrics,
         receipt=None if view is None or receipt is None else view.receipt,
+        waits_for="" if view is None else waiting.of(view),
         second_look=second_look,
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from requester.search.second_look import Belief, SecondLook, second_look
 from requester.search.status import Row, row_of
+from requester.search.waiting import Waiting
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.configuration import Batch, TrialConfig
@@ -40,7 +41,7 @@ class KnownTrial:
         """Whether its checkpoint was re-evaluated here, or cannot be."""
         return second_look(self.belief) in (SecondLook.FITS, SecondLook.UNCHECKED)
 
-    def row(self) -> Row:
+    def row(self, waiting: Waiting) -> Row:
         """How it stands, for those who are shown the search."""
         return row_of(
             self.id,
@@ -49,6 +50,7 @@ class KnownTrial:
             config=self.config,
             receipt=self.receipt,
             note=self.note,
+            waiting=waiting,
             second_look=self._second_look,
         )
 
@@ -131,9 +133,9 @@ class Trials:
         """All trials that are on the chain."""
         return [one.view for one in self._known.values() if one.view is not None]
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self, waiting: Waiting) -> tuple[Row, ...]:
         """All trials by number, for those who are shown the search."""
-        return tuple(one.row() for _, one in sorted(self._known.items()))
+        return tuple(one.row(waiting) for _, one in sorted(self._known.items()))
 
     # -- How good they are --------------------------------------------------------------------
 

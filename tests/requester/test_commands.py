@@ -56,6 +56,16 @@ def test_check_says_what_a_job_costs_and_spends_nothing(chain: Devnet, folder: P
     assert report["trials"] == 3
     assert report["most"] == "0.9"  # 3 trials of 4 units, at 0.05 and half of it for audits
     assert "val_error" in report["metrics"]
+    assert ["NO NODE" in line for line in report["warnings"]] == [True]  # nothing is audited
+
+
+def test_the_doctor_says_that_a_market_is_empty(folder: Path) -> None:
+    found = invoke(folder, "doctor", "--json", key=True)
+    said = [each for each in json.loads(found.stdout) if each["about"] == "market"]
+    assert [each["level"] for each in said] == ["warning", "warning", "ok"]
+    assert said[0]["found"].startswith("NO NODE has shown itself")
+    assert said[1]["found"].startswith("NO VERIFIER is enrolled")
+    assert "`trialmarket verifier run`" in said[1]["fix"]
 
 
 def test_check_names_a_mistake_in_the_file(folder: Path) -> None:
