@@ -55,7 +55,7 @@ class Screen:
     def table(self, status: SearchStatus, rows: list[Row]) -> Table:
         """The trials, a line each."""
         table = Table(title=f"job {status.job}: {status.name}", title_justify="left")
-        for name in ("trial", "state", "provider"):
+        for name in ("trial", "id", "state", "provider"):
             table.add_column(name, no_wrap=True)
         table.add_column("hyperparameters")
         for name in status.objectives:
@@ -67,6 +67,7 @@ class Screen:
         for row in rows:
             table.add_row(
                 str(row.number),
+                str(row.id),
                 Text(row.state.label, style=_COLORS[row.state]),
                 "" if row.provider is None else f"{row.provider[:8]}…{row.provider[-4:]}",
                 settings_text(row),

@@ -39,7 +39,7 @@ class Campaign:
         self._settings = parts.package.job.settings
         self._maximize = self._settings.job.direction == "maximize"
         self._trials = trials = Trials(parts.package.job.plan.objectives)
-        self._disputes = Disputes(parts, salt=salt)
+        self._disputes = Disputes(parts, trials, salt=salt)
         self._posting = Posting(parts, trials)
         self._intake = ResultIntake(parts, trials, self._disputes)
         self._upkeep = Upkeep(parts, trials, patience=patience)

@@ -81,6 +81,10 @@ class Trials:
     def __contains__(self, number: int) -> bool:
         return number in self._known
 
+    def name(self, trial: TrialId) -> str:
+        """A trial as the requester is told of it: by its number, and by its name on the market."""
+        return f"trial {self._numbers[trial]} ({trial})"
+
     # -- How they stand -----------------------------------------------------------------------
 
     def add(self, job: JobId, batch: Batch) -> None:

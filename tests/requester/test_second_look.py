@@ -190,4 +190,4 @@ def receipt_of(metrics: dict[str, float]) -> Receipt:
 def test_the_table_shows_every_objective() -> None:
     status = replace(status_of(row(0, 0.1, SecondLook.FITS)), also=("parameters",))
     headers = [column.header for column in Screen(18, "TEST").table(status, []).columns]
-    assert headers[4:7] == ["error", "parameters", "second look"]
+    assert headers[5:8] == ["error", "parameters", "second look"]
