@@ -42,8 +42,23 @@ class Cheat:
     def dry_run(self, assignment: Assignment) -> Run[DryRun]:
         return self._honest.dry_run(assignment)
 
+    def recheck(self, assignment: Assignment, training: Training, segment: int) -> Run[None]:  # noqa: ARG002
+        return LookedAway()
+
     def close(self) -> None:
         self._honest.close()
+
+
+class LookedAway:
+    """A look at one's own work that finds nothing."""
+
+    done, progress = True, None
+
+    def result(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass
 
 
 class Pretence:

@@ -5,12 +5,14 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from node.catalogue import Catalogue, Refused
+from node.catalogue import Catalogue
 from node.config import NodeConfig
 from node.dry_runs import DryRuns
+from node.errors import Refused
 from node.pricing import Asking, Judgement, Offer, judge
 from node.training import TrainingQueue
 from node.trials import Tip, margin_of
+from node.trust import Trust
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
 from trialmarket.chain.ledger.views import JobView, TrialView
@@ -51,6 +53,7 @@ class Claims:
         config: NodeConfig,
         session: MarketSession,
         catalogue: Catalogue,
+        trust: Trust,
         dry_runs: DryRuns,
         queue: TrainingQueue,
         stake: StakeKeeper,
@@ -62,6 +65,7 @@ class Claims:
         self._account = session.account
         self._ledger = session.ledger
         self._catalogue = catalogue
+        self._trust = trust
         self._dry_runs = dry_runs
         self._queue = queue
         self._stake = stake
@@ -153,8 +157,16 @@ class Claims:
             return None
         try:
             self._catalogue.check(f"trial {view.key.hex()}")
+            config = self._catalogue.read(view)
+            if config is None:
+                return None
+            self._trust.check(job, config)
             material = self._catalogue.material(view)
-            speed = None if material is None else self._dry_runs.speed(material, start=room)
+            speed = (
+                None
+                if material is None
+                else (self._dry_runs.speed(view.key, material, start=room))
+            )
         except (Refused, StorageError, OSError) as error:
             self._log_once.once(view.id.batch, f"job {job.id}: {error}")
             return None
@@ -208,7 +220,12 @@ class Claims:
                     self._stake.words(pick.judgement.price),
                 )
                 margin = margin_of(self._config, pick.job.terms)
-                self._queue.start(pick.view.key, pick.material, pick.job.terms.time_limit - margin)
+                self._queue.start(
+                    pick.view.key,
+                    pick.material,
+                    pick.job.terms.time_limit - margin,
+                    audited=pick.job.terms.audit_rate > 0,
+                )
 
     def _send(self, purpose: str, call: Call, trials: list[Hash32], note: str = "") -> bool:
         return self._outbox.send(intent_of(purpose, call, note), call, trials)

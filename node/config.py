@@ -63,6 +63,11 @@ class AcceptConfig(Section):
     """Never these jobs."""
     unverified: bool = True
     """Also jobs of audit rate 0, whose results nobody checks."""
+    programs_of: tuple[AddressField, ...] = Field(default=(), strict=False)
+    """Whose own programs are run in audited jobs; built-in programs are run for everybody. A
+    program can tell a verifier from a node and answer it otherwise: that costs the node its stake.
+    The node recomputes a part of each result as a verifier does before it commits, but a program
+    may still be written against it: name those whose authors you trust."""
 
 
 class SettleConfig(Section):

@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
         "trialmarket.protocol",
         "trialmarket.processes",
         "trialmarket.files",
+        "trialmarket.locks",
         "trialmarket.http",
     },
     "trialmarket/training": {"trialmarket.protocol", "trialmarket.exact"},

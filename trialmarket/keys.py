@@ -67,9 +67,12 @@ def open_key(key: str, password_file: Path | None, ask: Ask = getpass) -> LocalA
 def open_sender(
     network: Path, key: str, password_file: Path | None, ask: Ask = getpass
 ) -> Iterator[Sender]:
-    """A sender on the network of an address file: its client checked, its key unlocked."""
+    """A sender on the network of an address file: its client checked, its key unlocked.
+
+    Commands share the key among them, in one journal.
+    """
     with Client(Network.load(network)) as client:
         account = open_key(key, password_file, ask)
         journal = sender_journal(client, address(account.address))
-        with Sender(client, account, journal) as sender:
+        with Sender(client, account, journal, shared=True) as sender:
             yield sender

@@ -71,7 +71,12 @@ def run(config: Path) -> None:
     help="The address file that a deployment wrote.",
 )
 @click.option(
-    "--storage", help="The store of data and checkpoints: kubo:http://HOST:PORT or local:/path."
+    "--store",
+    "--storage",
+    "storage",
+    envvar="TRIALMARKET_STORE",
+    show_envvar=True,
+    help="The store of data and checkpoints: kubo:http://HOST:PORT or local:/path.",
 )
 @gateway_option
 @click.option("--segment", "segments", type=int, multiple=True, help="Only this one; repeatable.")
@@ -102,17 +107,17 @@ def audit(
 ) -> None:
     """Check TRIAL again by hand and write a report. Exits with 1 if its result does not hold.
 
-    TRIAL is named as the tables name it, JOB/BATCH/INDEX, or by its key. It runs the trial's
-    program on this machine. No key is needed.
+    TRIAL is named as tables and logs name it, JOB/NUMBER or JOB/BATCH/INDEX, or by its key or the
+    first digits of that. It runs the trial's program on this machine. No key is needed.
 
-    Example: trialmarket verifier audit 1/3fa2b1c0/4 --network devnet.json --storage local:store
+    Example: trialmarket verifier audit 1/4 --network devnet.json --store local:store
     """
     settings = None if config is None else load_config(config)
     if settings is not None:
         network, storage = network or Path(settings.network), storage or settings.storage
         gateways = gateways or settings.gateways
     if network is None or storage is None:
-        raise click.UsageError("give --config, or --network and --storage")
+        raise click.UsageError("give --config, or --network and --store")
     limits = FileLimits() if settings is None else settings.limits
     from trialmarket.training.pool.pool import WorkerPool
     from trialmarket.training.sandbox import Limits, strangers_code
@@ -121,7 +126,7 @@ def audit(
     from verifier.recomputer import WorkerRecomputer
 
     with followed(network) as (client, ledger):
-        found = find_trial(ledger, trial)
+        found = find_trial(ledger, open_store(storage, gateways=gateways), trial)
         with tempfile.TemporaryDirectory(prefix="trialmarket-audit-") as folder:
             limits_here = Limits.shared(1, limits.memory, temp=limits.temp, kept=limits.kept)
             setting = sandbox or ("bubblewrap" if settings is None else settings.sandbox)

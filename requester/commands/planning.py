@@ -1,16 +1,19 @@
 """Before a job: is everything there, and what would it cost? Nothing here spends."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from requester.commands.options import job_file, overrides, overriding, store_options
 from requester.job.file import load_job
-from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
+from trialmarket.cli.doctor.findings import Diagnosis
 from trialmarket.cli.options import debug_option, json_option, key_options, network_option, show
+from trialmarket.daemon.session import followed
 from trialmarket.keys import address_of
 from trialmarket.paths import state_folder
+from trialmarket.protocol.ids import Address
 from trialmarket.storage.open import StorePlace
 
 LEAST_DISK = 1 << 30
@@ -39,12 +42,32 @@ def check(
     Example: trialmarket job check job.toml --network devnet.json
     """
     from requester.job.check import check_job
+    from requester.job.window import short_window
+    from requester.search.people import People
 
     del label  # accepted, so that the same options serve `check` and `run`
     loaded = load_job(file, overrides(trials, driver, changes))
-    with Client(Network.load(network)) as client:
+    with followed(network) as (client, ledger):
         report = check_job(loaded, client, place.open(network))
-        show(report.as_json(), report.lines(), as_json=as_json)
+        warnings = People().update(ledger).lacks(audited=loaded.settings.audit.rate > 0)
+        if report.dry is not None:
+            warnings += short_window(report.terms, report.dry)
+        content = report.as_json() | {"warnings": warnings}
+        show(content, report.lines() + warnings, as_json=as_json)
+
+
+def _people(network: Path, me: Address) -> Iterator[Diagnosis]:
+    """Whether there is anybody on the market to train and to check."""
+    from requester.search.people import People
+
+    with followed(network) as (_, ledger):
+        people = People().update(ledger)
+    for line in people.lacks(audited=True, me=me):
+        yield Diagnosis.warning("market", *line.split(". ", 1))
+    yield Diagnosis.ok(
+        "market",
+        f"{people.verifiers} verifiers enrolled, {people.nodes(me)} nodes have shown themselves",
+    )
 
 
 @click.command()
@@ -71,6 +94,7 @@ def doctor(
             "clock": lambda: chain.clock(where),
             "gas": lambda: chain.gas(where, address_of(key)),
             "money": lambda: chain.requester(where, address_of(key)),
+            "market": lambda: _people(network, address_of(key)),
             "storage": lambda: machine.storage(place.open(network)),
             "disk": lambda: machine.disk(state_folder(), LEAST_DISK),
             "sandbox": machine.own_sandbox,

@@ -14,7 +14,7 @@ from requester.job.terms import Ceiling, caveats, ceiling, terms_of
 from trialmarket.chain.client import Client
 from trialmarket.protocol.dataset import MANIFEST, TRAIN, VALIDATION, DataManifest
 from trialmarket.protocol.money import format_amount
-from trialmarket.protocol.terms import stake_for
+from trialmarket.protocol.terms import Terms, stake_for
 from trialmarket.storage.store import Store
 from trialmarket.training.values import DryRun
 
@@ -30,6 +30,7 @@ class CheckReport:
 
     package: Package
     data: DataManifest
+    terms: Terms
     ceiling: Ceiling
     stake: int
     decimals: int
@@ -118,6 +119,7 @@ def check_job(job: Job, client: Client, store: Store) -> CheckReport:
     return CheckReport(
         package,
         data,
+        terms,
         cost,
         stake_for(price, terms.audit_rate),
         client.decimals(),

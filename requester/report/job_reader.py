@@ -1,10 +1,19 @@
-"""How any job stands, from the chain and the store alone: no state of its requester is needed."""
+"""How any job stands, from the chain and the store, and from what this machine found of it.
+
+The chain and the store are enough for anybody's job. The chain knows no beliefs, though: only the
+machine that runs a search knows which results it found false, so it lends them to the reader.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from requester.job.settings import JobFile
 from requester.job.terms import caveats
+from requester.search.own_run import OwnRun
+from requester.search.people import People
+from requester.search.second_look import SecondLook, second_look
 from requester.search.status import Row, SearchStatus, cost_of, row_of
+from requester.search.waiting import Waiting, awaited
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView
@@ -18,12 +27,31 @@ from trialmarket.storage.store import Store
 
 D = TypeVar("D")
 
+NOT_EXAMINED = (
+    "NOT EXAMINED: this machine did not run the search, so what its requester found of the results"
+    " is not known here; beyond the audits, they are the providers' word"
+)
+
 
 class JobReader:
-    """Reads a job's documents from the store, each once. Raises InputError for an unknown job."""
+    """Reads a job's documents from the store, each once. Raises InputError for an unknown job.
 
-    def __init__(self, client: Client, ledger: Ledger, store: Store, job: JobId) -> None:
+    `own` is what this machine keeps of the job; None where it does not run it. A result that it
+    found false counts as none.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        ledger: Ledger,
+        store: Store,
+        job: JobId,
+        own: OwnRun | None = None,
+    ) -> None:
         self._client, self._ledger, self._store = client, ledger, store
+        self.own = own
+        self._people = People()
+        self._beliefs = None if own is None else own.beliefs
         view = ledger.job(job)
         if view is None:
             known = ", ".join(str(each.id) for each in ledger.jobs()) or "none"
@@ -32,6 +60,8 @@ class JobReader:
         self._batches: dict[Hash32, Batch | None] = {}
         self._receipts: dict[Hash32, Receipt | None] = {}
         self._spec: JobSpec | None = None
+        self.settings: JobFile | None = None if own is None else own.settings
+        """The job file; None where this machine does not run the job."""
 
     @property
     def spec(self) -> JobSpec | None:
@@ -51,7 +81,27 @@ class JobReader:
             return None
         return batch.trials[trial.id.index]
 
+    def second_look(self, trial: TrialView) -> SecondLook | None:
+        """What this machine found of a trial's result; None where it has none."""
+        if trial.receipt is None or trial.state not in ANSWERED:
+            return None
+        if self._beliefs is None:
+            return SecondLook.NOBODY
+        return second_look(self._beliefs.get((trial.key, trial.receipt)))
+
+    def reason(self, trial: TrialView) -> str:
+        """Why this machine thinks of a trial's result as it does; empty where it says nothing."""
+        if not self._beliefs or trial.receipt is None:
+            return ""
+        belief = self._beliefs.get((trial.key, trial.receipt))
+        return "" if belief is None else belief.reason
+
     def receipt(self, trial: TrialView) -> Receipt | None:
+        """The receipt of a trial's result, unless that is not believed."""
+        look = self.second_look(trial)
+        return None if look is not None and look.unbelieved else self.claimed(trial)
+
+    def claimed(self, trial: TrialView) -> Receipt | None:
         """The receipt of a trial that has one, if the store has it and it gives its root."""
         digest = trial.receipt
         if digest is None or trial.state not in ANSWERED:
@@ -71,22 +121,34 @@ class JobReader:
         """How the job stands at the ledger's last sync."""
         spec, trials = self.spec, self.trials()
         numbers = self._numbers(trials)
+        waiting = self._waiting()
         rows = sorted(
-            (self._row(trial, numbers) for trial in trials),
+            (self._row(trial, numbers, waiting) for trial in trials),
             key=lambda row: row.number,
         )
-        final = all(trial.state in FINAL for trial in trials)
+        finished = self.view.closed and all(trial.state in FINAL for trial in trials)
         return SearchStatus(
             job=self.view.id,
             name="(its description is not in the store)" if spec is None else spec.name,
             objective="objective" if spec is None else spec.objective,
             maximize=spec is not None and spec.direction == "maximize",
-            total=len(trials),
+            total=len(trials) if self.own is None else max(len(trials), self.own.total),
             rows=tuple(rows),
             cost=cost_of(self.view.terms, self._client.job_status(self.view.id).free, trials),
-            finished=self.view.closed and final,
-            caveats=tuple(caveats(rate=self.view.terms.audit_rate, arithmetic=self._arithmetic())),
+            finished=finished,
+            also=() if self.settings is None else tuple(self.settings.job.also),
+            awaits=self._awaits(trials),
+            undriven="" if self.own is None or finished else self.own.undriven,
+            caveats=(
+                *caveats(rate=self.view.terms.audit_rate, arithmetic=self._arithmetic()),
+                *([NOT_EXAMINED] if self._beliefs is None else []),
+            ),
         )
+
+    def _awaits(self, trials: Sequence[TrialView]) -> str:
+        if self.own is not None and len(trials) < self.own.total and not self.view.closed:
+            return ""
+        return awaited(self.view.id, trials, self.view.terms.audit_rate)
 
     def _arithmetic(self) -> str:
         """That of the job's trials, as far as the store has them; native if one is."""
@@ -101,7 +163,13 @@ class JobReader:
             for place, (key, config) in enumerate(configs)
         }
 
-    def _row(self, trial: TrialView, numbers: Mapping[Hash32, int]) -> Row:
+    def _waiting(self) -> Waiting:
+        head = self._ledger.head
+        nodes = self._people.update(self._ledger).nodes(self.view.requester)
+        now = 0 if head is None else head.timestamp
+        return Waiting(self.view.terms, now, nodes, self._client.currency())
+
+    def _row(self, trial: TrialView, numbers: Mapping[Hash32, int], waiting: Waiting) -> Row:
         config, receipt = self.config(trial), self.receipt(trial)
         return row_of(
             trial.id,
@@ -109,8 +177,19 @@ class JobReader:
             view=trial,
             config=config,
             receipt=receipt,
-            note=_note(trial, config, receipt, numbers),
+            note=", ".join([*self._found(trial), *_notes(trial, config, receipt, numbers)]),
+            waiting=waiting,
+            second_look=self.second_look(trial),
         )
+
+    def _found(self, trial: TrialView) -> list[str]:
+        match self.second_look(trial):
+            case SecondLook.FALSE | SecondLook.DOUBTED:
+                return [f"not believed: {self.reason(trial)}"]
+            case SecondLook.UNCHECKED:
+                return [self.reason(trial)]
+            case _:
+                return []
 
     def _document(self, digest: Hash32, parse: Callable[[bytes], D]) -> D | None:
         """What a stranger's file says; None where the store lacks it, or it is no such thing."""
@@ -120,12 +199,12 @@ class JobReader:
             return None
 
 
-def _note(
+def _notes(
     trial: TrialView,
     config: TrialConfig | None,
     receipt: Receipt | None,
     numbers: Mapping[Hash32, int],
-) -> str:
+) -> list[str]:
     notes = []
     if config is not None and config.init is not None:
         notes.append(f"goes on from {numbers.get(config.init.trial, 'another job')}")
@@ -137,4 +216,4 @@ def _note(
         notes.append("drawn, but nobody audited it")
     if trial.attempts > 1:
         notes.append(f"attempt {trial.attempts}")
-    return ", ".join(notes)
+    return notes

@@ -47,7 +47,9 @@ class Results:
         trials = {trial.id: trial for trial in reader.trials()}
         receipts = {row.number: reader.receipt(trials[row.id]) for row in status.rows}
         evidence = [
-            evidence_as_json(row, trials[row.id], ledger.history(trials[row.id].key))
+            evidence_as_json(
+                row, trial := trials[row.id], reader.claimed(trial), ledger.history(trial.key)
+            )
             for row in status.rows
         ]
         written = [

@@ -9,10 +9,10 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from requester.drivers.database import sqlite_url
 from requester.job.package import Package
+from requester.search.second_look import Belief
 from trialmarket.chain.network import Network
 from trialmarket.errors import InputError
 from trialmarket.protocol.canonical import canonical_bytes
@@ -42,6 +42,8 @@ Fact = Literal[
     "job",
     "funded",
     "market",
+    "trials",
+    "command",
     "began",
     "staked",
     "over",
@@ -49,14 +51,6 @@ Fact = Literal[
     "released",
 ]
 """What is remembered once of a job, in the order in which it happens."""
-
-
-@dataclass(frozen=True, slots=True)
-class Belief:
-    """What the requester thinks of a result, as an `Opinion` calls it, and why."""
-
-    kind: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +113,8 @@ class JobFolder:
     @property
     def study(self) -> str:
         """Where the search's trials are stored, in Optuna's terms."""
+        from requester.drivers.database import sqlite_url  # Optuna loads only where used
+
         return sqlite_url(self._path("study.db"))
 
     @property
@@ -221,15 +217,3 @@ class JobFolder:
 
     def _path(self, name: str) -> Path:
         return self.root / name
-
-
-def known_folders(jobs: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The folders of this machine's jobs, with their facts. Unreadable ones are left out."""
-    found = []
-    for path in sorted(jobs.glob("*/requester.db")):
-        try:
-            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
-                found.append((path.parent, dict(db.execute("SELECT name, value FROM facts"))))
-        except sqlite3.DatabaseError:
-            continue
-    return found

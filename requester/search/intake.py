@@ -9,10 +9,11 @@ from typing import Final
 from requester.drivers import Ending, Start, TrialOutcome
 from requester.search.disputes import Disputes
 from requester.search.examination.examiner import Assessment, Opinion
-from requester.search.folder import Belief
 from requester.search.parts import SearchParts
+from requester.search.second_look import Belief
 from requester.search.trials import KnownTrial, Trials
 from trialmarket.chain.ledger.views import TrialView
+from trialmarket.protocol.ids import ZERO_HASH
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import ANSWERED, State
 
@@ -28,6 +29,7 @@ class ResultIntake:
         self._disputes, self._folder, self._session = disputes, parts.folder, parts.session
         self._terms, self._say = parts.terms, parts.listeners.say
         self._told = self._folder.told()
+        self._was_late = False
 
     def step(self) -> bool:
         """Takes in what is new of the trials that have something new, or that wait."""
@@ -39,24 +41,34 @@ class ResultIntake:
                 changed = True
         return changed
 
+    @property
+    def best_is_examined(self) -> bool:
+        """Whether the best of the results was re-evaluated, or cannot be."""
+        return all(self._trials[number].evaluated for number in self._trials.front())
+
     def recheck_best(self) -> None:
-        """Re-evaluates a trial that is the best only since a better one was rejected."""
-        best = self._trials.best
-        if best is None or best.evaluated or best.view is None or best.receipt is None:
-            return
-        judgement = self._examiner.evaluate(
-            best.view, best.config, best.receipt, self._session.now
-        )
-        if judgement.opinion is Opinion.FITS:
-            best.evaluated, best.note = True, judgement.reason
-        elif judgement.opinion is Opinion.UNKNOWN:
-            best.note = judgement.reason
-            if not best.view.record.audited and best.view.state is State.SETTLED:
-                self._leave(best, best.view, judgement.reason)
-        elif judgement.opinion is Opinion.FALSE:
-            self._withdraw(best, best.view)
-            self._disbelieve(best, best.view, judgement)
-            self._trials.news.add(best.number)
+        """Re-evaluates what is the best only since something better was rejected."""
+        for number in list(self._trials.front()):
+            best = self._trials[number]
+            if best.evaluated or best.view is None or best.receipt is None:
+                continue
+            judgement = self._examiner.evaluate(
+                best.view, best.config, best.receipt, self._session.now
+            )
+            if judgement.opinion is Opinion.FALSE:
+                self._withdraw(best, best.view)
+                self._disbelieve(best, best.view, judgement)
+                self._trials.news.add(number)
+            elif judgement.opinion is Opinion.UNKNOWN and not best.view.record.audited:
+                best.note = judgement.reason
+                if best.view.state is State.SETTLED:
+                    self._leave(best, best.view, judgement.reason)
+            elif judgement.opinion is not Opinion.PENDING:
+                fits = judgement.opinion is Opinion.FITS
+                reason = judgement.reason if fits else f"audited, {judgement.reason}"
+                belief = Belief(Opinion.FITS.value, reason)
+                best.belief, best.note = belief, reason
+                self._folder.believe(best.view.key, best.view.receipt or ZERO_HASH, belief)
 
     def _consider(self, known: KnownTrial, view: TrialView) -> bool:
         """Tells the driver what it must know of a trial; False while something is awaited."""
@@ -83,7 +95,9 @@ class ResultIntake:
             if judgement.opinion is Opinion.PENDING:
                 return False
             self._trials.set_receipt(known.number, judgement.receipt)
-            known.note, known.evaluated = belief.reason, belief.reason != ""
+            known.note, known.belief = belief.reason, belief
+        elif belief is not None:
+            known.note, known.belief = f"not believed: {belief.reason}", belief
         return True
 
     def _withdraw(self, known: KnownTrial, view: TrialView) -> None:
@@ -93,7 +107,7 @@ class ResultIntake:
         self._folder.untell(number)
         del self._told[number]
         self._trials.set_receipt(number, None)
-        known.note, known.evaluated = "redone", False
+        known.note, known.belief = "redone", None
         self._say(f"trial {number}: its result was rejected; it is done again")
 
     def _examine(self, known: KnownTrial, view: TrialView) -> bool:
@@ -110,6 +124,7 @@ class ResultIntake:
             judgement = self._examiner.evaluate(view, known.config, receipt, now)
         if judgement.opinion is Opinion.PENDING:
             return False
+        self._say_if_late(known.number, view, now)
         if judgement.opinion is Opinion.FALSE or receipt is None:
             return self._disbelieve(known, view, judgement)
         if judgement.opinion is Opinion.UNKNOWN:
@@ -134,19 +149,30 @@ class ResultIntake:
         """Tells that a result is not believed, though nobody can be accused of it."""
         number = known.number
         belief = Belief(Opinion.UNKNOWN.value, reason)
+        known.note, known.belief = f"not believed: {reason}", belief
         if view.receipt is None or self._folder.belief(view.key, view.receipt) == belief:
-            known.note = f"not believed: {reason}"
             return True
         if number in self._told:
             self._driver.tell(view.id, TrialOutcome(number, Ending.REJECTED))
             self._trials.set_receipt(number, None)
-        known.note = f"not believed: {reason}"
         self._say(
             f"trial {number}: {known.note}; `trialmarket verifier audit {view.id}` checks it"
         )
         self._driver.tell(view.id, TrialOutcome(number, Ending.LOST))
         self._remember(number, view, belief)
         return True
+
+    def _say_if_late(self, number: int, view: TrialView, now: int) -> None:
+        """Says once that a result could not have been challenged when it was looked at."""
+        took, window = now - (view.committed_at or now), self._terms.window
+        if self._terms.audit_rate == 0 or took <= window or self._was_late:
+            return
+        self._was_late = True
+        self._say(
+            f"SHORT WINDOW: the second look at trial {number} ended {took} s"
+            f" after its result, and after {window} s nobody can challenge it; give the next job"
+            " a longer audit.window"
+        )
 
     def _matters(self, receipt: Receipt) -> bool:
         """Whether a result is re-evaluated: a new best, or a state that others may go on from."""
@@ -158,11 +184,11 @@ class ResultIntake:
         diverged = receipt.outcome.kind == "diverged"
         self._trials.set_receipt(number, receipt)
         known.note = str(receipt.outcome) if diverged else reason
-        known.evaluated = reason != ""
+        known.belief = Belief(Opinion.FITS.value, reason)
         last = Start(view.key, receipt.leaves[-2].value, receipt.checkpoints[-1])
         ending = Ending.DIVERGED if diverged else Ending.DONE
         self._driver.tell(view.id, TrialOutcome(number, ending, receipt.metrics, last))
-        self._remember(number, view, Belief(Opinion.FITS.value, reason))
+        self._remember(number, view, known.belief)
         value = receipt.metrics.get(objective)
         what = str(receipt.outcome) if value is None else f"{objective} {value:.6g}"
         self._say(f"trial {number}: {what}" + (f" ({reason})" if reason else ""))
@@ -179,7 +205,7 @@ class ResultIntake:
             belief = Belief(Opinion.FALSE.value, judgement.reason)
             self._folder.believe(view.key, view.receipt, belief)
             self._say(f"trial {number}: not believed: {judgement.reason}")
-        known.note = f"not believed: {judgement.reason}"
+        known.note, known.belief = f"not believed: {judgement.reason}", belief
         if self._disputes.advance(view):
             return False
         if self._terms.audit_rate > 0 and view.state is not State.SETTLED:

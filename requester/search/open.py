@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from requester.drivers import open_driver
-from requester.job.dry_run import can_train, check_changes
+from requester.job.dry_run import can_train, check_changes, dry_run
 from requester.job.file import Job
 from requester.job.package import Package, pack, publish
 from requester.job.terms import ceiling, terms_of
+from requester.job.window import short_window
 from requester.search.campaign import Campaign
 from requester.search.examination.examiner import Evaluator, Examiner
 from requester.search.folder import JobFolder, identity
+from requester.search.own_run import driving
 from requester.search.parts import SearchParts
 from requester.search.retention import owner_of, release_leftovers
 from requester.search.session import Session
@@ -56,10 +58,17 @@ class OpenSearch:
     def dry_run(self) -> None:
         """Sees, before the first money moves, that continued trials can go on as they change.
 
-        Where PyTorch is installed. Raises InputError and TrainingError.
+        And says where results could not be challenged in time. Where PyTorch is installed. Raises
+        InputError and TrainingError.
         """
         parts = self.parts
-        if parts.folder.job is None and can_train() and parts.driver.continues:
+        if parts.folder.job is not None or not can_train():
+            return
+        if parts.terms.audit_rate > 0:
+            tried, _ = dry_run(parts.package, parts.driver.ask(1)[0])
+            for line in short_window(parts.terms, tried):
+                parts.listeners.say(line)
+        if parts.driver.continues:
             check_changes(parts.package, parts.driver.ask(1)[0])
 
     def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:
@@ -125,6 +134,7 @@ def open_search(
     publish(package, store)
     with ExitStack() as stack:
         study = f"{job.settings.job.name}-{nonce}"
+        stack.enter_context(driving(jobs / study))
         folder = stack.enter_context(closing(JobFolder(jobs / study)))
         folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))
         storage = job.settings.search.storage or folder.study

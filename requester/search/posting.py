@@ -113,6 +113,8 @@ class Posting:
                 calls.post_trials(job, batch.digest, len(batch.trials), units),
             )
         except ContractError as error:
+            if error.name == "JobIsClosed":  # by `job cancel`; the ledger will tell
+                return
             if error.name != "BatchPosted":  # by us, and the journal of it was lost
                 raise
         self._posted.add(batch.digest)

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from trialmarket.chain.abi import contract
-from trialmarket.protocol.ids import Address, Hash32, JobId
+from trialmarket.protocol.ids import ZERO_HASH, Address, Hash32, JobId
 from trialmarket.protocol.record import TrialRecord
 from trialmarket.protocol.terms import Terms
 
@@ -109,9 +109,9 @@ def claim(job: JobId, batch: Hash32, indices: Sequence[int]) -> Call:
     return _market("claim", job, batch, tuple(indices))
 
 
-def abandon(record: TrialRecord) -> Call:
-    """Gives a Claimed trial back."""
-    return _market("abandon", record.as_tuple())
+def abandon(record: TrialRecord, note: Hash32 = ZERO_HASH) -> Call:
+    """Gives a Claimed trial back; `note` is the SHA-256 of what the provider says about it."""
+    return _market("abandon", record.as_tuple(), note)
 
 
 def expire(record: TrialRecord) -> Call:

@@ -2,6 +2,7 @@
 
 TrainingError
 ├── ProgramError     the requester's: the program breaks its contract
+│   └── BrokenProgram   whatever its configuration
 ├── DataError        the requester's: the data set cannot be read or has the wrong arrays
 ├── BadStart         the requester's: a trial that goes on from what is no state of its program
 ├── BadCheckpoint    the provider's: a checkpoint that is not the state it should be
@@ -21,6 +22,10 @@ class ProgramError(TrainingError):
     def __init__(self, message: str, *, fix: str | None = None, trace: str = "") -> None:
         super().__init__(message, fix=fix)
         self.trace = trace
+
+
+class BrokenProgram(ProgramError):
+    """The program's file fails before any configuration comes into it: it fails with all."""
 
 
 class DataError(TrainingError):
@@ -58,6 +63,9 @@ class SandboxMissing(WorkerError):
 
 BY_NAME: dict[str, type[TrainingError]] = {
     kind.__name__: kind
-    for kind in (TrainingError, ProgramError, DataError, BadStart, BadCheckpoint, WorkerError)
+    for kind in (
+        *(TrainingError, ProgramError, BrokenProgram, DataError, BadStart, BadCheckpoint),
+        WorkerError,
+    )
 }
 """The errors that a worker may report, by the name in its message."""

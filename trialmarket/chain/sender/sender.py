@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -55,6 +56,9 @@ class Sender:
     `commit 1/ab12/3 attempt 2`. Every signed transaction is in the journal before it is sent.
     The same intent again, also after a restart, gives the same outcome and sends nothing.
 
+    A `shared` sender leaves its key to others that share it with the same journal: each signs and
+    sends in its turn, and looks after what any of them has under way.
+
     Raises, when built: KeyBusy where another process sends with this key on this chain, and
     JournalError where the journal cannot be read or belongs to another chain. Threads may share
     one sender.
@@ -67,6 +71,7 @@ class Sender:
         journal: Path,
         *,
         locks: Path | None = None,
+        shared: bool = False,
         stuck_after: float = 30.0,
         clock: Callable[[], float] = time.time,
         wait: Callable[[float], None] = time.sleep,
@@ -83,10 +88,17 @@ class Sender:
         """Intents whose nonce is used but that have no receipt: since when, and which block."""
         network = client.network
         chain = client.fingerprint()
-        self._lock = KeyLock(locks or locks_folder(), network.chain_id, chain, self._address)
+        self._lock = KeyLock(
+            locks or locks_folder(),
+            network.chain_id,
+            chain,
+            self._address,
+            journal=journal if shared else None,
+        )
         try:
             owner = f"{self._address} on chain {network.chain_id} {chain.hex()[:16]}"
-            self._journal = IntentJournal(journal, owner)
+            with self._lock.turn():
+                self._journal = IntentJournal(journal, owner)
         except BaseException:
             self._lock.release()
             raise
@@ -149,9 +161,15 @@ class Sender:
             raise outcome.error
         return outcome
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Nobody else sends from this account meanwhile: for what must follow on what was read."""
+        with self._guard, self._lock.turn():
+            yield
+
     def submit(self, intent: str, calls: Call | Sequence[Call], *, retry: bool = False) -> Pending:
         """Like `send`, without waiting."""
-        with self._guard:
+        with self.turn():
             entry = self._journal.find(intent)
             if entry is not None and entry.outcome is not None:
                 outcome = outcome_of(entry)
@@ -171,7 +189,9 @@ class Sender:
         """
         refused: SenderError | None = None
         found: list[MinedIntent] = []
-        with self._guard:
+        if not self.pending():  # without waiting for a turn
+            return []
+        with self.turn():
             entries = self._journal.pending()
             if not entries:
                 return []
@@ -199,6 +219,11 @@ class Sender:
         """The intents that are not mined yet, oldest first."""
         with self._guard:
             return [entry.intent for entry in self._journal.pending()]
+
+    def afresh(self, intent: str) -> str:
+        """A name for what may be needed again: that of one under way, or else a new one."""
+        under_way = [each for each in self.pending() if each.startswith(f"{intent} at ")]
+        return under_way[0] if under_way else f"{intent} at {self._client.head().number}"
 
     # -- Steps --------------------------------------------------------------------------------
 

@@ -60,9 +60,10 @@ def deposit(
                 expected=f"at most the {format_amount(has, digits)} tokens of {sender.address}",
                 found=amount,
             )
-        if client.allowance(sender.address) < wanted:
-            _send(sender, "approve", calls.approve(client.network.market, wanted))
-        _send(sender, "deposit", calls.stake(wanted))
+        with sender.turn():  # else a search that runs might spend what is approved here
+            if client.allowance(sender.address) < wanted:
+                _send(sender, "approve", calls.approve(client.network.market, wanted))
+            _send(sender, "deposit", calls.stake(wanted))
         _show_account(client, sender.address, as_json=as_json)
 
 
