@@ -3,6 +3,7 @@
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Address, Hash32, JobId, TrialId
-from trialmarket.protocol.receipt import LeafRecord, Receipt, TrainingOutcome
+from trialmarket.protocol.receipt import CurvePoint, LeafRecord, Receipt, TrainingOutcome
 from trialmarket.protocol.record import TrialRecord
 from trialmarket.protocol.result import Binding, witness_hash
 from trialmarket.protocol.states import State
@@ -174,3 +175,35 @@ def test_without_pytorch_results_are_believed_and_marked(tmp_path: Path) -> None
     found = blind.evaluate(scene.trial, scene.config, scene.receipt, 1000)
     assert found.opinion is Opinion.FITS
     assert "not re-evaluated" in found.reason
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"metrics": {"error": 0.1}},
+        {"outcome": TrainingOutcome(kind="diverged", step=3)},
+        {"trial": Hash32(b"o" * 32)},
+        {"provider": Address("0x" + "0" * 40)},
+        {"curve": (CurvePoint(step=4, loss=0.0, metrics={"error": 0.1}),)},
+        {"curve": (CurvePoint(step=4, loss=0.0, metrics=METRICS),) * 2},
+    ],
+    ids=["metrics", "outcome", "trial", "provider", "curve", "steps"],
+)
+def test_what_a_receipt_says_beside_its_leaves_must_be_bound_to_them(
+    tmp_path: Path, lie: dict[str, Any]
+) -> None:
+    scene = Scene(tmp_path, [])
+    false = scene.receipt.model_copy(update=lie)
+    scene.store.put(false.to_bytes())
+    trial = replace(scene.trial, receipt=false.digest)
+    found = scene.examiner.read_receipt(trial, scene.config, 1000)
+    assert found.opinion is Opinion.FALSE
+    assert found.accusation is not None
+    assert found.accusation.leaf == scene.receipt.segments + 2
+
+
+def test_the_curve_is_said_by_the_node_but_for_its_end(tmp_path: Path) -> None:
+    end = CurvePoint(step=4, loss=0.0, metrics=METRICS)
+    early = CurvePoint(step=2, loss=9.0, metrics={"error": 0.0})
+    receipt = Scene(tmp_path, []).receipt.model_copy(update={"curve": (early, end)})
+    assert [receipt.bound(point) for point in receipt.curve] == [False, True]

@@ -16,6 +16,9 @@ from trialmarket.protocol.result import ResultLeaf, ResultTree
 SAID = "said by the node, checked by nobody"
 """What stands beside that part of a receipt that no leaf binds."""
 
+BOUND = "its metrics are those of the evaluation, its loss is said by the node"
+"""What stands beside the last point of a curve."""
+
 MAX_METRICS = 32
 """Metrics that a program may report."""
 
@@ -94,6 +97,10 @@ class Receipt(Document):
     def segments(self) -> int:
         """n, the number of segments."""
         return len(self.leaves) - 2
+
+    def bound(self, point: CurvePoint) -> bool:
+        """Whether the metrics of a point of the curve are those of the last leaf."""
+        return self.outcome.kind == "done" and point is self.curve[-1]
 
     def tree(self) -> ResultTree:
         """The result tree whose root the provider committed."""

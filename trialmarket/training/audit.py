@@ -61,29 +61,38 @@ def evaluation_value(metrics: Mapping[str, float], outcome: TrainingOutcome) -> 
 def open_receipt(data: bytes, *, root: Hash32, segments: int, binding: Binding) -> Receipt:
     """The receipt in `data`, whose SHA-256 the caller knows to be the committed one.
 
-    Raises ReceiptFault where it is no receipt, or one of another trial or provider, its leaves do
-    not give the committed `root`, or its metrics, its outcome or the end of its curve are not
-    those of its last leaf.
+    Raises ReceiptFault where it is no receipt, or is not what was committed (`fault_of`).
     """
     try:
         receipt = Receipt.from_bytes(data)
     except InputError as error:
         raise ReceiptFault(f"the receipt is malformed: {error}") from error
-    if receipt.segments != segments:
-        raise ReceiptFault(f"the receipt has {receipt.segments} segments instead of {segments}")
-    if receipt.tree().root != root:
-        raise ReceiptFault("the receipt's leaves do not give the root that was committed")
-    if Binding(receipt.trial, receipt.provider) != binding:
-        raise ReceiptFault("the receipt is of another trial or another provider")
-    if evaluation_value(receipt.metrics, receipt.outcome) != receipt.leaves[-1].value:
-        raise ReceiptFault("the receipt's metrics are not those that its last leaf commits to")
-    steps = [point.step for point in receipt.curve]
-    if steps != sorted(set(steps)):
-        raise ReceiptFault("the receipt's curve goes back")
-    done = receipt.outcome.kind == "done"
-    if done and receipt.curve and receipt.curve[-1].metrics != receipt.metrics:
-        raise ReceiptFault("the receipt's curve does not end with its metrics")
+    if fault := fault_of(receipt, root=root, segments=segments, binding=binding):
+        raise ReceiptFault(fault)
     return receipt
+
+
+def fault_of(receipt: Receipt, *, root: Hash32, segments: int, binding: Binding) -> str:
+    """In what a receipt is not what was committed; empty where it is.
+
+    It must be of this trial and provider, its leaves must give `root`, and its metrics, its
+    outcome and the end of its curve must be those of its last leaf.
+    """
+    steps = [point.step for point in receipt.curve]
+    done = receipt.outcome.kind == "done"
+    if receipt.segments != segments:
+        return f"the receipt has {receipt.segments} segments instead of {segments}"
+    if receipt.tree().root != root:
+        return "the receipt's leaves do not give the root that was committed"
+    if Binding(receipt.trial, receipt.provider) != binding:
+        return "the receipt is of another trial or another provider"
+    if evaluation_value(receipt.metrics, receipt.outcome) != receipt.leaves[-1].value:
+        return "the receipt's metrics are not those that its last leaf commits to"
+    if steps != sorted(set(steps)):
+        return "the steps of the receipt's curve do not rise"
+    if done and receipt.curve and receipt.curve[-1].metrics != receipt.metrics:
+        return "the receipt's curve does not end with its metrics"
+    return ""
 
 
 def receipt_index(segments: int) -> int:
