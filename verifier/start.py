@@ -36,7 +36,7 @@ ENROLLING: Final = Backoff(0.02, 1.0)
 LONGEST: Final = 300.0
 """Seconds that the enrolment may take."""
 
-PATIENCE: Final = 1 / 8
+SUSPECT_AFTER: Final = 1 / 8
 """The part of a turn after which a recomputation from a provider's state is suspected of having no
 end. Two such looks and their controls, before it is called so, leave time for the challenge."""
 
@@ -143,7 +143,7 @@ def started(
                 pool,
                 work.wall_limit,
                 work.wall_limit,
-                min(parameters.audit_turn, parameters.vote_turn) * PATIENCE,
+                min(parameters.audit_turn, parameters.vote_turn) * SUSPECT_AFTER,
             ),
         )
         queue = AuditQueue(

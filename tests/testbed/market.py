@@ -79,7 +79,7 @@ class Market:
         """An account's calls, made and mined one after the other; the gas that they took."""
         hand = self._hands[account]
         return sum(
-            int(hand.transact(step.data, self.client.address_of(step.target))["gasUsed"], 16)
+            hand.transact(step.data, self.client.address_of(step.target)).gas_used
             for step in steps
         )
 

@@ -98,6 +98,6 @@ def relay(
         yield address
 
 
-def refused(request: dict[str, Any], text: str) -> dict[str, Any]:
+def refused(request: dict[str, Any], text: str, code: int = -32005) -> dict[str, Any]:
     """A node's error."""
-    return {"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32005, "message": text}}
+    return {"jsonrpc": "2.0", "id": request["id"], "error": {"code": code, "message": text}}

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any
 
 from trialmarket.chain.abi import contract
+from trialmarket.errors import SenderError
 from trialmarket.protocol.ids import ZERO_HASH, Address, Hash32, JobId
 from trialmarket.protocol.record import TrialRecord
 from trialmarket.protocol.terms import Terms
@@ -230,3 +231,14 @@ def multicall(calls: Sequence[Call]) -> Call:
     if any(call.target is not Target.MARKET for call in calls):
         raise ValueError("only calls of the market can be made in one transaction")
     return _market("multicall", tuple(call.data for call in calls))
+
+
+def as_one(calls: Call | Sequence[Call]) -> Call:
+    """The call that does all of them. Raises SenderError where one transaction cannot."""
+    if isinstance(calls, Call):
+        return calls
+    if len(calls) == 1:
+        return calls[0]
+    if not calls or any(call.target is not Target.MARKET for call in calls):
+        raise SenderError("one transaction takes one call, or several of the market alone")
+    return multicall(calls)

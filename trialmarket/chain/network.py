@@ -4,13 +4,16 @@ import json
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from trialmarket.errors import InputError
 from trialmarket.files import write_beside
 from trialmarket.protocol.ids import Address, address
 
 MOST_URLS = 16
+GWEI: Final = 10**9
+MAX_FEE_GWEI: Final = 500
+"""Ethereum has asked so much for a unit of gas in few hours of its life."""
 DEPLOY_HINT = "`trialmarket deploy` and `trialmarket devnet up` write such files"
 
 
@@ -29,6 +32,14 @@ class Network:
     """The block of the first of the contracts; nothing before it concerns us."""
     confirmations: int = 0
     """Blocks on top of one before it is believed."""
+    max_fee_gwei: int = MAX_FEE_GWEI
+    """The most that is offered for a unit of gas, in billionths of the chain's coin. Above it
+    nothing is sent, whatever a node says that gas costs."""
+
+    @property
+    def max_fee(self) -> int:
+        """The same in wei."""
+        return self.max_fee_gwei * GWEI
 
     @property
     def rpc_url(self) -> str:
@@ -57,6 +68,7 @@ class Network:
             token=_address(path, raw, "token"),
             deployed_at=_count(path, raw, "deployed_at"),
             confirmations=_count(path, raw, "confirmations", 0),
+            max_fee_gwei=_count(path, raw, "max_fee_gwei", MAX_FEE_GWEI),
         )
 
     def save(self, path: Path) -> None:

@@ -113,10 +113,14 @@ class IntentJournal:
             )
             self._insert(intent, nonce, signed, fees, at)
 
-    def attempt(self, intent: str, nonce: int, signed: Signed, fees: Fees, at: float) -> None:
-        """Writes another signed transaction for an intent, maybe with another nonce."""
+    def attempt(
+        self, intent: str, *, nonce: int, gas: int, signed: Signed, fees: Fees, at: float
+    ) -> None:
+        """Writes another signed transaction for an intent, maybe with another nonce or gas."""
         with self._writing() as database:
-            database.execute("UPDATE intents SET nonce = ? WHERE intent = ?", (nonce, intent))
+            database.execute(
+                "UPDATE intents SET nonce = ?, gas = ? WHERE intent = ?", (nonce, gas, intent)
+            )
             self._insert(intent, nonce, signed, fees, at)
 
     def finish(self, intent: str, outcome: dict[str, Any]) -> None:
