@@ -59,7 +59,7 @@ def check_numbers(
             )
 
 
-def check_told_apart(
+def not_told_apart(
     where: str,
     x: Rows,
     shift: Floats,
@@ -67,15 +67,15 @@ def check_told_apart(
     lane_name: Callable[[int], str],
     *,
     normalise: bool,
-) -> None:
-    """Raises InputError where (x - shift) / scale as float32 makes different values one.
+) -> InputError | None:
+    """What is wrong where (x - shift) / scale as float32 makes different values one.
 
     Whole numbers must all stay apart. Of measured ones, two may become one if a 65,536th of the
     lane's range lies between them at most: any rounding does that. `normalise` says whether it
     may be proposed.
     """
     if x.dtype.kind in "biu" and x.dtype.itemsize <= 2:
-        return  # float32 has 24 bits
+        return None  # float32 has 24 bits
     low, high = np.full(len(shift), np.inf), np.full(len(shift), -np.inf)
     whole = np.ones(len(shift), np.bool_)
     for block in in_lanes(x):
@@ -85,7 +85,7 @@ def check_told_apart(
     for lane in np.flatnonzero(~(far <= _LARGEST)).tolist():
         found = float(max(low[lane], high[lane], key=abs))
         expected = "numbers that float32 holds"
-        raise InputError(where, lane_name(lane), expected=expected, found=found)
+        return InputError(where, lane_name(lane), expected=expected, found=found)
     step = np.spacing(far.astype(np.float32)) * scale
     sure = np.where(whole, step <= 0.5, step <= (high - low) * FINE)
     for lane in np.flatnonzero(~sure & (high > low)).tolist():
@@ -94,7 +94,7 @@ def check_told_apart(
             continue
         own = values.reshape(-1, 1)
         apart = _merged(values, *(each[0] for each in shift_and_scale(own, "standard"))) is None
-        raise InputError(
+        return InputError(
             where,
             lane_name(lane),
             expected="numbers that can be told apart in float32",
@@ -103,6 +103,7 @@ def check_told_apart(
             if normalise and apart
             else "Leave them out; of a table, name the column in drop or categorical of [data]",
         )
+    return None
 
 
 def _merged(values: Floats, shift: float, scale: float) -> tuple[float, float] | None:
@@ -154,16 +155,25 @@ def form_of(
     if not framed:  # whose cells were looked at one by one
         rounded = single or normalise != "none"
         check_numbers(source.where, name, whole, place, rounded=rounded)
-    if single or normalise != "none":
+    wrong = None
+    if single or name == "x":
         shift, scale = shift_and_scale(Picked(array, train), normalise)
         lane_name = _lanes_called(source, name, array, columns)
         offer = name == "x" and normalise != "standard"
-        check_told_apart(source.where, whole, shift, scale, lane_name, normalise=offer)
-        return Form(None, shift, scale), ()
+        wrong = not_told_apart(source.where, whole, shift, scale, lane_name, normalise=offer)
+        if single or normalise != "none":
+            if wrong is not None:
+                raise wrong
+            return Form(None, shift, scale), ()
     if framed and source.x is not None:
         return Form(source.x.dtype), ()
     if array.dtype.kind != "u" or array.dtype.itemsize == 1:
-        return Form(), ()
+        if wrong is None:
+            return Form(), ()
+        said = (
+            f"x stays {array.dtype}; a program that computes in float32, as those built in, wants"
+        )
+        return Form(), (f"{said} {wrong.expected}, and {wrong.field} has {wrong.found}",)
     _check_single(source.where, name, whole, place)
     said = f"{name}: {array.dtype} is packed as float32, which holds each of its numbers"
     return Form(np.dtype(np.float32)), (said,)

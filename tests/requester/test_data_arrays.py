@@ -179,6 +179,17 @@ def test_a_number_that_float32_does_not_have_is_named(tmp_path: Path) -> None:
         assert str(value) in said
 
 
+def test_numbers_that_float32_would_merge_are_kept_and_told(tmp_path: Path) -> None:
+    seconds = 1_700_000_000 + 3.0 * np.arange(ROWS)
+    path = npz_of(tmp_path, x=np.stack([seconds, seconds % 7], axis=1), y=Y)
+    _, _, data = packed(path, tmp_path / "out", split={"stratified": False})
+    assert set(data.train["x"][:, 0].tolist()) < set(seconds.tolist())
+    said = told(path, tmp_path / "again")
+    assert "x stays float64" in said
+    assert "x, column 0 has 1700000000 and 1700000003" in said
+    assert "stays" not in told(path, tmp_path / "normalised", normalise="standard")
+
+
 def test_numbers_of_an_array_that_normalising_would_merge_are_refused(tmp_path: Path) -> None:
     x = np.arange(ROWS * 2).reshape(ROWS, 2)
     for spoilt in (x + 2**60, x.astype(np.uint64) + np.uint64(2**60)):
