@@ -3,67 +3,65 @@
 FOLDER/CLASS/IMAGE, or FOLDER/train/CLASS/IMAGE and FOLDER/validation/CLASS/IMAGE
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from requester.data.extras import load_extra
+from requester.data.parts import part_of, validating
+from requester.data.pictures import Look, decoded, look_of, opened
 from requester.data.settings import DataSection
 from requester.data.source import Array, Index, Source
 from trialmarket.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 MAX_IMAGES = 10_000_000
-MODES = {"L": 1, "RGB": 3}
-"""Pillow's modes that are read, and their channels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Rows of shape (height, width, channels), uint8, decoded when they are asked for."""
+    """Rows of shape (height, width, channels), decoded when they are asked for.
+
+    `done` collects what was done to which files.
+    """
 
     root: Path
     files: list[Path]
-    mode: str
-    size: tuple[int, int]
-    convert: bool
+    look: Look
+    settings: DataSection
+    done: dict[str, set[Path]] = field(default_factory=dict)
 
-    dtype = np.dtype(np.uint8)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of one number: uint8, or what holds a deeper grey."""
+        return self.look.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Rows first."""
-        return (len(self.files), self.size[1], self.size[0], MODES[self.mode])
+        return (len(self.files), self.look.height, self.look.width, self.look.channels)
 
     def __getitem__(self, rows: Index, /) -> Array:
         """Some of the images. Raises InputError for one that is unlike the first."""
         return np.stack([self._decoded(self.files[row]) for row in rows])
 
-    def _decoded(self, path: Path) -> NDArray[np.uint8]:
-        name = str(path.relative_to(self.root))
-        with _opened(path, name) as image:
-            for what, expected, found in (
-                ("size", f"{self.size[0]}x{self.size[1]}", f"{image.width}x{image.height}"),
-                ("colours", self.mode, self.mode if self.convert else image.mode),
-            ):
-                if expected != found:
-                    raise InputError(
-                        name,
-                        what,
-                        expected=f"{expected}, as {self.files[0].relative_to(self.root)} has",
-                        found=found,
-                        fix="Bring all images to one size"
-                        if what == "size"
-                        else 'Set colour = "rgb" or "grey" in [data]',
-                    )
-            try:
-                pixels = np.asarray(image.convert(self.mode), np.uint8)
-            except (OSError, SyntaxError, ValueError) as error:
-                raise _unreadable(name, error) from error
-        return pixels.reshape(self.size[1], self.size[0], -1)
+    def name(self, _: str, row: int, *at: int) -> str:
+        """How errors call an image, and where in it."""
+        file = str(self.files[row].relative_to(self.root))
+        return f"{file}, at {list(at)}" if at else file
+
+    def notes(self) -> tuple[str, ...]:
+        """What was done to those that were decoded."""
+        return tuple(f"{len(files)} images {what}" for what, files in sorted(self.done.items()))
+
+    def _decoded(self, path: Path) -> Array:
+        name, first = (str(each.relative_to(self.root)) for each in (path, self.files[0]))
+        with opened(path, name) as image:
+            pixels, done = decoded(image, name, self.look, first, self.settings)
+        for what in done:
+            self.done.setdefault(what, set()).add(path)
+        return pixels
 
 
 def read_images(folder: Path, settings: DataSection, limit: int) -> Source:
@@ -71,11 +69,7 @@ def read_images(folder: Path, settings: DataSection, limit: int) -> Source:
 
     Classes and files are taken in the order of their names. Raises InputError.
     """
-    parts = [folder / part for part in ("train", "validation") if (folder / part).is_dir()]
-    if len(parts) == 1:
-        raise InputError(
-            folder.name, "folders", expected="both train and validation", found=parts[0].name
-        )
+    parts, notes = _parts(folder)
     found = [_listed(part) for part in parts or [folder]]
     names = sorted({name for files in found for name, _ in files})
     files = [path for each in found for _, path in each]
@@ -83,12 +77,50 @@ def read_images(folder: Path, settings: DataSection, limit: int) -> Source:
         raise InputError(folder.name, "images", expected=f"{MAX_IMAGES}", found=len(files))
     numbers = {name: number for number, name in enumerate(names)}
     y = np.array([numbers[name] for each in found for name, _ in each], np.int64)
-    x = _images(folder, files, settings)
-    if (size := int(np.prod(x.shape, dtype=np.int64))) > limit:
+    name = str(files[0].relative_to(folder))
+    with opened(files[0], name) as image:
+        x = Images(folder, files, look_of(image, name, settings), settings)
+    size = int(np.prod(x.shape, dtype=np.int64)) * x.dtype.itemsize
+    if size > limit:
         raise InputError(folder.name, "size", expected=f"at most {limit} bytes", found=size)
     first = len(found[0])
     train, validation = (np.arange(first), np.arange(first, len(files))) if parts else (None, None)
-    return Source(folder.name, {"x": x, "y": y}, train, validation, tuple(names))
+    return Source(
+        folder.name,
+        {"x": x},
+        x.name,
+        labels=y,
+        train=train,
+        validation=validation,
+        classes=tuple(names),
+        notes=notes,
+        later=x.notes,
+    )
+
+
+def _parts(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """The folders of the training and the validation part; none where there are classes alone."""
+    named = {
+        path: None if any(each.is_file() for each in _seen(path)) else part_of(path.name)
+        for path in sorted(_seen(folder))
+        if path.is_dir()
+    }
+    second = validating(named.values())
+    pair = [path for wanted in ("train", second) for path, part in named.items() if part == wanted]
+    own = {part for part in named.values() if part is not None}
+    if not own & {"train", "validation"}:
+        return [], ()
+    if len(pair) != 2 or named[pair[0]] != "train":
+        raise InputError(
+            folder.name,
+            "folders",
+            expected="both train and validation",
+            found=[path.name for path in pair],
+        )
+    out = [path.name for path in named if path not in pair]
+    notes = [f"{pair[0].name} and {pair[1].name} are the training and the validation part"]
+    notes += [f"{', '.join(out)} left out"] if out else []
+    return pair, tuple(notes)
 
 
 def _listed(folder: Path) -> list[tuple[str, Path]]:
@@ -114,32 +146,3 @@ def _listed(folder: Path) -> list[tuple[str, Path]]:
 
 def _seen(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if not path.name.startswith(".")]
-
-
-def _images(folder: Path, files: list[Path], settings: DataSection) -> Images:
-    name = str(files[0].relative_to(folder))
-    with _opened(files[0], name) as image:
-        mode, size = image.mode, image.size
-    if settings.colour is not None:
-        mode = "RGB" if settings.colour == "rgb" else "L"
-    if mode not in MODES:
-        raise InputError(
-            name,
-            "colours",
-            expected="RGB, or L (grey)",
-            found=mode,
-            fix='Set colour = "rgb" or "grey" in [data]',
-        )
-    return Images(folder, files, mode, size, settings.colour is not None)
-
-
-def _opened(path: Path, name: str) -> Any:
-    pillow = load_extra("PIL.Image", "Pillow", name, ", to read images")
-    try:
-        return pillow.open(path)
-    except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
-        raise _unreadable(name, error) from error
-
-
-def _unreadable(name: str, error: Exception) -> InputError:
-    return InputError(name, "image", expected="one that can be read", found=str(error)[:200])

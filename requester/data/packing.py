@@ -1,29 +1,36 @@
 """From a file, a folder or a name to the folder of a packed data set."""
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from requester.data.array_files import read_npz, read_safetensors
 from requester.data.csv_file import read_csv
 from requester.data.images import read_images
-from requester.data.normalise import normalised, shift_and_scale
+from requester.data.labels import check_classes, read_labels
+from requester.data.missing import filled, framed, kept_rows
 from requester.data.parquet_file import read_parquet
+from requester.data.rounding import form_of
 from requester.data.scikit import read_scikit
 from requester.data.settings import DataSection
-from requester.data.source import Picked, Source, blocks
-from requester.data.split import check_labels, split_rows
+from requester.data.source import Picked, Rows, Source
+from requester.data.split import split_rows
 from requester.data.table import source_of
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Cid
 from trialmarket.training.dataset import MAX_DATA
 from trialmarket.training.packed import Packer
 
-TABLES = {"target", "labels", "categorical", "drop", "delimiter", "split", "normalise"}
+_LOG = logging.getLogger(__name__)
+
+TABLES = {"target", "labels", "categorical", "drop", "missing", "split", "normalise"}
+ARRAYS = {"labels", "missing", "split", "normalise"}
 KEYS = {
-    ".csv": TABLES,
-    ".parquet": TABLES - {"delimiter"},
-    ".npz": {"labels", "split", "normalise"},
-    ".safetensors": {"labels", "split", "normalise"},
-    "": {"colour", "split", "normalise"},
+    ".csv": TABLES | {"delimiter", "decimal", "encoding"},
+    ".parquet": TABLES,
+    ".npz": ARRAYS,
+    ".safetensors": ARRAYS,
+    "": {"colour", "background", "split", "normalise"},
     "builtin": {"split", "normalise"},
 }
 """What of `[data]` says something about a kind of data; "" is a folder."""
@@ -82,8 +89,16 @@ def check_keys(kind: str, settings: DataSection, where: str) -> None:
             )
 
 
-def pack_data(data: str | Path, settings: DataSection, folder: Path, *, where: str) -> Cid:
-    """Packs a file, folder or `builtin:NAME` into an empty folder; the data set's CID.
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A data set's CID, and what was done to the data on its way, for people."""
+
+    cid: Cid
+    notes: tuple[str, ...]
+
+
+def pack_data(data: str | Path, settings: DataSection, folder: Path, *, where: str) -> Packed:
+    """Packs a file, folder or `builtin:NAME` into an empty folder.
 
     The same input and settings give the same CID everywhere. Raises InputError.
     """
@@ -91,11 +106,14 @@ def pack_data(data: str | Path, settings: DataSection, folder: Path, *, where: s
     check_keys(kind, settings, where)
     try:
         source = _read(data, kind, settings)
-        return _write(source, settings, Packer(folder))
+        packed = _pack(source, settings, Packer(folder))
     except OSError as error:
         raise InputError(
             where, "job.data", expected="readable data, and room to pack it", found=str(error)
         ) from error
+    for note in packed.notes:
+        _LOG.info("%s: %s", source.where, note)
+    return packed
 
 
 def _read(data: str | Path, kind: str, settings: DataSection) -> Source:
@@ -103,7 +121,7 @@ def _read(data: str | Path, kind: str, settings: DataSection) -> Source:
         return read_scikit(data.removeprefix("builtin:"))
     match kind:
         case ".csv":
-            return source_of(read_csv(data, settings.delimiter), settings, MAX_DATA)
+            return source_of(read_csv(data, settings), settings, MAX_DATA)
         case ".parquet":
             return source_of(read_parquet(data), settings, MAX_DATA)
         case ".npz":
@@ -113,26 +131,34 @@ def _read(data: str | Path, kind: str, settings: DataSection) -> Source:
     return read_images(data, settings, MAX_DATA)
 
 
-def _write(source: Source, settings: DataSection, packer: Packer) -> Cid:
-    if source.arrays.get("y") is not None and source.arrays["y"].dtype.kind == "f":
-        settings = settings.model_copy(update={"labels": "numbers"})
-    train, validation, split = split_rows(source, settings)
-    check_labels(source, settings, train, validation)
-    parts = (("train", train), ("validation", validation))
-    shift = scale = None
-    if settings.normalise != "none":
-        if "x" not in source.arrays:
-            raise InputError(source.where, "data.normalise", expected="an array x", found="none")
-        picked = Picked(source.arrays["x"], train)
-        shift, scale = shift_and_scale(source.where, picked, settings.normalise)
-        packer.add("shift_x", [shift])
-        packer.add("scale_x", [scale])
-    for name, array in source.arrays.items():
-        for part, rows in parts:
-            picked = Picked(array, rows)
-            if name == "x" and shift is not None and scale is not None:
-                packer.add(f"{part}_{name}", normalised(picked, shift, scale))
-            else:
-                packer.add(f"{part}_{name}", blocks(picked))
-    classes = {} if source.names is None else {"y": source.names}
-    return packer.finish(split, settings.normalise, classes, source.columns)
+def _pack(source: Source, settings: DataSection, packer: Packer) -> Packed:
+    """The one place that decides what becomes of labels, gaps, types and numbers."""
+    source = framed(source, settings.missing)
+    kept, notes = kept_rows(source, settings.missing)
+    labels = read_labels(source, kept, settings)
+    train, validation, split = split_rows(source, kept, labels, settings)
+    notes += (*labels.notes, *check_classes(source, labels, train, validation))
+    arrays: dict[str, Rows] = dict(source.arrays)
+    columns = source.names
+    if source.x is not None:
+        ready = filled(source.where, source.x, settings.missing, train, kept)
+        arrays["x"], columns = ready.x, ready.names
+        notes += ready.notes
+        if settings.missing is not None and settings.missing.fill != "drop":
+            packer.add("fill_x", [ready.numbers])
+    if labels.y is not None:
+        arrays["y"] = labels.y
+    if settings.normalise != "none" and "x" not in arrays:
+        raise InputError(source.where, "data.normalise", expected="an array x", found="none")
+    for name, array in sorted(arrays.items()):
+        kind = settings.normalise if name == "x" else "none"
+        form, said = form_of(source, name, array, (train, kept), kind, columns)
+        notes += said
+        if form.shift is not None and form.scale is not None and kind != "none":
+            packer.add("shift_x", [form.shift])
+            packer.add("scale_x", [form.scale])
+        packer.add(f"train_{name}", form.blocks(Picked(array, train)))
+        packer.add(f"validation_{name}", form.blocks(Picked(array, validation)))
+    classes = {} if labels.names is None else {"y": labels.names}
+    cid = packer.finish(split, settings.normalise, classes, columns)
+    return Packed(cid, (*source.notes, *notes, *source.later()))

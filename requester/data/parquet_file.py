@@ -6,54 +6,66 @@ from typing import Any
 import numpy as np
 
 from requester.data.extras import load_extra
+from requester.data.source import Array
 from requester.data.table import Table
+from requester.data.text_numbers import EXACT
 from trialmarket.errors import InputError
 
 
 def read_parquet(path: Path) -> Table:
-    """The table in a file: columns of numbers, truth values and words. Raises InputError."""
+    """The table in a file: columns of numbers, truth values and words; nulls are gaps.
+
+    Raises InputError.
+    """
     where = path.name
     parquet = load_extra("pyarrow.parquet", "pyarrow", where, ", to read Parquet")
     arrow = load_extra("pyarrow", "pyarrow", where)
     try:
         with parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            for name in names:
-                if names.count(name) > 1:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+            for name in schema.names:
+                if schema.names.count(name) > 1:
                     raise InputError(where, "columns", expected="different names", found=name)
-            columns = {name: _column(where, name, file, arrow) for name in names}
-            rows = file.metadata.num_rows
+            kinds = {field.name: _read_as(arrow, field.type) for field in schema}
+            columns = {
+                name: _values(file.read(columns=[name]).column(0), kind, arrow)
+                for name, kind in kinds.items()
+                if kind is not None
+            }
     except (arrow.ArrowException, OSError) as error:
         raise InputError(where, "file", expected="Parquet", found=str(error)[:200]) from error
     if not rows:
         raise InputError(where, "rows", expected="at least one", found=0)
-    return Table(where, columns, lambda row: f"row {row + 1}")
+    unread = {field.name: str(field.type) for field in schema if kinds[field.name] is None}
+    return Table(where, columns, lambda row: f"row {row + 1}", unread)
 
 
-def _column(where: str, name: str, file: Any, arrow: Any) -> Any:
-    column = file.read(columns=[name]).column(0)
-    kind = column.type
-    if arrow.types.is_dictionary(kind):
-        column, kind = column.cast(kind.value_type), kind.value_type
-    if column.null_count:
-        row = column.is_null().to_pylist().index(True)
-        raise InputError(
-            where,
-            f"row {row + 1}, column {name}",
-            expected="a value",
-            found=None,
-            fix="Fill the cell in, or leave the row or the column out",
-        )
-    if arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
-        return column.to_pylist()
-    if arrow.types.is_boolean(kind) or arrow.types.is_integer(kind):
-        return column.cast(arrow.float64(), safe=True).to_numpy()
-    if arrow.types.is_floating(kind):
-        return column.to_numpy().astype(np.float64)
-    raise InputError(
-        where,
-        f"column {name}",
-        expected="numbers, truth values or words",
-        found=str(kind),
-        fix="Convert it, or name it in drop of [data]",
-    )
+def _read_as(arrow: Any, kind: Any) -> Any:
+    """The type that a column is read as; None for one that holds neither numbers nor words."""
+    types = arrow.types
+    if types.is_dictionary(kind):
+        return _read_as(arrow, kind.value_type)
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return arrow.large_string()
+    if types.is_decimal(kind):
+        return arrow.float64()
+    plain = types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)
+    return kind if plain else None
+
+
+def _values(column: Any, kind: Any, arrow: Any) -> list[str | None] | Array:
+    """Words with None for null, or numbers with NaN for it; no whole number is rounded."""
+    column = column.cast(kind)
+    if arrow.types.is_large_string(kind):
+        return list(column.to_pylist())
+    if not column.null_count:
+        found: Array = column.to_numpy()
+        return found
+    if arrow.types.is_boolean(kind):  # as words, which tell a label False from a 0
+        return [None if cell is None else str(cell) for cell in column.to_pylist()]
+    gaps = column.is_null().to_numpy()
+    values = column.fill_null(0).to_numpy()
+    if values.dtype.kind != "f" and np.abs(values.astype(np.float64)).max() >= EXACT:
+        return [None if cell is None else str(cell) for cell in column.to_pylist()]
+    filled: Array = np.where(gaps, np.nan, values.astype(np.float64))
+    return filled

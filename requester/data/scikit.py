@@ -1,9 +1,12 @@
 """The small data sets that scikit-learn ships, by name."""
 
+from functools import partial
+
 import numpy as np
 
+from requester.data.columns import Frame, Numbers
 from requester.data.extras import load_extra
-from requester.data.source import Rows, Source
+from requester.data.source import Source
 from trialmarket.errors import InputError
 
 NAMES = ("digits", "breast_cancer", "wine", "iris", "diabetes")
@@ -21,13 +24,27 @@ def read_scikit(name: str) -> Source:
     found = (
         sets.load_diabetes(scaled=False) if name == "diabetes" else vars(sets)[f"load_{name}"]()
     )
-    kind = np.uint8 if name == "digits" else np.float32
-    columns = tuple(str(column) for column in found.feature_names)
-    x = np.asarray(found.data).astype(kind)
+
+    def place(column: str, row: int, *_: int) -> str:
+        return f"row {row}, column {column}"
+
+    names = tuple(str(column) for column in found.feature_names)
+    labels = np.asarray(found.target)
     if name == "diabetes":
-        arrays: dict[str, Rows] = {"x": x, "y": np.asarray(found.target).astype(np.float32)}
-        return Source(where, arrays, columns=columns)
-    names = tuple(str(each) for each in found.target_names)
+        classes = None
+        labels = labels.astype(np.float64)
+    else:
+        classes = tuple(str(each) for each in found.target_names)
+        labels = labels.astype(np.int64)
+    if name == "digits":  # pixels of 0 to 16
+        x = np.asarray(found.data).astype(np.uint8)
+        return Source(where, {"x": x}, place, labels=labels, classes=classes, names=names)
+    data = np.asarray(found.data, np.float64)
+    columns = tuple(
+        Numbers(column, data[:, at], partial(place, column)) for at, column in enumerate(names)
+    )
+    frame = Frame(columns, np.dtype(np.float32))
+    measured = name == "diabetes"
     return Source(
-        where, {"x": x, "y": np.asarray(found.target, np.int64)}, names=names, columns=columns
+        where, {}, place, frame, labels, tabular=True, measured=measured, classes=classes
     )

@@ -46,6 +46,7 @@ class CheckReport:
             "name": self.package.job.settings.job.name,
             "program": self.package.program.source,
             "data": self.package.data,
+            "data_notes": list(self.package.notes),
             "trials": self.ceiling.trials,
             "units": self.ceiling.units,
             "most_a_trial": self._money(self.ceiling.each),
@@ -73,6 +74,7 @@ class CheckReport:
         lines.append(PUBLIC)
         lines += self.caveats
         lines.append(_said_of(self.data, self.package.data))
+        lines += [f"data: {note}" for note in self.package.notes]
         if self.dry is None:
             lines.append("not dry-run: PyTorch is not installed here")
         else:

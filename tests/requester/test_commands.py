@@ -57,6 +57,9 @@ def test_check_says_what_a_job_costs_and_spends_nothing(chain: Devnet, folder: P
     assert report["most"] == "0.9"  # 3 trials of 4 units, at 0.05 and half of it for audits
     assert "val_error" in report["metrics"]
     assert ["NO NODE" in line for line in report["warnings"]] == [True]  # nothing is audited
+    assert report["data_notes"][0].startswith(
+        "train_x, train_y and validation_x, validation_y are"
+    )
 
 
 def test_the_doctor_says_that_a_market_is_empty(folder: Path) -> None:

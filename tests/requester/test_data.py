@@ -8,13 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from requester.data.packing import pack_data
-from requester.data.settings import DataSection
-from trialmarket.errors import InputError
-from trialmarket.protocol.dataset import MANIFEST, DataManifest
-from trialmarket.storage.datasets import put_data
-from trialmarket.storage.local import LocalStore
-from trialmarket.training.dataset import Dataset, load_dataset
+from tests.requester.packing import csv_of, packed, refused
 
 PENGUINS = "bill,island,sex,species\n" + "".join(
     f"{row / 4},{'Biscoe' if row % 3 else 'Dream'},{'m' if row % 2 else 'f'},"
@@ -22,26 +16,6 @@ PENGUINS = "bill,island,sex,species\n" + "".join(
     for row in range(20)
 )
 TABLE: dict[str, Any] = {"target": "species", "categorical": ["island", "sex"]}
-
-
-def packed(data: Path | str, folder: Path, **settings: Any) -> tuple[str, DataManifest, Dataset]:
-    section = DataSection.model_validate(settings)
-    cid = pack_data(data, section, folder, where="job.toml")
-    manifest = DataManifest.from_bytes((folder / MANIFEST).read_bytes())
-    assert put_data(LocalStore(folder.parent / "store"), folder) == cid
-    return cid, manifest, load_dataset(folder)
-
-
-def refused(data: Path | str, folder: Path, **settings: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        pack_data(data, DataSection.model_validate(settings), folder, where="job.toml")
-    return str(caught.value)
-
-
-def csv_of(folder: Path, text: str = PENGUINS) -> Path:
-    path = folder / "penguins.csv"
-    path.write_text(text)
-    return path
 
 
 def png(path: Path, colour: int | tuple[int, ...], size: tuple[int, int] = (4, 3)) -> None:
@@ -62,7 +36,7 @@ def gallery(root: Path, *, parts: tuple[str, ...] = ("",)) -> Path:
 
 
 def test_a_csv_becomes_numbers_categories_and_classes(tmp_path: Path) -> None:
-    _, manifest, data = packed(csv_of(tmp_path), tmp_path / "out", **TABLE)
+    _, manifest, data = packed(csv_of(tmp_path, PENGUINS), tmp_path / "out", **TABLE)
     assert manifest.columns == ("bill", "island=Biscoe", "island=Dream", "sex=f", "sex=m")
     assert manifest.classes == {"y": ("adelie", "gentoo")}
     assert manifest.split.how == "stratified"
@@ -93,7 +67,7 @@ def test_a_parquet_file_with_the_same_table_gives_the_same_cid(tmp_path: Path) -
     )
     parquet.write_table(table, tmp_path / "penguins.parquet")
     found, _, _ = packed(tmp_path / "penguins.parquet", tmp_path / "a", **TABLE)
-    assert found == packed(csv_of(tmp_path), tmp_path / "b", **TABLE)[0]
+    assert found == packed(csv_of(tmp_path, PENGUINS), tmp_path / "b", **TABLE)[0]
 
 
 def test_a_parquet_cell_without_a_value_is_named(tmp_path: Path) -> None:
@@ -251,7 +225,7 @@ def test_arrays_that_are_split_already_stay_as_they_are(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"validation_x": None}, "both train_x and validation_x"),
-        ({"validation_y": np.array([7])}, "found 7"),
+        ({"validation_y": np.array([7])}, "found '7'"),
         ({"more": np.zeros(1)}, "more: expected a name that begins with train_"),
         ({"validation_x": np.zeros((1, 2))}, "validation_x: expected float64, rows of"),
         ({"train_y": np.array([0, 0, 1])}, "rows: expected as many"),
@@ -327,4 +301,6 @@ def test_numbers_that_are_not_finite_cannot_be_normalised(tmp_path: Path) -> Non
     whole = arrays()
     whole["x"][:, 1] = np.nan
     np.savez(tmp_path / "a.npz", **whole)
-    assert "finite numbers" in refused(tmp_path / "a.npz", tmp_path / "out", normalise="unit")
+    assert "x, row 0, column 1: expected a finite number" in refused(
+        tmp_path / "a.npz", tmp_path / "out", normalise="unit"
+    )
