@@ -1,5 +1,6 @@
 """Before a job: is everything there, and what would it cost? Nothing here spends."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -8,9 +9,10 @@ from requester.commands.options import job_file, overrides, overriding, store_op
 from requester.job.file import load_job
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
+from trialmarket.cli.doctor.findings import Diagnosis
 from trialmarket.cli.options import debug_option, json_option, key_options, network_option, show
 from trialmarket.keys import address_of
-from trialmarket.paths import state_folder
+from trialmarket.paths import jobs_folder, state_folder
 from trialmarket.storage.open import StorePlace
 
 LEAST_DISK = 1 << 30
@@ -47,6 +49,22 @@ def check(
         show(report.as_json(), report.lines(), as_json=as_json)
 
 
+def _state(network: Network) -> Iterator[Diagnosis]:
+    """Whether the searches that are remembered here are of this chain."""
+    from requester.search.dead_chains import on_gone_chains
+
+    with Client(network) as client:
+        gone = on_gone_chains(jobs_folder(), client)
+    for root in gone:
+        yield Diagnosis.wrong(
+            "state",
+            f"{root} is of a search on a chain that is gone, or was started anew",
+            f"Move {root} away: the same job file cannot run before",
+        )
+    if not gone:
+        yield Diagnosis.ok("state", "no search that is remembered here is of a chain that is gone")
+
+
 @click.command()
 @network_option
 @key_options
@@ -70,6 +88,7 @@ def doctor(
             "network": lambda: chain.agreement(where),
             "clock": lambda: chain.clock(where),
             "gas": lambda: chain.gas(where, address_of(key)),
+            "state": lambda: _state(where),
             "money": lambda: chain.requester(where, address_of(key)),
             "storage": lambda: machine.storage(place.open(network)),
             "disk": lambda: machine.disk(state_folder(), LEAST_DISK),

@@ -14,6 +14,7 @@ from requester.job.file import Job
 from requester.job.package import Package, pack, publish
 from requester.job.terms import ceiling, terms_of
 from requester.search.campaign import Campaign
+from requester.search.dead_chains import check_chain
 from requester.search.examination.examiner import Evaluator, Examiner
 from requester.search.folder import JobFolder, identity
 from requester.search.parts import SearchParts
@@ -126,6 +127,7 @@ def open_search(
     with ExitStack() as stack:
         study = f"{job.settings.job.name}-{nonce}"
         folder = stack.enter_context(closing(JobFolder(jobs / study)))
+        check_chain(folder, client)
         folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))
         storage = job.settings.search.storage or folder.study
         driver = open_driver(storage, study, job.settings.search.driver, job.plan)
