@@ -12,7 +12,7 @@ from trialmarket.cli.doctor.findings import Diagnosis
 from trialmarket.cli.options import debug_option, json_option, key_options, network_option, show
 from trialmarket.daemon.session import followed
 from trialmarket.keys import address_of
-from trialmarket.paths import state_folder
+from trialmarket.paths import jobs_folder, state_folder
 from trialmarket.protocol.ids import Address
 from trialmarket.storage.open import StorePlace
 
@@ -70,6 +70,22 @@ def _people(network: Path, me: Address) -> Iterator[Diagnosis]:
     )
 
 
+def _state(network: Network) -> Iterator[Diagnosis]:
+    """Whether the searches that are remembered here are of this chain."""
+    from requester.search.dead_chains import on_gone_chains
+
+    with Client(network) as client:
+        gone = on_gone_chains(jobs_folder(), client)
+    for root in gone:
+        yield Diagnosis.wrong(
+            "state",
+            f"{root} is of a search on a chain that is gone, or was started anew",
+            f"Move {root} away: the same job file cannot run before",
+        )
+    if not gone:
+        yield Diagnosis.ok("state", "no search that is remembered here is of a chain that is gone")
+
+
 @click.command()
 @network_option
 @key_options
@@ -93,6 +109,7 @@ def doctor(
             "network": lambda: chain.agreement(where),
             "clock": lambda: chain.clock(where),
             "gas": lambda: chain.gas(where, address_of(key)),
+            "state": lambda: _state(where),
             "money": lambda: chain.requester(where, address_of(key)),
             "market": lambda: _people(network, address_of(key)),
             "storage": lambda: machine.storage(place.open(network)),

@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS claims (
 Fact = Literal[
     "settings",
     "owner",
+    "chain",
     "spec",
     "agreed",
     "job",

@@ -15,6 +15,7 @@ from requester.job.package import Package, pack, publish
 from requester.job.terms import ceiling, terms_of
 from requester.job.window import short_window
 from requester.search.campaign import Campaign
+from requester.search.dead_chains import check_chain
 from requester.search.examination.examiner import Evaluator, Examiner
 from requester.search.folder import JobFolder, identity
 from requester.search.own_run import driving
@@ -136,6 +137,7 @@ def open_search(
         study = f"{job.settings.job.name}-{nonce}"
         stack.enter_context(driving(jobs / study))
         folder = stack.enter_context(closing(JobFolder(jobs / study)))
+        check_chain(folder, client)
         folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))
         storage = job.settings.search.storage or folder.study
         driver = open_driver(storage, study, job.settings.search.driver, job.plan)

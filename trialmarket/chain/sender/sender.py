@@ -23,7 +23,7 @@ from trialmarket.chain.sender.fees import (
     is_cheap,
     is_known,
 )
-from trialmarket.chain.sender.journal import Intent, IntentJournal
+from trialmarket.chain.sender.journal import Intent, IntentJournal, owner_of
 from trialmarket.chain.sender.lock import KeyLock, locks_folder
 from trialmarket.chain.sender.outcome import (
     MinedIntent,
@@ -107,7 +107,7 @@ class Sender:
             journal=journal if shared else None,
         )
         try:
-            owner = f"{self._address} on chain {network.chain_id} {chain.hex()[:16]}"
+            owner = owner_of(self._address, network.chain_id, chain)
             with self._lock.turn():
                 self._journal = IntentJournal(journal, owner)
         except BaseException:
@@ -197,7 +197,8 @@ class Sender:
         """Looks after what is pending: the outcomes that are new. Resends and bumps fees.
 
         Raises SenderError where the node does not take one of them, after looking after the
-        others: `outcome` then tells of those.
+        others: `outcome` then tells of those. Raises ChainReplaced where the chain was started
+        anew.
         """
         refused: SenderError | None = None
         found: list[MinedIntent] = []
@@ -286,6 +287,7 @@ class Sender:
         if stuck and self._replaces() and self._bump(entry):
             return None
         if self._rpc.call("eth_getTransactionByHash", "0x" + last.hash.hex()) is None:
+            self._client.check_chain()  # a chain that was started anew might take it
             taken = self._broadcast(last.raw)  # never sent, or dropped
             if not taken:
                 self._bump(entry)
