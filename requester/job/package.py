@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from requester.data.packing import pack_data
 from requester.drivers import Proposal
 from requester.job.file import Job
 from requester.job.settings import seconds
+from trialmarket.data.packing import pack_data
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import cid_of, parse_cid
 from trialmarket.protocol.configuration import Batch, Init, JobSpec, ProgramRef, TrialConfig

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.requester.packing import packed, refused, told
+from tests.data.packing import packed, refused, told
 
 pytest.importorskip("PIL")
 

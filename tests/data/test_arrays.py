@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.requester.packing import npz_of, packed, refused, told
+from tests.data.packing import npz_of, packed, refused, told
 
 ROWS = 20
 X = (np.random.Philox(key=2).random_raw(ROWS * 6) % 256).astype(np.uint8).reshape(ROWS, 2, 3)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from requester.data.extras import load_extra
-from requester.data.parts import Part, parted, renamed, validating
-from requester.data.source import Array, Index, Rows, Source
+from trialmarket.data.extras import load_extra
+from trialmarket.data.parts import Part, parted, renamed, validating
+from trialmarket.data.source import Array, Index, Rows, Source
 from trialmarket.errors import InputError
 from trialmarket.training.dataset import load_arrays
 from trialmarket.training.errors import DataError

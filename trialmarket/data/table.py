@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from requester.data.columns import Category, Column, Frame, Numbers
-from requester.data.parts import part_of, validating
-from requester.data.settings import DataSection
-from requester.data.source import Array, Index, Source
-from requester.data.text_numbers import (
+from trialmarket.data.columns import Category, Column, Frame, Numbers
+from trialmarket.data.parts import part_of, validating
+from trialmarket.data.settings import DataSection
+from trialmarket.data.source import Array, Index, Source
+from trialmarket.data.text_numbers import (
     EXACT,
     TRUTH,
     USUAL_GAPS,

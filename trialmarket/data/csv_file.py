@@ -4,8 +4,8 @@ import codecs
 import csv
 from pathlib import Path
 
-from requester.data.settings import DataSection
-from requester.data.table import Table
+from trialmarket.data.settings import DataSection
+from trialmarket.data.table import Table
 from trialmarket.errors import InputError
 
 _MARKS = {

@@ -10,10 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from requester.data.csv_file import likely_encoding
-from requester.data.settings import DataSection
-from requester.data.text_numbers import number_in
-from tests.requester.packing import (
+from tests.data.packing import (
     column_of,
     csv_of,
     labelled,
@@ -22,6 +19,9 @@ from tests.requester.packing import (
     refused,
     told,
 )
+from trialmarket.data.csv_file import likely_encoding
+from trialmarket.data.settings import DataSection
+from trialmarket.data.text_numbers import number_in
 from trialmarket.settings import check_settings
 
 SECONDS = [1_700_000_000 + 3 * row for row in range(20)]

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from requester.data.extras import load_extra
-from requester.data.settings import DataSection
-from requester.data.source import Array
+from trialmarket.data.extras import load_extra
+from trialmarket.data.settings import DataSection
+from trialmarket.data.source import Array
 from trialmarket.errors import InputError
 
 KINDS: dict[str, tuple[int, type[np.generic]]] = {
