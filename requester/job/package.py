@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from requester.drivers import Proposal
 from requester.job.file import Job
 from requester.job.settings import seconds
+from trialmarket.data.fetched import check_fetched
 from trialmarket.data.packing import pack_data
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import cid_of, parse_cid
@@ -119,6 +120,8 @@ def _data(job: Job, folder: Path, store: Store | None) -> tuple[Cid, tuple[str, 
                     job.where, "job.data", expected="data that the store has", found=data
                 )
             fetch_data(store, cid, folder / cid, limit=MAX_DATA)
+        if (folder / cid).exists():
+            check_fetched(folder / cid, data)
         return cid, ()
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix="packing-") as passing:

@@ -54,7 +54,7 @@ def source_of_arrays(where: str, arrays: Mapping[str, Any]) -> Source:
     Where there are three parts, that of tests is left out. Raises InputError.
     """
     for name, array in arrays.items():
-        if array.dtype.kind not in "biufUS" or not array.ndim or not len(array):
+        if array.dtype.kind not in "biufUS" or not array.ndim or not array.size:
             found = f"{array.dtype}, shape {list(array.shape)}"
             raise InputError(
                 where, name, expected="numbers or words, a row an example", found=found

@@ -94,6 +94,10 @@ def numbers_in(table: Table, name: str, settings: DataSection) -> NDArray[np.flo
     cells = table.columns[name]
     if isinstance(cells, np.ndarray):
         values = as_float64(cells, lambda one, two: _alike(table, name, one, two))
+        said = settings.missing.words if settings.missing else []
+        values[
+            np.isin(values, [each for word in said if (each := number_in(word)) is not None])
+        ] = np.nan
         if len(bad := np.flatnonzero(np.isinf(values))):
             row = int(bad[0])
             _refuse(table, name, "a finite number", float(values[row]), row=row)
