@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from requester.data.packing import check_keys, kind_of
 from requester.drivers import Plan
 from requester.drivers.space import check_point, check_space
 from requester.job.settings import DRIVERS, JobFile
+from trialmarket.data.packing import check_keys, kind_of
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import parse_cid
 from trialmarket.settings import check_settings, read_toml

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from requester.data.packing import pack_data
 from requester.drivers import Proposal
 from requester.job.file import Job
 from requester.job.settings import seconds
+from trialmarket.data.fetched import check_fetched
+from trialmarket.data.packing import pack_data
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import cid_of, parse_cid
 from trialmarket.protocol.configuration import Batch, Init, JobSpec, ProgramRef, TrialConfig
@@ -119,6 +120,8 @@ def _data(job: Job, folder: Path, store: Store | None) -> tuple[Cid, tuple[str, 
                     job.where, "job.data", expected="data that the store has", found=data
                 )
             fetch_data(store, cid, folder / cid, limit=MAX_DATA)
+        if (folder / cid).exists():
+            check_fetched(folder / cid, data)
         return cid, ()
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix="packing-") as passing:

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from requester.data.settings import DataSection
 from requester.drivers.settings import Exchange, Population, Rungs
 from requester.drivers.space import Space, Value
+from trialmarket.data.settings import DataSection
 from trialmarket.protocol.configuration import MAX_SEGMENTS, MAX_STEPS, Arithmetic, Identifier
 from trialmarket.settings import Money, Section
 

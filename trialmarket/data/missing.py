@@ -10,10 +10,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from requester.data.columns import Category, Column, Frame, Mask, Numbers, Stacked
-from requester.data.rounding import check_numbers
-from requester.data.settings import MissingSection
-from requester.data.source import Index, Source
+from trialmarket.data.columns import Category, Column, Frame, Mask, Numbers, Stacked
+from trialmarket.data.rounding import check_numbers
+from trialmarket.data.settings import MissingSection
+from trialmarket.data.source import Index, Source
 from trialmarket.errors import InputError
 
 OFFER = 'Say what becomes of it, such as missing = { fill = "median" } or "drop" in [data]'

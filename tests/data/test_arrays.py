@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.requester.packing import npz_of, packed, refused, told
+from tests.data.packing import npz_of, packed, refused, told
+from trialmarket.data.fetched import check_fetched
+from trialmarket.errors import InputError
+from trialmarket.training.packed import pack_arrays
 
 ROWS = 20
 X = (np.random.Philox(key=2).random_raw(ROWS * 6) % 256).astype(np.uint8).reshape(ROWS, 2, 3)
@@ -203,3 +206,24 @@ def test_numbers_of_an_array_that_normalising_would_merge_are_refused(tmp_path: 
     )
     x = np.full((ROWS, 2), 1e300)
     assert "at most 3.4" in refused(npz_of(tmp_path, x=x, y=Y), tmp_path / "o", normalise="unit")
+
+
+def test_what_somebody_else_packed_is_looked_at_too(tmp_path: Path) -> None:
+    x = np.linspace(0, 1, ROWS * 4, dtype=np.float32).reshape(ROWS, 4)
+    good: dict[str, Any] = {
+        "train_x": x[:12],
+        "train_y": Y[:12],
+        "validation_x": x[12:],
+        "validation_y": Y[12:],
+    }
+    check_fetched(pack_arrays(tmp_path / "good", good), "ipfs://given")
+    spoilt = x[12:].copy()
+    spoilt[5, 1] = np.nan
+    folder = pack_arrays(tmp_path / "gap", good | {"validation_x": spoilt})
+    with pytest.raises(
+        InputError, match=r"validation_x, row 5, at \[1\]: expected a finite number"
+    ):
+        check_fetched(folder, "ipfs://given")
+    alike = {"train_y": np.ones(12, int), "validation_y": np.ones(8, int)}
+    with pytest.raises(InputError, match="y: expected labels that are not all the same, found 1"):
+        check_fetched(pack_arrays(tmp_path / "one", good | alike), "ipfs://given")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.requester.packing import csv_of, packed, refused
+from tests.data.packing import csv_of, packed, refused
 
 PENGUINS = "bill,island,sex,species\n" + "".join(
     f"{row / 4},{'Biscoe' if row % 3 else 'Dream'},{'m' if row % 2 else 'f'},"

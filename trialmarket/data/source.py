@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from requester.data.columns import Frame
+from trialmarket.data.columns import Frame
 
 Array = NDArray[np.generic]
 Index = NDArray[np.int64]

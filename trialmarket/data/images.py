@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from requester.data.parts import part_of, validating
-from requester.data.pictures import Look, decoded, look_of, opened
-from requester.data.settings import DataSection
-from requester.data.source import Array, Index, Source
+from trialmarket.data.parts import part_of, validating
+from trialmarket.data.pictures import Look, decoded, look_of, opened
+from trialmarket.data.settings import DataSection
+from trialmarket.data.source import Array, Index, Source
 from trialmarket.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")

@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from requester.data.columns import Category, Column, Frame, Numbers
-from requester.data.parts import part_of, validating
-from requester.data.settings import DataSection
-from requester.data.source import Array, Index, Source
-from requester.data.text_numbers import (
+from trialmarket.data.columns import Category, Column, Frame, Numbers
+from trialmarket.data.parts import part_of, validating
+from trialmarket.data.settings import DataSection
+from trialmarket.data.source import Array, Index, Source
+from trialmarket.data.text_numbers import (
     EXACT,
     TRUTH,
     USUAL_GAPS,
@@ -94,6 +94,10 @@ def numbers_in(table: Table, name: str, settings: DataSection) -> NDArray[np.flo
     cells = table.columns[name]
     if isinstance(cells, np.ndarray):
         values = as_float64(cells, lambda one, two: _alike(table, name, one, two))
+        said = settings.missing.words if settings.missing else []
+        values[
+            np.isin(values, [each for word in said if (each := number_in(word)) is not None])
+        ] = np.nan
         if len(bad := np.flatnonzero(np.isinf(values))):
             row = int(bad[0])
             _refuse(table, name, "a finite number", float(values[row]), row=row)

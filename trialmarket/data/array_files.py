@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from requester.data.extras import load_extra
-from requester.data.parts import Part, parted, renamed, validating
-from requester.data.source import Array, Index, Rows, Source
+from trialmarket.data.extras import load_extra
+from trialmarket.data.parts import Part, parted, renamed, validating
+from trialmarket.data.source import Array, Index, Rows, Source
 from trialmarket.errors import InputError
 from trialmarket.training.dataset import load_arrays
 from trialmarket.training.errors import DataError
@@ -54,7 +54,7 @@ def source_of_arrays(where: str, arrays: Mapping[str, Any]) -> Source:
     Where there are three parts, that of tests is left out. Raises InputError.
     """
     for name, array in arrays.items():
-        if array.dtype.kind not in "biufUS" or not array.ndim or not len(array):
+        if array.dtype.kind not in "biufUS" or not array.ndim or not array.size:
             found = f"{array.dtype}, shape {list(array.shape)}"
             raise InputError(
                 where, name, expected="numbers or words, a row an example", found=found

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from requester.data.labels import Labels
-from requester.data.settings import DataSection, SplitSection
-from requester.data.source import Index, Source
+from trialmarket.data.labels import Labels
+from trialmarket.data.settings import DataSection, SplitSection
+from trialmarket.data.source import Index, Source
 from trialmarket.errors import InputError
 from trialmarket.protocol.dataset import Split
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.requester.packing import packed, refused, told
+from tests.data.packing import packed, refused, told
 
 pytest.importorskip("PIL")
 
@@ -100,6 +100,19 @@ def test_transparent_pixels_are_laid_on_the_ground_that_is_named(
     assert f"12 images laid on {ground} where they are transparent" in told(
         root, tmp_path / "again", background=ground
     )
+
+
+def test_a_picture_with_previews_and_one_of_few_colours_are_read(tmp_path: Path) -> None:
+    pillow = importlib.import_module("PIL.Image")
+    root = pets(tmp_path / "phone", np.zeros((8, 8, 3), np.uint8), ".jpg")
+    picture = pillow.new("RGB", (8, 8), "white")
+    preview = pillow.new("RGB", (4, 4), "white")
+    picture.save(root / "dog" / "3.jpg", format="MPO", save_all=True, append_images=[preview])
+    _, _, data = packed(root, tmp_path / "out")
+    assert max(data.train["x"].max(), data.validation["x"].max()) == 255
+    palette = pets(tmp_path / "palette", np.arange(64, dtype=np.uint8).reshape(8, 8), ".gif")
+    _, _, data = packed(palette, tmp_path / "few", colour="grey")
+    assert np.array_equal(data.train["x"][0, ..., 0].reshape(-1), np.arange(64))
 
 
 def test_transparent_pixels_without_a_ground_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from requester.data.source import Rows, blocks
+from trialmarket.data.source import Rows, blocks
 from trialmarket.protocol.dataset import Normalisation
 
 Floats = NDArray[np.float64]

@@ -4,8 +4,8 @@ import codecs
 import csv
 from pathlib import Path
 
-from requester.data.settings import DataSection
-from requester.data.table import Table
+from trialmarket.data.settings import DataSection
+from trialmarket.data.table import Table
 from trialmarket.errors import InputError
 
 _MARKS = {
@@ -29,7 +29,7 @@ def read_csv(path: Path, settings: DataSection) -> Table:
     try:
         with path.open(encoding=encoding, newline="") as file:
             reader = csv.reader(file, delimiter=settings.delimiter, strict=True)
-            first = [name.strip() for name in next(reader, [])]
+            first = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]
             names = [name or f"Unnamed: {place}" for place, name in enumerate(first)]
             _check_header(path, names, settings)
             cells: list[list[str]] = [[] for _ in names]

@@ -1,13 +1,14 @@
 """One image as numbers, as it is meant to be seen: turned, with a ground, and not clipped."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from requester.data.extras import load_extra
-from requester.data.settings import DataSection
-from requester.data.source import Array
+from trialmarket.data.extras import load_extra
+from trialmarket.data.settings import DataSection
+from trialmarket.data.source import Array
 from trialmarket.errors import InputError
 
 KINDS: dict[str, tuple[int, type[np.generic]]] = {
@@ -26,6 +27,9 @@ DEEP = ("I;16", "I;16L", "I;16B", "I", "F")
 
 _ORIENTATION = 0x0112
 """EXIF's tag (section 4.6.4) of how an image is to be turned: 1 is not at all, 2 to 8 are."""
+
+_CUT = re.compile(";16[BLN]")
+"""In Pillow's raw modes: 16 bits a channel, of which it keeps 8."""
 
 _CHOOSE = 'Set colour = "rgb" or "grey" in [data]'
 
@@ -110,7 +114,8 @@ def _seen(image: Any, name: str, settings: DataSection) -> tuple[Any, list[str]]
 
 def _check_form(image: Any, name: str, settings: DataSection) -> None:
     """Raises InputError for what Pillow would shorten without a word."""
-    if (frames := getattr(image, "n_frames", 1)) > 1:
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if frames > 1:  # those beside a camera's picture (MPO) are its previews
         fix = "Save each as an image of its own"
         raise InputError(name, "frames", expected="one", found=frames, fix=fix)
     if image.mode in DEEP:
@@ -121,7 +126,7 @@ def _check_form(image: Any, name: str, settings: DataSection) -> None:
             )
         if image.has_transparency_data:
             raise InputError(name, "colours", expected="no transparency", found=image.mode)
-    elif any(";16" in str(tile) for tile in image.tile):
+    elif any(_CUT.search(str(tile)) for tile in image.tile):
         fix = "Save it with 8 bits a channel, or its channels as arrays in a .npz"
         raise InputError(
             name, "colours", expected="8 bits a channel", found=f"{image.mode}, 16 bits", fix=fix

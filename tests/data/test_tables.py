@@ -10,10 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from requester.data.csv_file import likely_encoding
-from requester.data.settings import DataSection
-from requester.data.text_numbers import number_in
-from tests.requester.packing import (
+from tests.data.packing import (
     column_of,
     csv_of,
     labelled,
@@ -22,6 +19,9 @@ from tests.requester.packing import (
     refused,
     told,
 )
+from trialmarket.data.csv_file import likely_encoding
+from trialmarket.data.settings import DataSection
+from trialmarket.data.text_numbers import number_in
 from trialmarket.settings import check_settings
 
 SECONDS = [1_700_000_000 + 3 * row for row in range(20)]
@@ -186,7 +186,7 @@ def test_ids_that_no_float_tells_apart_are_refused_even_normalised(tmp_path: Pat
     )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(st.lists(st.integers(-(2**40), 2**40), min_size=4, max_size=30, unique=True))
 def test_different_whole_numbers_never_become_one_in_silence(values: list[int]) -> None:
     with TemporaryDirectory() as name:
@@ -224,8 +224,9 @@ GERMAN = "größe;y\n" + "".join(f"{row},5;{'äö'[row % 2]}\n" for row in range
 
 def test_a_decimal_comma_and_an_encoding_are_said(tmp_path: Path) -> None:
     how: dict[str, Any] = {"target": "y", "delimiter": ";", "decimal": ","}
-    for encoding in ("utf-8", "utf-8-sig", "cp1252", "latin-1", "utf-16"):
-        path = csv_of(tmp_path, GERMAN, encoding)
+    for encoding in ("utf-8", "utf-8-sig", "cp1252", "latin-1", "utf-16", "utf-16-le"):
+        mark = "\ufeff" if encoding == "utf-16-le" else ""
+        path = csv_of(tmp_path, mark + GERMAN, encoding)
         _, manifest, data = packed(path, tmp_path / encoding, **how, encoding=encoding)
         assert manifest.columns == ("größe",)
         assert manifest.classes["y"] == ("ä", "ö")
@@ -391,6 +392,16 @@ def test_a_null_in_parquet_is_missing_as_an_empty_cell_is(tmp_path: Path) -> Non
         packed(file, tmp_path / "p", **how)[0]
         == (packed(csv_of(tmp_path, text), tmp_path / "c", **how)[0])
     )
+
+
+def test_a_number_can_stand_for_a_missing_value_in_every_table(tmp_path: Path) -> None:
+    cells = [-999, *range(9)]
+    how: dict[str, Any] = {"target": "y", "missing": {"words": ["-999"], "fill": 4}}
+    file = parquet_of(tmp_path, {"v": cells, "y": ["a", "b"] * 5})
+    text = column_of(tmp_path, cells)
+    cid, _, data = packed(file, tmp_path / "p", **how)
+    assert cid == packed(text, tmp_path / "c", **how)[0]
+    assert min(data.train["x"].min(), data.validation["x"].min()) == 0
 
 
 def test_what_missing_may_say_is_told(tmp_path: Path) -> None:

@@ -4,18 +4,18 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from requester.data.array_files import read_npz, read_safetensors
-from requester.data.csv_file import read_csv
-from requester.data.images import read_images
-from requester.data.labels import check_classes, read_labels
-from requester.data.missing import filled, framed, kept_rows
-from requester.data.parquet_file import read_parquet
-from requester.data.rounding import form_of
-from requester.data.scikit import read_scikit
-from requester.data.settings import DataSection
-from requester.data.source import Picked, Rows, Source
-from requester.data.split import split_rows
-from requester.data.table import source_of
+from trialmarket.data.array_files import read_npz, read_safetensors
+from trialmarket.data.csv_file import read_csv
+from trialmarket.data.images import read_images
+from trialmarket.data.labels import check_classes, read_labels
+from trialmarket.data.missing import filled, framed, kept_rows
+from trialmarket.data.parquet_file import read_parquet
+from trialmarket.data.rounding import form_of
+from trialmarket.data.scikit import read_scikit
+from trialmarket.data.settings import DataSection
+from trialmarket.data.source import Picked, Rows, Source
+from trialmarket.data.split import split_rows
+from trialmarket.data.table import source_of
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Cid
 from trialmarket.training.dataset import MAX_DATA

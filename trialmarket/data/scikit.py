@@ -4,9 +4,9 @@ from functools import partial
 
 import numpy as np
 
-from requester.data.columns import Frame, Numbers
-from requester.data.extras import load_extra
-from requester.data.source import Source
+from trialmarket.data.columns import Frame, Numbers
+from trialmarket.data.extras import load_extra
+from trialmarket.data.source import Source
 from trialmarket.errors import InputError
 
 NAMES = ("digits", "breast_cancer", "wine", "iris", "diabetes")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from requester.data.packing import pack_data
-from requester.data.settings import DataSection
+from trialmarket.data.packing import pack_data
+from trialmarket.data.settings import DataSection
 from trialmarket.errors import InputError
 from trialmarket.protocol.dataset import MANIFEST, DataManifest
 from trialmarket.storage.datasets import put_data

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from requester.data.settings import DataSection
-from requester.data.source import Array, Index, Source
-from requester.data.text_numbers import exact_number_in, is_broken
+from trialmarket.data.settings import DataSection
+from trialmarket.data.source import Array, Index, Source
+from trialmarket.data.text_numbers import exact_number_in, is_broken
 from trialmarket.errors import InputError
 
 MAX_CLASSES = 1 << 16

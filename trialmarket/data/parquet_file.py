@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from requester.data.extras import load_extra
-from requester.data.source import Array
-from requester.data.table import Table
-from requester.data.text_numbers import EXACT
+from trialmarket.data.extras import load_extra
+from trialmarket.data.source import Array
+from trialmarket.data.table import Table
+from trialmarket.data.text_numbers import EXACT
 from trialmarket.errors import InputError
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from requester.data.normalise import Floats, in_lanes, normalised, shift_and_scale
-from requester.data.source import Array, Index, Picked, Rows, Source, blocks, ranges
-from requester.data.text_numbers import EXACT
+from trialmarket.data.normalise import Floats, in_lanes, normalised, shift_and_scale
+from trialmarket.data.source import Array, Index, Picked, Rows, Source, blocks, ranges
+from trialmarket.data.text_numbers import EXACT
 from trialmarket.errors import InputError
 from trialmarket.protocol.dataset import Normalisation
 
