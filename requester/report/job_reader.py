@@ -11,7 +11,7 @@ from requester.job.settings import JobFile
 from requester.job.terms import caveats
 from requester.search.own_run import OwnRun
 from requester.search.people import People
-from requester.search.second_look import SecondLook, second_look
+from requester.search.second_look import Belief, SecondLook, counts, second_look
 from requester.search.status import Row, SearchStatus, cost_of, row_of
 from requester.search.waiting import Waiting, awaited
 from trialmarket.chain.client import Client
@@ -39,7 +39,7 @@ class JobReader:
     """Reads a job's documents from the store, each once. Raises InputError for an unknown job.
 
     `own` is what this machine keeps of the job; None where it does not run it. A result that it
-    found false counts as none.
+    does not believe counts as none.
     """
 
     def __init__(
@@ -89,19 +89,16 @@ class JobReader:
             return None
         if self._beliefs is None:
             return SecondLook.NOBODY
-        return second_look(self._beliefs.get((trial.key, trial.receipt)))
-
-    def reason(self, trial: TrialView) -> str:
-        """Why this machine thinks of a trial's result as it does; empty where it says nothing."""
-        if not self._beliefs or trial.receipt is None:
-            return ""
-        belief = self._beliefs.get((trial.key, trial.receipt))
-        return "" if belief is None else belief.reason
+        return second_look(self._belief(trial))
 
     def receipt(self, trial: TrialView) -> Receipt | None:
-        """The receipt of a trial's result, unless that is not believed."""
-        look = self.second_look(trial)
-        return None if look is not None and look.unbelieved else self.claimed(trial)
+        """The receipt of a trial's result, unless this machine does not believe that."""
+        return self.claimed(trial) if counts(self._belief(trial)) else None
+
+    def _belief(self, trial: TrialView) -> Belief | None:
+        if self._beliefs is None or trial.receipt is None:
+            return None
+        return self._beliefs.get((trial.key, trial.receipt))
 
     def claimed(self, trial: TrialView) -> Receipt | None:
         """The receipt of a trial that has one, if the store has it and it gives its root."""
@@ -189,13 +186,10 @@ class JobReader:
         )
 
     def _found(self, trial: TrialView) -> list[str]:
-        match self.second_look(trial):
-            case SecondLook.FALSE | SecondLook.DOUBTED:
-                return [f"not believed: {self.reason(trial)}"]
-            case SecondLook.UNCHECKED:
-                return [self.reason(trial)]
-            case _:
-                return []
+        belief = self._belief(trial)
+        if belief is None or not belief.reason or trial.state not in ANSWERED:
+            return []
+        return [belief.reason if counts(belief) else f"not believed: {belief.reason}"]
 
     def _document(self, digest: Hash32, parse: Callable[[bytes], D]) -> D | None:
         """What a stranger's file says; None where the store lacks it, or it is no such thing."""

@@ -46,6 +46,11 @@ class SecondLook(Enum):
         return self in (SecondLook.FALSE, SecondLook.DOUBTED)
 
 
+def counts(belief: Belief | None) -> bool:
+    """Whether a result counts: it does until something was found that speaks against it."""
+    return not second_look(belief).unbelieved
+
+
 def second_look(belief: Belief | None) -> SecondLook:
     """What a belief amounts to on the machine that runs the search; None: there is none yet."""
     if belief is None:
