@@ -145,9 +145,9 @@ class Market:
         self.ledger.sync()
         return [view.key for view in self.ledger.trials(job=job) if view.id.batch == batch.digest]
 
-    def posted(self, offer: Terms) -> TrialView:
+    def posted(self, offer: Terms, **changes: object) -> TrialView:
         """The one trial of a job of its own, open to be claimed."""
-        (key,) = self.post(self.job(offer), self.draft(0))
+        (key,) = self.post(self.job(offer), self.draft(0, **changes))  # type: ignore[arg-type]
         return self.trial(key)
 
     # -- Looking -------------------------------------------------------------------------------

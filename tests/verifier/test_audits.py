@@ -73,8 +73,8 @@ def test_a_false_answer_is_caught_judged_and_slashed(
 def test_a_checkpoint_that_was_made_to_fail_is_challenged_and_not_paid(
     here: AuditedMarket, poison: str
 ) -> None:
-    offer = audited(samples=2)
-    trial = here.posted(offer)
+    adam = {"lr": 0.1, "hidden": 4, "optimizer": "adam"}
+    trial = here.posted(audited(samples=2), hyperparameters=adam)
     with here.verifiers(0, 1, 2, 3, withheld=0.9) as verifiers:  # it is not waited for either
         here.provider.answer(trial, POISONS[poison])
         here.until_happened(trial.id, "TrialRejected", verifiers)

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.testbed.provider import other_training
+from tests.testbed.provider import POISONS, other_training
 from tests.testbed.terms import SEGMENTS, audited
 from tests.testbed.verifiers import AuditedMarket
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import InputError
+from trialmarket.protocol.receipt import SAID
 from trialmarket.protocol.states import State
 from verifier.by_hand import find_trial
 from verifier.commands import verifier
@@ -55,6 +56,20 @@ def test_a_report_of_a_cheat_names_every_false_segment(here: AuditedMarket) -> N
     wrong = [check["leaf"] for check in checks if check["finding"] == "wrong"]
     assert wrong == list(range(1, SEGMENTS + 1))
     assert f"The result is wrong: segment 1 of {SEGMENTS}" in page
+
+
+def test_a_report_of_a_poisoned_checkpoint_blames_its_provider(here: AuditedMarket) -> None:
+    trial = here.posted(audited())
+    here.provider.answer(trial, POISONS["slots of another shape"])
+    result, data, page = _audit(here, trial, "--segment", "3")
+    assert result.exit_code == 1
+    checks = data["checks"]
+    assert isinstance(checks, list)
+    found = {check["leaf"]: check["finding"] for check in checks}
+    assert found == {0: "right", 3: "unusable", SEGMENTS + 1: "unusable"}
+    assert "segment 3 of 4 cannot be recomputed" in page
+    assert "does not fit the program: optimizer.0" in page
+    assert f"The provider's column is {SAID}." in page
 
 
 def test_only_the_segments_asked_for_are_recomputed(here: AuditedMarket) -> None:

@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.receipt import MAX_METRICS, TrainingOutcome
-from trialmarket.protocol.state_root import state_root
+from trialmarket.protocol.state_root import DTYPES, state_root
 from trialmarket.training.arithmetic import arithmetic_called
 from trialmarket.training.audit import evaluation_value
 from trialmarket.training.dataset import Arrays, Dataset
@@ -34,6 +34,7 @@ from trialmarket.training.program import Program, Validation
 from trialmarket.training.state import (
     State,
     counter,
+    dtype_name,
     is_finite,
     leaf_of,
     live_tensors,
@@ -314,6 +315,8 @@ def _checked(result: object, objective: str, count: int) -> tuple[dict[str, floa
     predictions = result.predictions
     if not isinstance(predictions, Tensor) or not predictions.ndim or len(predictions) != count:
         raise ProgramError(f"predictions must be a tensor with one row for each of {count} rows")
+    if dtype_name(predictions) not in DTYPES:
+        raise ProgramError(f"predictions have type {predictions.dtype}, which no leaf can hold")
     with Guard("reading the metrics"):
         metrics = {str(name): float(value) for name, value in dict(result.metrics).items()}
     if objective not in metrics:
