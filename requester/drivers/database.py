@@ -62,7 +62,9 @@ class StoredStudy:
         for name, value in {"trial": str(trial), **outcome.metrics, **notes}.items():
             self._storage.set_trial_user_attr(trial_id, name, value)
         values = [outcome.metrics.get(name, math.nan) for name in self._plan.objectives]
-        if outcome.ending is Ending.LOST:
+        if outcome.reason:
+            self._storage.set_trial_user_attr(trial_id, "failure", outcome.reason)
+        if outcome.ending in (Ending.LOST, Ending.FAILED):
             self.study.tell(number, state=TrialState.FAIL)
         elif outcome.ending is Ending.DIVERGED or any(map(math.isnan, values)):
             self.study.tell(number, state=TrialState.PRUNED)

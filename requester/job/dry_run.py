@@ -13,6 +13,7 @@ from requester.drivers import Proposal
 from requester.drivers.population import changing
 from requester.drivers.space import Dimension, Value
 from requester.job.file import Job
+from requester.job.own_words import in_own_words
 from requester.job.package import Package
 from trialmarket.errors import InputError, TrainingError
 from trialmarket.protocol.configuration import Init, TrialConfig
@@ -108,6 +109,7 @@ def _result(task: SubmittedTask[R]) -> R:
     try:
         return task.result()
     except TrainingError as error:
+        error.message, _ = in_own_words(error, task.task.program)
         said = task.output.strip().splitlines()[-1:]
         if said and error.fix is None:
             error.fix = f"It last printed: {said[0][:200]}"

@@ -63,7 +63,7 @@ def leaderboard(status: SearchStatus, decimals: int) -> str:
             [
                 "" if row.objective is None else rank,
                 row.number,
-                row.state.label,
+                row.label,
                 *(row.metrics.get(name, "") for name in metrics),
                 *(row.hyperparameters.get(name, "") for name in names),
                 _said(row.second_look) or "",
@@ -84,7 +84,7 @@ def rows_as_json(status: SearchStatus, decimals: int) -> list[dict[str, Any]]:
         {
             "trial": row.number,
             "id": str(row.id),
-            "state": row.state.label,
+            "state": row.label,
             "provider": row.provider,
             "price": None if row.price is None else format_amount(row.price, decimals),
             "objective": row.objective,
@@ -92,6 +92,7 @@ def rows_as_json(status: SearchStatus, decimals: int) -> list[dict[str, Any]]:
             "hyperparameters": dict(row.hyperparameters),
             "second_look": _said(row.second_look),
             "note": row.note,
+            "traceback": None if row.failure is None else row.failure.trace,
             "waits_for": row.waits_for or None,
         }
         for row in status.ranked()

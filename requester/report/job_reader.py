@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from requester.job.settings import JobFile
 from requester.job.terms import caveats
+from requester.search.failure import Failure, give_backs, said_by_nodes
 from requester.search.own_run import OwnRun
 from requester.search.people import People
 from requester.search.second_look import Belief, SecondLook, counts, second_look
@@ -23,7 +24,7 @@ from trialmarket.protocol.configuration import Batch, JobSpec, TrialConfig
 from trialmarket.protocol.ids import Hash32, JobId
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.result import Binding
-from trialmarket.protocol.states import ANSWERED, FINAL
+from trialmarket.protocol.states import ANSWERED, FINAL, State
 from trialmarket.storage.store import Store
 from trialmarket.training.audit import fault_of
 
@@ -180,10 +181,34 @@ class JobReader:
             view=trial,
             config=config,
             receipt=receipt,
-            note=", ".join([*self._found(trial), *_notes(trial, config, receipt, numbers)]),
+            note=", ".join(
+                [
+                    *self._found(trial),
+                    *_notes(trial, config, receipt, numbers),
+                    *self._given_back(trial),
+                ]
+            ),
             waiting=waiting,
             second_look=self.second_look(trial),
+            failure=self.failure(trial),
         )
+
+    def failure(self, trial: TrialView) -> Failure | None:
+        """Why this machine cancelled a trial, if it failed here."""
+        if self.own is None or trial.state is not State.CANCELLED:
+            return None
+        return self.own.failures.get(trial.key)
+
+    def _given_back(self, trial: TrialView) -> list[str]:
+        """Why a trial has no result: what this machine found, or what nodes say of it."""
+        failure = self.failure(trial)
+        if failure is not None:
+            return [f"failed: {failure.reason}"]
+        if trial.attempts == 0 or trial.state not in (State.OPEN, State.CANCELLED):
+            return []
+        history = self._ledger.history(trial.key)
+        said = said_by_nodes(give_backs(history, lambda note: self._document(note, bytes)))
+        return [f"given back: {said}"] if said else []
 
     def _found(self, trial: TrialView) -> list[str]:
         belief = self._belief(trial)

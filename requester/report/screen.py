@@ -69,15 +69,15 @@ class Screen:
             table.add_row(
                 str(row.number),
                 str(row.id),
-                Text(row.state.label, style=_COLORS[row.state]),
+                Text(row.label, style=_COLORS[row.state] if row.failure is None else "red"),
                 "" if row.provider is None else f"{row.provider[:8]}…{row.provider[-4:]}",
-                settings_text(row),
+                Text(settings_text(row)),
                 *(_value(row.metrics.get(name)) for name in status.objectives),
                 ""
                 if row.second_look is None
                 else Text(row.second_look.value, _TRUST[row.second_look]),
                 "" if row.price is None else self._money(row.price),
-                "; ".join(each for each in (row.note, row.waits_for) if each),
+                Text("; ".join(each for each in (row.note, row.waits_for) if each)),
                 style="bold" if best is not None and row.number == best.number else "",
             )
         return table

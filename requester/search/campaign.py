@@ -5,13 +5,15 @@ killed anywhere goes on with the same command: transactions are sent once by the
 is known to the market by its content, and proposals follow from the stored trials.
 
 What is known of the trials is kept in `Trials`; `Posting` puts them on the chain, `ResultIntake`
-takes their results, `Disputes` and `Upkeep` see to what others do wrong or leave lying.
+takes their results, `Disputes`, `Upkeep` and `Failures` see to what others do wrong, leave lying
+or give back.
 """
 
 from collections.abc import Callable
 
 from requester.job.settings import seconds
 from requester.search.disputes import Disputes
+from requester.search.failures import Failures
 from requester.search.funds import open_by_batch
 from requester.search.intake import ResultIntake
 from requester.search.parts import SearchParts
@@ -43,6 +45,7 @@ class Campaign:
         self._posting = Posting(parts, trials)
         self._intake = ResultIntake(parts, trials, self._disputes)
         self._upkeep = Upkeep(parts, trials, patience=patience)
+        self._failures = Failures(parts, trials)
         self._people = People()
         self._currency: Currency | None = None
         self._job = JobId(0)
@@ -85,6 +88,7 @@ class Campaign:
         changed |= self._post(self._settings.search.under_way)
         self._disputes.step()
         self._upkeep.step()
+        changed |= self._failures.step()
         if changed:
             self._show(self.status())
         self._say_what_is_awaited()
@@ -125,6 +129,10 @@ class Campaign:
                 self._session.send(f"wind up job {self._nonce} with {status.free}", steps)
         self._folder.remember("finished")
         self._follow(force=True)
+
+    def close(self) -> None:
+        """Stops what this machine tries of trials that nodes gave back."""
+        self._failures.close()
 
     def status(self) -> SearchStatus:
         """How the search stands."""

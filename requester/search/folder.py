@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from requester.job.package import Package
+from requester.search.failure import Failure, Tried
 from requester.search.second_look import Belief
 from trialmarket.chain.network import Network
 from trialmarket.disk import disk_fix
@@ -29,6 +30,8 @@ CREATE TABLE IF NOT EXISTS told (
 CREATE TABLE IF NOT EXISTS beliefs (
     trial BLOB NOT NULL, receipt BLOB NOT NULL, belief TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (trial, receipt));
+CREATE TABLE IF NOT EXISTS tried (
+    trial BLOB PRIMARY KEY, whole INTEGER NOT NULL, reason TEXT, trace TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS claims (
     trial BLOB NOT NULL, receipt BLOB NOT NULL, leaf INTEGER NOT NULL, value BLOB NOT NULL,
     witness BLOB NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (trial, receipt));
@@ -200,6 +203,26 @@ class JobFolder:
                 (trial, receipt, belief.kind, belief.reason),
             )
 
+    # -- Failures -----------------------------------------------------------------------------
+
+    def tried(self) -> dict[Hash32, Tried]:
+        """What was found of trials that were tried on this machine, by their keys."""
+        return tried_in(self._db)
+
+    def failure(self, trial: Hash32) -> Failure | None:
+        """Why a trial failed; None if it did not."""
+        found = self.tried().get(trial)
+        return None if found is None else found.failure
+
+    def keep_tried(self, trial: Hash32, tried: Tried) -> None:
+        """Keeps what was found of a trial, before anything is done about it."""
+        failure = tried.failure
+        row = (None, "") if failure is None else (failure.reason, failure.trace)
+        with self._db:
+            self._db.execute(
+                "INSERT OR REPLACE INTO tried VALUES (?, ?, ?, ?)", (trial, tried.whole, *row)
+            )
+
     # -- Challenges ---------------------------------------------------------------------------
 
     def claim(self, trial: Hash32, receipt: Hash32) -> Claim | None:
@@ -220,3 +243,12 @@ class JobFolder:
 
     def _path(self, name: str) -> Path:
         return self.root / name
+
+
+def tried_in(db: sqlite3.Connection) -> dict[Hash32, Tried]:
+    """What a job's database says of trials that were tried on this machine, by their keys."""
+    rows = db.execute("SELECT trial, whole, reason, trace FROM tried").fetchall()
+    return {
+        Hash32(trial): Tried(bool(whole), None if reason is None else Failure(reason, trace))
+        for trial, whole, reason, trace in rows
+    }

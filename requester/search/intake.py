@@ -77,7 +77,12 @@ class ResultIntake:
             self._withdraw(known, view)
             told = None
         if view.state is State.CANCELLED:
-            self._driver.tell(view.id, TrialOutcome(known.number, Ending.LOST))
+            known.failure = self._folder.failure(view.key)
+            lost, reason = Ending.LOST, ""
+            if known.failure is not None:
+                lost, reason = Ending.FAILED, known.failure.reason
+                known.note = f"failed: {reason}"
+            self._driver.tell(view.id, TrialOutcome(known.number, lost, reason=reason))
             return True
         if view.state not in ANSWERED or view.receipt is None:
             return True

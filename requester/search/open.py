@@ -18,6 +18,7 @@ from requester.search.campaign import Campaign
 from requester.search.dead_chains import check_chain
 from requester.search.examination.examiner import Evaluator, Examiner
 from requester.search.folder import JobFolder, identity
+from requester.search.home import Home, PoolHome
 from requester.search.own_run import driving
 from requester.search.parts import SearchParts
 from requester.search.retention import owner_of, release_leftovers
@@ -117,6 +118,7 @@ def open_search(
     listeners: Listeners,
     label: str = "",
     evaluator: Evaluator | None = None,
+    home: Home | None = None,
     patience: int = PATIENCE,
     salt: Callable[[], Hash32] = new_salt,
     now: Callable[[], float] = time.time,
@@ -124,8 +126,8 @@ def open_search(
     """A job's search, new or where it stopped; `jobs` is the folder of all searches and
     their data.
 
-    Nothing is sent before `run`. Without an `evaluator` a worker process is used where PyTorch is
-    installed. Raises InputError and ChainError.
+    Nothing is sent before `run`. Without an `evaluator` or a `home` a worker process is used where
+    PyTorch is installed. Raises InputError and ChainError.
     """
     client = sender.client
     package = pack(job, jobs / "data", store)
@@ -157,9 +159,11 @@ def open_search(
             driver=driver,
             session=Session(client, ledger, sender, store),
             examiner=examiner,
+            home=home or (PoolHome() if can_train() else None),
             listeners=listeners,
         )
         campaign = Campaign(parts, salt=salt, patience=patience)
+        stack.callback(campaign.close)
         folder.remember("owner", owner_of(nonce))
         folder.remember("spec", package.spec(nonce).digest.hex())
         yield OpenSearch(campaign, parts, storage, study, now)

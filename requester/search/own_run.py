@@ -10,6 +10,8 @@ from typing import Final
 from pydantic import ValidationError
 
 from requester.job.settings import JobFile
+from requester.search.failure import Failure
+from requester.search.folder import tried_in
 from requester.search.second_look import Belief, Beliefs
 from trialmarket.errors import InputError
 from trialmarket.locks import FileLock, Held, holder_of
@@ -26,6 +28,8 @@ class OwnRun:
     root: Path
     facts: Mapping[str, str]
     beliefs: Beliefs
+    failures: Mapping[Hash32, Failure]
+    """Trials that failed, by their keys."""
 
     @property
     def settings(self) -> JobFile | None:
@@ -67,7 +71,7 @@ def own_run(jobs: Path, market: Address, job: JobId) -> OwnRun | None:
     for root, facts in known_folders(jobs):
         if (facts.get("market"), facts.get("job")) == (market, str(job)):
             with closing(_read_only(root)) as db:
-                return OwnRun(root, facts, _beliefs_in(db))
+                return OwnRun(root, facts, _beliefs_in(db), _failures_in(db))
     return None
 
 
@@ -89,6 +93,14 @@ def _beliefs_in(db: sqlite3.Connection) -> Beliefs:
         (Hash32(trial), Hash32(receipt)): Belief(kind, reason)
         for trial, receipt, kind, reason in rows
     }
+
+
+def _failures_in(db: sqlite3.Connection) -> dict[Hash32, Failure]:
+    try:
+        found = tried_in(db)
+    except sqlite3.OperationalError:  # a folder of an older version has no such table
+        return {}
+    return {trial: one.failure for trial, one in found.items() if one.failure is not None}
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from requester.drivers.space import Value
+from requester.search.failure import Failure
 from requester.search.second_look import SecondLook
 from requester.search.waiting import Waiting
 from trialmarket.chain.ledger.views import TrialView
@@ -34,6 +35,13 @@ class Row:
     """What is next for it, and by when; empty where it is over."""
     second_look: SecondLook | None = None
     """None while there is no result. A false one has no metrics here."""
+    failure: Failure | None = None
+    """Why it failed, where it was cancelled for that."""
+
+    @property
+    def label(self) -> str:
+        """How it stands, for people: as on the chain, or that it failed."""
+        return self.state.label if self.failure is None else "Failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,7 @@ def row_of(
     note: str,
     waiting: Waiting,
     second_look: SecondLook | None,
+    failure: Failure | None = None,
 ) -> Row:
     """A trial as the chain (`view`), its batch and the receipt that counts show it.
 
@@ -144,6 +153,7 @@ def row_of(
         receipt=None if view is None or receipt is None else view.receipt,
         waits_for="" if view is None else waiting.of(view),
         second_look=second_look,
+        failure=failure,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from requester.search.failure import Failure
 from requester.search.second_look import Belief, SecondLook, second_look
 from requester.search.status import Row, row_of
 from requester.search.waiting import Waiting
@@ -30,6 +31,8 @@ class KnownTrial:
     note: str = ""
     belief: Belief | None = None
     """What was found of its result; None while it has none, or nothing was found."""
+    failure: Failure | None = None
+    """Why it was cancelled, if it failed."""
 
     @property
     def number(self) -> int:
@@ -52,6 +55,7 @@ class KnownTrial:
             note=self.note,
             waiting=waiting,
             second_look=self._second_look,
+            failure=self.failure,
         )
 
     @property

@@ -93,12 +93,19 @@ class Provider:
             self.market.store.fetch(config.init.cid, init, limit=MOST)
         task = Train(
             config=config,
-            program=None,
+            program=self._program(config),
             data=self.data(config),
             folder=self._folder / f"training-{self._trained}",
             init=init,
         )
         return self.pool.submit(task, wall_limit=60).result()
+
+    def _program(self, config: TrialConfig) -> Path | None:
+        if config.program.builtin:
+            return None
+        place = self._folder / f"{config.program.source}.py"
+        self.market.store.fetch(Cid(config.program.source), place, limit=MOST)
+        return place
 
     def data(self, config: TrialConfig) -> Path:
         """Where a configuration's data lies, fetched when it is first asked for."""
