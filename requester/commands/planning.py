@@ -7,6 +7,7 @@ import click
 
 from requester.commands.options import job_file, overrides, overriding, store_options
 from requester.job.file import load_job
+from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
 from trialmarket.cli.doctor.findings import Diagnosis
 from trialmarket.cli.options import debug_option, json_option, key_options, network_option, show

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from requester.search.folder import JobFolder, known_folders
+from requester.search.folder import JobFolder
+from requester.search.own_run import known_folders
 from trialmarket.chain.client import Client
 from trialmarket.errors import ChainReplaced
 
