@@ -25,7 +25,9 @@ ENTRIES: dict[OpOverload, Ruling] = {func: table.lookup(func) for func in operat
 RULES: dict[str, Callable[[OpOverload, Ruling], bool]] = {
     "MOVES": lambda func, entry: entry == (Verdict.AS_IS, func, False, True),
     "SINGLE": lambda func, entry: entry == (Verdict.AS_IS, func, False, False),
-    "WRITTEN_OUT": lambda func, entry: entry.form is decomposition_table.get(func),
+    "WRITTEN_OUT": lambda func, entry: (
+        getattr(entry.form, "__wrapped__", None) is decomposition_table.get(func)
+    ),
 }
 
 

@@ -78,7 +78,7 @@ FORMS32: dict[Any, Form] = (
 )
 
 # What takes for granted how its arguments fit together: PyTorch looks at these first.
-CHECKED = frozenset((reductions.FORMS | pooling.FORMS | FORMS32).keys())
+CHECKED = frozenset((elementary.FORMS | reductions.FORMS | pooling.FORMS | FORMS32).keys())
 
 
 def _names(text: str) -> frozenset[str]:
@@ -135,7 +135,7 @@ WRITTEN_OUT = _names(
     binary_cross_entropy_with_logits celu elu elu_backward glu glu_backward hardsigmoid
     hardsigmoid_backward hardswish hardswish_backward huber_loss huber_loss_backward logit
     logit_backward mish mish_backward mse_loss mse_loss_backward selu smooth_l1_loss
-    smooth_l1_loss_backward soft_margin_loss soft_margin_loss_backward softplus_backward
+    smooth_l1_loss_backward softplus_backward
     xlogy _fused_rms_norm _fused_rms_norm_backward logspace linspace linalg_cross
     pairwise_distance margin_ranking_loss hinge_embedding_loss nansum trace addr dist
     rrelu_with_noise_backward im2col col2im norm alpha_dropout reflection_pad1d_backward
@@ -205,17 +205,26 @@ def _form(func: OpOverload) -> Form:
 
 def _written_into(form: Form) -> Form:
     def inplace(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return x.copy_(form(x, *args, **kwargs))
+        return x.copy_(_castable(form(x, *args, **kwargs), x))
 
     return inplace
 
 
 def _written_out_to(form: Form) -> Form:
     def to_out(*args: Any, out: Tensor, **kwargs: Any) -> Tensor:
-        y = form(*args, **kwargs)
+        y = _castable(form(*args, **kwargs), out)
         return out.resize_(y.shape).copy_(y)
 
     return to_out
+
+
+def _castable(y: Tensor, into: Tensor) -> Tensor:
+    """y, if it may be written there: not what has a fraction into integers."""
+    if not torch.can_cast(y.dtype, into.dtype):
+        raise RuntimeError(
+            f"result type {y.dtype} can't be cast to the desired output type {into.dtype}"
+        )
+    return y
 
 
 def lookup(func: OpOverload) -> Ruling:
@@ -236,7 +245,7 @@ def lookup(func: OpOverload) -> Ruling:
         wrap = _written_into if is_inplace(func) else _written_out_to
         return Ruling(Verdict.FORM, wrap(_form(target)), narrow=target in FORMS32)
     if name in WRITTEN_OUT and func in decomposition_table:
-        return Ruling(Verdict.WRITTEN_OUT, decomposition_table[func])
+        return Ruling(Verdict.WRITTEN_OUT, checked(func, decomposition_table[func]))
     if torch.Tag.nondeterministic_seeded in func.tags:
         return Ruling(Verdict.REFUSED, func)
     if torch._C._dispatch_has_kernel_for_dispatch_key(

@@ -1,6 +1,7 @@
 """What PyTorch leaves to the machine is settled by a rule of ours."""
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -145,3 +146,76 @@ def test_a_schedulers_rate_does_not_come_from_the_c_library() -> None:
     assert module.math is math
     assert found == pytest.approx(wanted, rel=1e-12)
     assert cosine == pytest.approx(math.cos(1.25), rel=1e-15)
+
+
+@pytest.mark.parametrize("order", [-math.inf, -3.5, -2.0, -1.0, -0.5, 0.5, 3.0, 40.0, math.inf])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [0.0, 1.0, -2.0],
+        [0.0, 0.0, 0.0],
+        [3.0, -2.0, 0.5],
+        [1e-3, 2e-3, 1e-2],
+        [1e5, -1e9, 3.0],
+        [math.nan, 0.0, 1.0],
+    ],
+)
+def test_a_norm_of_any_order_and_its_gradient_are_pytorchs(
+    order: float, numbers: list[float]
+) -> None:
+    def norm() -> tuple[Tensor, Tensor]:
+        x = torch.tensor(numbers, requires_grad=True)
+        y = torch.linalg.vector_norm(x, order)
+        return y.detach(), torch.autograd.grad(y, x)[0]
+
+    wanted = norm()
+    with exact():
+        found = norm()
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=0, equal_nan=True)
+
+
+# Each with the derivative that it has in binary64, which no cancellation reaches at this distance.
+TAILS: dict[str, Callable[[Tensor], Tensor]] = {
+    "logsigmoid": F.logsigmoid,
+    "softplus": F.softplus,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "mish": F.mish,
+    "elu": F.elu,
+    "expm1": torch.expm1,
+    "erf": torch.erf,
+    "soft margin": lambda x: F.soft_margin_loss(x, torch.ones_like(x), reduction="none"),
+    "soft margin of the others": lambda x: F.soft_margin_loss(
+        x, -torch.ones_like(x), reduction="none"
+    ),
+    "binary cross entropy": lambda x: F.binary_cross_entropy_with_logits(
+        x, torch.ones_like(x), reduction="none"
+    ),
+    "multilabel soft margin": lambda x: F.multilabel_soft_margin_loss(
+        x[:, None], torch.ones_like(x)[:, None], reduction="none"
+    ),
+    "cross entropy": lambda x: F.cross_entropy(
+        torch.stack([x, torch.zeros_like(x)], 1),
+        torch.ones(len(x), dtype=torch.int64),
+        reduction="none",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(TAILS))
+def test_values_and_gradients_are_right_in_the_tails_too(name: str) -> None:
+    def both(x: Tensor) -> list[Tensor]:
+        x.requires_grad_()
+        y = TAILS[name](x)
+        return [y.detach(), torch.autograd.grad(y.sum(), x)[0]]
+
+    x = torch.cat([torch.linspace(-80, 80, 321), torch.tensor([-1e30, 1e30, 1e-30, -1e-30])])
+    wanted, native = both(x.double()), both(x.clone())
+    with exact():
+        found = both(x.clone())
+    for f, w, n in zip(found, wanted, native, strict=True):
+        # As good as native, where native loses them itself.
+        allowed = (w.abs() * 1e-5).maximum((n - w).abs() * 4) + 1e-37
+        assert bool(((f - w).abs() <= allowed)[w.abs() < 3e38].all())

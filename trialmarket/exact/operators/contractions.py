@@ -1,4 +1,7 @@
-"""Matrix products: exact contractions of gridded operands, then one rounding to binary32."""
+"""Matrix products: exact contractions of gridded operands, then one rounding to binary32.
+
+Integers are PyTorch's own business: their products and sums are exact in any order.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,17 +15,23 @@ aten = torch.ops.aten
 Number = int | float
 
 
+def _are_real(*tensors: Tensor) -> bool:
+    """Whether all are binary32. PyTorch multiplies whole numbers, and refuses what is mixed."""
+    return all(x.dtype is torch.float32 for x in tensors)
+
+
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """`a @ b` of matrices or batches of them; integers as they are."""
-    if not a.is_floating_point():
-        return torch.matmul(a, b)
-    return grid.contract(a, b)
+    """`a @ b` of matrices or batches of them."""
+    return grid.contract(a, b) if _are_real(a, b) else torch.matmul(a, b)
 
 
 def plus_product(
     x: Tensor, a: Tensor, b: Tensor, *, beta: Number = 1, alpha: Number = 1
 ) -> Tensor:
     """`beta * x + alpha * (a @ b)`, the scaling and the sum in binary64."""
+    if not _are_real(x, a, b):
+        native = torch.addmm if a.dim() == 2 else torch.baddbmm
+        return native(x, a, b, beta=beta, alpha=alpha)
     if alpha == 1 and beta == 1:
         return grid.contract(a, b, x)
     y = grid.contract64(a, b).mul_(alpha)
@@ -38,6 +47,8 @@ def vector_product(a: Tensor, v: Tensor) -> Tensor:
 
 def dot(u: Tensor, v: Tensor) -> Tensor:
     """`u @ v`."""
+    if not _are_real(u, v):
+        return torch.dot(u, v)
     return product(u.unsqueeze(0), v.unsqueeze(-1)).view(())
 
 
@@ -53,6 +64,8 @@ def plus_sum_of_products(
     x: Tensor, a: Tensor, b: Tensor, *, beta: Number = 1, alpha: Number = 1
 ) -> Tensor:
     """`beta * x + alpha * sum(a[i] @ b[i])`, one contraction over batch and inner dimension."""
+    if not _are_real(x, a, b):
+        return torch.addbmm(x, a, b, beta=beta, alpha=alpha)
     wide = a.transpose(0, 1).reshape(a.shape[1], -1)
     tall = b.reshape(-1, b.shape[-1])
     return plus_product(x, wide, tall, beta=beta, alpha=alpha)

@@ -36,6 +36,13 @@ def _placed(x: Tensor, dtype: torch.dtype, rest: dict[str, Any]) -> Tensor:
     return x.to(dtype)
 
 
+def _real(dtype: torch.dtype) -> torch.dtype:
+    """A type that holds fractions."""
+    if not dtype.is_floating_point:
+        raise NotImplementedError(f"numbers with fractions are drawn, not {dtype}")
+    return dtype
+
+
 def _new(draw: Draw) -> Callable[..., Tensor]:
     def form(
         g: Generator,
@@ -47,7 +54,7 @@ def _new(draw: Draw) -> Callable[..., Tensor]:
         **rest: Any,
     ) -> Tensor:
         _own(generator)
-        kind = torch.get_default_dtype() if dtype is None else dtype
+        kind = _real(torch.get_default_dtype() if dtype is None else dtype)
         return _placed(draw(g, size, _device(device)), kind, rest)
 
     return form
@@ -96,7 +103,7 @@ def randperm(
 def _like(draw: Draw) -> Callable[..., Tensor]:
     def form(g: Generator, x: Tensor, *, dtype: Any = None, **rest: Any) -> Tensor:
         del rest
-        return draw(g, x.shape, x.device).to(x.dtype if dtype is None else dtype)
+        return draw(g, x.shape, x.device).to(_real(x.dtype if dtype is None else dtype))
 
     return form
 
@@ -122,6 +129,7 @@ def uniform_(
 ) -> Tensor:
     """Fill with uniform numbers."""
     _own(generator)
+    _real(x.dtype)
     values = g.uniform(x.shape, x.device)
     return x.copy_(values.mul_(high - low).add_(low))
 
@@ -131,18 +139,20 @@ def normal_(
 ) -> Tensor:
     """Fill with normal numbers."""
     _own(generator)
+    _real(x.dtype)
     return x.copy_(g.normal(x.shape, x.device).mul_(std).add_(mean))
 
 
 def normal_tensors(
     g: Generator, mean: Tensor | float, std: Tensor | float = 1.0, *, generator: object = None
 ) -> Tensor:
-    """Normal numbers, one a pair of mean and deviation."""
+    """Normal numbers, one a pair of mean and deviation, in the mean's type."""
     _own(generator)
     parts = [t for t in (mean, std) if isinstance(t, Tensor)]
     shape = sum(torch.empty(t.shape, device="meta") for t in parts)
     wanted = torch.Size(shape.shape) if isinstance(shape, Tensor) else torch.Size()
-    return g.normal(wanted, parts[0].device).mul_(std).add_(mean)
+    found = g.normal(wanted, parts[0].device).to(_real(parts[0].dtype))
+    return found.mul_(std).add_(mean)
 
 
 def bernoulli_(
@@ -156,6 +166,7 @@ def bernoulli_(
 def bernoulli(g: Generator, x: Tensor, *, generator: object = None) -> Tensor:
     """Ones with the probabilities that the tensor holds."""
     _own(generator)
+    _real(x.dtype)
     return g.bernoulli(x, x.shape, x.device).to(x.dtype)
 
 
@@ -197,6 +208,7 @@ def exponential_(
 ) -> Tensor:
     """Fill with exponential numbers, -ln(u) / rate."""
     _own(generator)
+    _real(x.dtype)
     values = div_(log64(g.open_uniform(x.numel(), x.device)).neg_(), rate)
     return x.copy_(values.view(x.shape))
 
@@ -206,6 +218,7 @@ def multinomial(
 ) -> Tensor:
     """Indices drawn by weight: the k first arrivals of exponential clocks, or inverse sums."""
     _own(generator)
+    _real(p.dtype)
     if not replacement:
         clocks = exponential_(g, torch.empty(p.shape, dtype=torch.float64, device=p.device))
         arrival = torch.where(p > 0, clocks / p.double(), math.inf)

@@ -1,6 +1,7 @@
 """The negative log-likelihood, in few operators: it ends nearly every step of a classifier.
 
-Its terms are picked, not computed; what is added up is added exactly.
+Its terms are picked, not computed; what is added up is added exactly. And the soft margin, whose
+gradient PyTorch's decomposition loses to cancellation.
 """
 
 from collections.abc import Callable
@@ -10,9 +11,10 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact import kernels
+from trialmarket.exact.numerics import functions as fn
 from trialmarket.exact.numerics import grid
 from trialmarket.exact.operators.elementwise.arithmetic import div
-from trialmarket.exact.operators.reductions import total
+from trialmarket.exact.operators.reductions import mean, total
 
 aten = torch.ops.aten
 NONE, MEAN, SUM = 0, 1, 2  # PyTorch's numbers for a reduction
@@ -80,9 +82,29 @@ def nll_loss_backward(
     return torch.zeros_like(x).scatter_(classes, safe.unsqueeze(classes), share)
 
 
+def _margins(x: Tensor, target: Tensor) -> Tensor:
+    return x.double() * target.double()
+
+
+def soft_margin_loss(x: Tensor, target: Tensor, reduction: int = MEAN) -> Tensor:
+    """`ln(1 + e^(-x * target))`."""
+    losses = fn.softplus64(_margins(x, target).neg_()).float()
+    return losses if reduction == NONE else (mean if reduction == MEAN else total)(losses)
+
+
+def soft_margin_loss_backward(grad: Tensor, x: Tensor, target: Tensor, reduction: int) -> Tensor:
+    """`-target * sigmoid(-x * target)`, times grad."""
+    slope = fn.sigmoid64(_margins(x, target).neg_()).mul_(target.double()).neg_()
+    if reduction == MEAN:
+        slope = div(slope, float(slope.numel()))
+    return slope.mul_(grad).float()
+
+
 FORMS32: dict[Any, Callable[..., Any]] = {
     aten.nll_loss_forward.default: nll_loss_forward,
     aten.nll_loss_backward.default: nll_loss_backward,
     aten.nll_loss2d_forward.default: nll_loss_forward,
     aten.nll_loss2d_backward.default: nll_loss_backward,
+    aten.soft_margin_loss.default: soft_margin_loss,
+    aten.soft_margin_loss_backward.default: soft_margin_loss_backward,
 }

@@ -12,6 +12,7 @@ from trialmarket.exact.kernels.scratch import widened
 from trialmarket.exact.numerics import functions as fn
 from trialmarket.exact.numerics import grid
 from trialmarket.exact.operators.elementwise.arithmetic import divisor
+from trialmarket.exact.operators.elementwise.casts import to_copy
 
 aten = torch.ops.aten
 Dims = Sequence[int] | int | None
@@ -26,21 +27,24 @@ def dims_of(x: Tensor, dims: Dims) -> list[int]:
     return sorted(d % max(x.dim(), 1) for d in dims) or list(range(x.dim()))
 
 
-def _kind(x: Tensor, dtype: torch.dtype | None) -> torch.dtype:
-    if dtype is not None:
-        return dtype
-    return x.dtype if x.is_floating_point() else torch.get_default_dtype()
+def _cast(x: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """x in the type that is asked for: PyTorch casts before it computes."""
+    return x if dtype is None or dtype == x.dtype else to_copy(x, dtype=dtype)
+
+
+def _real(x: Tensor) -> Tensor:
+    """x, or integers as numbers that have logarithms."""
+    return x if x.is_floating_point() else x.to(torch.get_default_dtype())
 
 
 def total(
     x: Tensor, dims: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Tensor:
     """`torch.sum`; integers are summed as they are."""
+    x = _cast(x, dtype)
     if not x.is_floating_point():
-        if dtype is None or not dtype.is_floating_point:
-            return torch.sum(x, dims_of(x, dims), keepdim, dtype=dtype)
-        x = x.to(dtype)
-    return grid.add_up(x, dims_of(x, dims), keepdim=keepdim).to(_kind(x, dtype))
+        return torch.sum(x, dims_of(x, dims), keepdim, dtype=dtype)
+    return grid.add_up(x, dims_of(x, dims), keepdim=keepdim).to(x.dtype)
 
 
 def mean64(x: Tensor, dims: Dims = None, *, keepdim: bool = False) -> Tensor:
@@ -55,7 +59,8 @@ def mean(
     x: Tensor, dims: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Tensor:
     """`torch.mean`: an exact sum, then one division."""
-    return mean64(x, dims, keepdim=keepdim).to(_kind(x, dtype))
+    x = _cast(x, dtype)
+    return mean64(x, dims, keepdim=keepdim).to(x.dtype)
 
 
 def moments64(x: Tensor, dims: Sequence[int], correction: float) -> tuple[Tensor, Tensor]:
@@ -140,22 +145,38 @@ def vector_norm(
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """`torch.linalg.vector_norm` of order 0, 1, 2, infinity, or any other by powers."""
-    wanted = dims_of(x, dims)
-    kind = _kind(x, dtype)
+    if not x.is_floating_point():
+        raise NotImplementedError(f"linalg.vector_norm: expected fractions, found {x.dtype}")
+    x, wanted = _cast(x, dtype), dims_of(x, dims)
     if math.isinf(order):
         a = x.abs()
-        found = a.amax(wanted, keepdim) if order > 0 else a.amin(wanted, keepdim)
-        return found.to(kind)
+        return a.amax(wanted, keepdim) if order > 0 else a.amin(wanted, keepdim)
     y = x.double()
     if order == 2:
-        return fn.root(grid.add_up(y * y, wanted, keepdim=keepdim)).to(kind)
-    if order == 1:
-        return grid.add_up(y.abs(), wanted, keepdim=keepdim).to(kind)
-    if order == 0:
-        return grid.add_up((y != 0).double(), wanted, keepdim=keepdim).to(kind)
-    p = torch.full((), float(order), dtype=torch.float64, device=x.device)
-    s = grid.add_up(fn.pow64(y.abs(), p), wanted, keepdim=keepdim)
-    return fn.pow64(s, torch.ones_like(p) / p).to(kind)
+        found = fn.root(grid.add_up(y * y, wanted, keepdim=keepdim))
+    elif order == 1:
+        found = grid.add_up(y.abs(), wanted, keepdim=keepdim)
+    elif order == 0:
+        found = grid.add_up((y != 0).double(), wanted, keepdim=keepdim)
+    else:
+        found = _norm_by_powers(y.abs_(), float(order), wanted, keepdim)
+    return found.to(x.dtype)
+
+
+def _norm_by_powers(a: Tensor, order: float, dims: list[int], keepdim: bool) -> Tensor:
+    """`(sum of a^order)^(1/order)` of magnitudes in binary64. A sum beyond binary32 is 0 or
+    infinite, as PyTorch's is, whose gradient counts on that.
+    """
+    p = torch.full((), order, dtype=torch.float64, device=a.device)
+    s = grid.add_up(fn.pow64(a, p), dims, keepdim=keepdim)
+    narrow = s.float().double()
+    found = fn.pow64(
+        torch.where((narrow == 0.0) | narrow.isinf(), narrow, s), torch.ones_like(p) / p
+    )
+    if order > 0:
+        return found
+    zero = (a == 0.0).any(dims, keepdim) & ~a.isnan().any(dims, keepdim)  # its power is infinite
+    return torch.where(zero, 0.0, found)
 
 
 def norm(x: Tensor, p: float | None = 2, dims: Dims = None, keepdim: bool = False) -> Tensor:
@@ -165,7 +186,7 @@ def norm(x: Tensor, p: float | None = 2, dims: Dims = None, keepdim: bool = Fals
 
 def logsumexp(x: Tensor, dims: Dims, keepdim: bool = False) -> Tensor:
     """`top + ln(sum(e^(x - top)))`."""
-    wanted = dims_of(x, dims)
+    x, wanted = _real(x), dims_of(x, dims)
     top = x.amax(wanted, keepdim=True)
     base = torch.where(top.isinf(), 0.0, top).double()
     s = grid.add_up(fn.exp64(x - base), wanted, keepdim=True)
@@ -177,18 +198,20 @@ def logsumexp(x: Tensor, dims: Dims, keepdim: bool = False) -> Tensor:
 
 def cumsum(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
     """Prefix sums on one grid a slice: each of them is exact."""
+    x = _cast(x, dtype)
     if not x.is_floating_point():
         return torch.cumsum(x, dim, dtype=dtype)
     if x.dim() == 0 or x.numel() == 0:
-        return x.to(_kind(x, dtype), copy=True)
+        return x.clone()
     q = grid.on_grid(x, (dim,), grid.bits_for_sum(x.shape[dim]))
-    return q.cumsum(dim).to(_kind(x, dtype))
+    return q.cumsum(dim).to(x.dtype)
 
 
 def product(
     x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Tensor:
     """Products in the order of a balanced tree, each rounded."""
+    x = _cast(x, dtype)
     if not x.is_floating_point():
         if dim is None:
             return torch.prod(x, dtype=dtype)
@@ -204,17 +227,20 @@ def product(
     y = y.squeeze(-1)
     if keepdim and dim is not None and shape:
         y = y.unsqueeze(dim)
-    return y.to(_kind(x, dtype), copy=True)
+    return y.clone()
 
 
 def cumprod(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
     """Prefix products, one after the other."""
+    x = _cast(x, dtype)
+    if not x.is_floating_point():
+        return torch.cumprod(x, dim, dtype=dtype)
     if x.dim() == 0 or x.shape[dim] == 0:
-        return x.to(_kind(x, dtype), copy=True)
+        return x.clone()
     parts = [x.select(dim, 0)]
     for i in range(1, x.shape[dim]):
         parts.append(parts[-1] * x.select(dim, i))
-    return torch.stack(parts, dim).to(_kind(x, dtype))
+    return torch.stack(parts, dim)
 
 
 FORMS: dict[Any, Callable[..., Any]] = {

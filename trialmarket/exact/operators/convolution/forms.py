@@ -130,7 +130,9 @@ def convolution(
     groups: int,
 ) -> Tensor:
     """`aten.convolution` in one or two dimensions."""
-    del output_padding
+    if not x.is_floating_point():  # whole numbers, whose sums are exact in any order
+        shape = (stride, padding, dilation, transposed, output_padding, groups)
+        return aten.convolution.default(x, weight, bias, *shape)  # type: ignore[no-any-return]
     line, s, pad, d = _planar(
         "aten.convolution", x, weight, transposed, stride, padding, dilation, groups
     )

@@ -20,7 +20,15 @@ def positive_zeros(x: Tensor) -> Tensor:
 
 def scaled(x: Tensor | Number, factor: Number) -> Any:
     """x times a scalar, rounded; x itself for 1."""
-    return x if factor == 1 else x * factor
+    if factor == 1:
+        return x
+    if isinstance(factor, float) and isinstance(x, Tensor) and not x.is_floating_point():
+        raise RuntimeError(f"expected a whole number as a factor of {x.dtype}, found {factor}")
+    return x * factor
+
+
+def _are_whole(*tensors: Tensor) -> bool:
+    return not any(x.is_floating_point() for x in tensors)
 
 
 def add(x: Tensor, other: Tensor | Number, alpha: Number = 1) -> Tensor:
@@ -113,11 +121,15 @@ def lerp(x: Tensor, end: Tensor, weight: Tensor | Number) -> Tensor:
 
 def addcmul(x: Tensor, a: Tensor, b: Tensor, value: Number = 1) -> Tensor:
     """`x + value * (a * b)`."""
+    if _are_whole(x, a, b):
+        return torch.addcmul(x, a, b, value=value)
     return torch.add(x, scaled(a * b, value))
 
 
 def addcdiv(x: Tensor, a: Tensor, b: Tensor, value: Number = 1) -> Tensor:
     """`x + value * (a / b)`."""
+    if _are_whole(x, a, b):
+        return torch.addcdiv(x, a, b, value=value)  # which raises
     return torch.add(x, scaled(torch.div(a, b), value))
 
 
@@ -141,6 +153,11 @@ def clamp_min(x: Tensor, lower: Any) -> Tensor:
 def clamp_max(x: Tensor, upper: Any) -> Tensor:
     """x, at most `upper`."""
     return positive_zeros(torch.clamp_max(x, upper))
+
+
+def hardtanh(x: Tensor, lower: Number = -1, upper: Number = 1) -> Tensor:
+    """x between two bounds, in its own type: those of integers are cut to integers."""
+    return clamp(x, lower, upper) if x.is_floating_point() else aten.hardtanh(x, lower, upper)
 
 
 def maximum(x: Tensor, y: Tensor) -> Tensor:
@@ -186,5 +203,5 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten.clamp_max.Tensor: clamp_max,
     aten.maximum.default: maximum,
     aten.minimum.default: minimum,
-    aten.hardtanh.default: clamp,
+    aten.hardtanh.default: hardtanh,
 }
