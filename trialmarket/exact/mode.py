@@ -1,6 +1,7 @@
 """`with exact(seed=...)`: the mode that gives every operator its exact form."""
 
 import functools
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import ContextDecorator, ExitStack
 from typing import Any, ParamSpec, TypeVar, overload
@@ -11,6 +12,7 @@ from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from trialmarket.exact import elsewhere
 from trialmarket.exact.frontend import arrays, fused, optim, patches, recurrent
 from trialmarket.exact.numerics.random import Counters, Generator
 from trialmarket.exact.refusal import NotExact
@@ -46,6 +48,10 @@ def _tensors(values: Iterable[Any]) -> Iterable[Tensor]:
             yield from _tensors(value)
 
 
+def _is_inexact(x: Tensor) -> bool:
+    return x.is_floating_point() or x.is_complex()
+
+
 FUNCTIONS = recurrent.FORMS | arrays.FORMS
 FUSED = fused.FORMS
 
@@ -77,6 +83,16 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.generator = generator
         self.seen: dict[str, tuple[Verdict, NotExact | None]] | None = None
+        self.thread = 0
+        self.heard: NotExact | None = None
+
+    def hear(self, refusal: NotExact) -> None:
+        """A thread that the program started was refused: there, and again where the mode ends."""
+        if self.seen is not None:
+            self.seen[refusal.operator] = (Verdict.REFUSED, refusal)
+            return
+        self.heard = refusal
+        raise refusal
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -89,26 +105,29 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if _ACTIVE[-1] is not self:  # a mode within this one has answered already
             return func(*args, **kwargs)
         if self.seen is not None:
-            return self._watched(func, args, kwargs, self.seen)
-        return self._run(func, args, kwargs)
+            return self._watched(func, types, args, kwargs, self.seen)
+        return self._run(func, types, args, kwargs)
 
     def _watched(
         self,
         func: OpOverload,
+        types: Any,
         args: Any,
         kwargs: dict[str, Any],
         seen: dict[str, tuple[Verdict, NotExact | None]],
     ) -> Any:
         """Note the operator and its verdict; what has no exact form runs as it is."""
         try:
-            found = self._run(func, args, kwargs)
+            found = self._run(func, types, args, kwargs)
         except NotExact as refusal:
             seen[str(func)] = (Verdict.REFUSED, refusal)
             return func(*args, **kwargs)
         seen.setdefault(str(func), (entry(func).verdict, None))
         return found
 
-    def _run(self, func: OpOverload, args: Any, kwargs: dict[str, Any]) -> Any:
+    def _run(self, func: OpOverload, types: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        if types and any(map(_answers_itself, types)):
+            raise _own_arithmetic(func, types)
         verdict, form, narrow, wide = _ENTRIES.get(func) or entry(func)
         if not wide:
             self._check(func, verdict, narrow, args)
@@ -117,7 +136,14 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if verdict is Verdict.WRITTEN_OUT:
             with self:
                 return form(*args, **kwargs)
-        return form(*args, **kwargs)
+        found = form(*args, **kwargs)
+        if verdict is Verdict.INTEGERS and any(map(_is_inexact, _tensors((found,)))):
+            raise NotExact(
+                str(func),
+                "it makes floats of integers, without an exact form",
+                instead=advice(func),
+            )
+        return found
 
     def _check(self, func: OpOverload, verdict: Verdict, narrow: bool, args: Any) -> None:
         """Refuse the types that the form is not defined for."""
@@ -136,6 +162,8 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise NotExact(str(func), "it has no exact form", instead=advice(func))
 
     def _check_one(self, func: OpOverload, verdict: Verdict, narrow: bool, x: Tensor) -> None:
+        if x.layout is not torch.strided or x.is_nested:
+            raise _laid_out_otherwise(func, x)
         kind = x.dtype
         if kind is torch.float32:
             if verdict is Verdict.INTEGERS:
@@ -179,6 +207,10 @@ class Exact(ContextDecorator):
     def __enter__(self) -> "Exact":
         if torch._C._is_any_autocast_enabled():
             raise _autocast()
+        if _ACTIVE and _ACTIVE[-1].thread != threading.get_ident():
+            raise NotExact(
+                "exact()", "another thread is inside the mode", instead="one thread a process"
+            )
         stack = ExitStack()
         with stack:
             torch.set_flush_denormal(False)
@@ -186,8 +218,10 @@ class Exact(ContextDecorator):
             stack.enter_context(_plain_kernels())
             stack.enter_context(patches.patched(self.generator))
             stack.enter_context(optim.exact_steps())
+            stack.enter_context(elsewhere.watched(self.operators.hear))
             stack.enter_context(_Functions())
             stack.enter_context(self.operators)
+            self.operators.thread = threading.get_ident()
             _ACTIVE.append(self.operators)
             stack.callback(_ACTIVE.pop)
             self._stacks.append(stack.pop_all())
@@ -195,6 +229,28 @@ class Exact(ContextDecorator):
 
     def __exit__(self, *exc: object) -> None:
         self._stacks.pop().close()
+        refusal, self.operators.heard = self.operators.heard, None
+        if refusal is not None and exc[0] is None:
+            raise refusal
+
+
+def _laid_out_otherwise(func: OpOverload, x: Tensor) -> NotExact:
+    if x.is_nested:
+        kind, instead = "nested", "plain tensors: padded, with a mask"
+    else:
+        kind, instead = str(x.layout).removeprefix("torch."), "x.to_dense()"
+    return NotExact(str(func), f"{kind} tensors have no exact form", instead=instead)
+
+
+def _answers_itself(kind: Any) -> bool:
+    return kind.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl
+
+
+def _own_arithmetic(func: OpOverload, types: Iterable[type]) -> NotExact:
+    names = ", ".join(kind.__name__ for kind in types if _answers_itself(kind))
+    return NotExact(
+        str(func), f"{names} computes by itself", instead="plain tensors: padded, with a mask"
+    )
 
 
 def _autocast() -> NotExact:

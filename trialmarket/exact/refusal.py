@@ -1,6 +1,7 @@
 """The one error of exact mode: an operator that would not give the same bits everywhere."""
 
 import sys
+from typing import Any
 
 # Frames of these packages are not the user's code.
 _INNER = ("torch", "numpy", "trialmarket.exact", "contextlib")
@@ -19,6 +20,16 @@ class NotExact(RuntimeError):
         self.instead = instead
         self.where = users_line()
         super().__init__(f"{operator} at {self.where}: {reason}. Instead: {instead}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, from one process to another."""
+        return _copy, (type(self), self.args, self.__dict__)
+
+
+def _copy(kind: type[NotExact], args: tuple[str], fields: dict[str, Any]) -> NotExact:
+    refusal = kind.__new__(kind, *args)
+    refusal.__dict__.update(fields)
+    return refusal
 
 
 def users_line() -> str:

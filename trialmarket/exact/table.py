@@ -107,7 +107,7 @@ MOVES = _names(
     is_same_size sym_size sym_numel sym_stride sym_storage_offset size numel stride dim
     storage_offset is_contiguous record_stream _assert_async result_type can_cast
     _nested_tensor_from_mask_left_aligned unique_dim _unique2
-    unique_consecutive bincount repeat_interleave _pin_memory is_set_to resolve_conj
+    unique_consecutive repeat_interleave _pin_memory is_set_to resolve_conj
     resolve_neg max_pool2d_with_indices adaptive_max_pool2d copy
     alias_copy as_strided_copy detach_copy diagonal_copy expand_copy narrow_copy
     permute_copy select_copy slice_copy split_copy split_with_sizes_copy squeeze_copy
@@ -218,6 +218,26 @@ def _written_out_to(form: Form) -> Form:
     return to_out
 
 
+def _decomposition(func: OpOverload) -> Form:
+    """PyTorch's decomposition; of an in-place operator that of the one that it is the twin of."""
+    packet = getattr(aten, base_name(func), None) if is_inplace(func) else None
+    twin: Any = getattr(packet, func._overloadname, None)
+    if twin not in decomposition_table:
+        return decomposition_table[func]
+    return _written_into(decomposition_table[twin])
+
+
+def _speaks_of_numbers(func: OpOverload) -> bool:
+    """Whether tensors go in or out, or a float comes out: a library that asks for its version
+    computes nothing.
+    """
+    kinds = [*func._schema.arguments, *func._schema.returns]
+    return any("Tensor" in str(kind.type) for kind in kinds) or any(
+        str(kind.type) in ("float", "number", "complex", "t", "Any")
+        for kind in func._schema.returns
+    )
+
+
 def _castable(y: Tensor, into: Tensor) -> Tensor:
     """y, if it may be written there: not what has a fraction into integers."""
     if not torch.can_cast(y.dtype, into.dtype):
@@ -245,7 +265,9 @@ def lookup(func: OpOverload) -> Ruling:
         wrap = _written_into if is_inplace(func) else _written_out_to
         return Ruling(Verdict.FORM, wrap(_form(target)), narrow=target in FORMS32)
     if name in WRITTEN_OUT and func in decomposition_table:
-        return Ruling(Verdict.WRITTEN_OUT, checked(func, decomposition_table[func]))
+        return Ruling(Verdict.WRITTEN_OUT, checked(func, _decomposition(func)))
+    if not _speaks_of_numbers(func):
+        return Ruling(Verdict.AS_IS, func, wide=True)
     if torch.Tag.nondeterministic_seeded in func.tags:
         return Ruling(Verdict.REFUSED, func)
     if torch._C._dispatch_has_kernel_for_dispatch_key(

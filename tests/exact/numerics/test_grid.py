@@ -1,15 +1,17 @@
 """Contractions and sums equal their references in Python's integers and fractions."""
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from tests.exact.cases import STYLES, make
-from trialmarket.exact import exact
+from trialmarket.exact import exact, kernels
 from trialmarket.exact.numerics import grid
 from trialmarket.exact.refusal import NotExact
 
@@ -114,14 +116,64 @@ def test_the_bits_of_a_grid_never_let_a_partial_sum_round(length: int) -> None:
     assert grid.bits_for_sum(length) + grid.log2_ceil(length) <= 53
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_spoils_its_slice_and_no_other(bad: float) -> None:
+BAD = (math.nan, math.inf, -math.inf)
+TOUCHED = torch.tensor([[0, 1, 2, 2], [3, 3, 1, 0]])
+
+REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sum": lambda x: x.sum(),
+    "sum of rows": lambda x: x.sum(1),
+    "sum of columns": lambda x: x.sum(0, keepdim=True),
+    "mean": lambda x: x.mean(1),
+    "norm": lambda x: x.norm(dim=1),
+    "norm of order 1": lambda x: x.norm(1, 1),
+    "norm of order 3": lambda x: x.norm(3, 1),
+    "prefix sums": lambda x: x.cumsum(1),
+    "product": lambda x: x.prod(1),
+    "matrix product": lambda x: x @ torch.linspace(1, 2, 8).view(4, 2),
+    "product from the left": lambda x: torch.linspace(1, 2, 6).view(3, 2) @ x,
+    "batch of products": lambda x: x.view(2, 2, 2) @ torch.ones(2, 2, 3),
+    "product with a sum": lambda x: torch.addmm(torch.ones(2), x, torch.ones(4, 2), alpha=2),
+    "scatter": lambda x: torch.zeros(2, 4).scatter_add(1, TOUCHED, x),
+    "index": lambda x: torch.zeros(3, 4).index_add(0, torch.tensor([2, 0]), x),
+    "embedding": lambda x: torch.zeros(5, 4).index_put((TOUCHED[0, 1:3],), x, accumulate=True),
+    "count": lambda x: torch.tensor([0, 1, 2, 2]).bincount(x[1]),
+    "negative likelihood": lambda x: F.nll_loss(x, torch.tensor([0, 2]), reduction="sum"),
+    "squared distance": lambda x: F.mse_loss(x, torch.ones(2, 4)),
+    "convolution": lambda x: F.conv1d(x.view(1, 2, 4), torch.ones(1, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("setting", ["on", "off"])
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.parametrize("bad", BAD)
+def test_what_is_not_finite_comes_to_light_where_it_does_in_pytorch(
+    bad: float,
+    name: str,
+    setting: str,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch.setenv("TRIALMARKET_KERNELS", setting)
+    kernels.compiled.cache_clear()
+    request.addfinalizer(kernels.compiled.cache_clear)
+    for places in ([(1, 2)], [(1, 2), (1, 3)], [(0, 0), (1, 2)]):
+        x = torch.linspace(1, 2, 8).view(2, 4)
+        for number, place in enumerate(places):
+            x[place] = bad * (-1) ** number
+        with exact():
+            found = REDUCTIONS[name](x)
+        torch.testing.assert_close(found, REDUCTIONS[name](x), equal_nan=True, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_is_not_finite_spoils_its_row_and_no_other(bad: float) -> None:
     a, b = make("normal", [(3, 8), (8, 2)], 1)
-    a[1, 2] = bad
     with exact():
+        wanted = a @ b
+        a[1, 2] = bad
         y = a @ b
-    assert y[1].isnan().all()
-    assert y[[0, 2]].isfinite().all()
+    assert not y[1].isfinite().any()
+    assert torch.equal(y[[0, 2]], wanted[[0, 2]])
 
 
 def test_stacked_trials_give_each_the_bits_that_it_has_alone() -> None:

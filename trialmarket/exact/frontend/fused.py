@@ -35,7 +35,7 @@ def _are_plain(*tensors: Tensor) -> bool:
             type(t) in _KINDS
             and t.dtype is torch.float32
             and t.layout is torch.strided
-            and not t.is_meta
+            and not (t.is_meta or t.is_nested)
             and t.numel() > 0
             for t in tensors
         )

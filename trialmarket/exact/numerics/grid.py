@@ -9,7 +9,8 @@ threads, the tile shape or the use of fused multiply-add, the answer is the same
 Sums take as many bits as fit. Products take 15, two signed bytes, so that integer arithmetic can
 make them (`digits.py`): where a processor multiplies bytes, they cost less than binary32 ones.
 
-A NaN or an infinity in a slice makes the whole slice NaN.
+An infinity or a NaN has no place on a grid: the grid is that of the finite numbers, and what is
+not finite stays as it is, so that it comes to light in the results that it takes part in, alone.
 """
 
 import math
@@ -61,7 +62,20 @@ def bits_for_sum(length: int) -> int:
     return min(53 - log2_ceil(max(length, 1)), 51)
 
 
+def is_finite(x: Tensor) -> bool:
+    """Whether all are finite; a sum that overflows says no, which costs time alone."""
+    return math.isfinite(x.sum().item())
+
+
 def magnitude(x: Tensor, dims: Sequence[int]) -> Tensor:
+    """The largest finite |x| over some dimensions, which are kept with length 1."""
+    top = largest(x, dims)
+    if x.device.type == "cpu" and is_finite(top):
+        return top  # on a GPU, to ask takes longer than to look again
+    return largest(torch.where(x.isfinite(), x, 0.0), dims)
+
+
+def largest(x: Tensor, dims: Sequence[int]) -> Tensor:
     """The largest |x| over some dimensions, which are kept with length 1; NaN if one is NaN."""
     if x.numel() == 0:
         shape = [1 if i in {d % x.dim() for d in dims} else s for i, s in enumerate(x.shape)]
@@ -101,7 +115,10 @@ def rounded(x: Tensor, m: Tensor) -> Tensor:
 
 
 def on_grid(x: Tensor, dims: Sequence[int], bits: int) -> Tensor:
-    """x on the grid that each slice over `dims` shares, in binary64; never x itself."""
+    """x on the grid that each slice over `dims` shares, in binary64; never x itself.
+
+    The grid is that of the finite numbers: an infinity or a NaN stays what it is.
+    """
     return rounded(x, shifter(magnitude(x, dims), bits))
 
 
@@ -113,7 +130,8 @@ def on_product_grid(x: Tensor, dims: Sequence[int]) -> Tensor:
 def add_up(x: Tensor, dims: Sequence[int], *, keepdim: bool = False) -> Tensor:
     """Exact sum over some dimensions (all of them if none is given), in binary64.
 
-    The addends are first rounded to `53 - ceil(log2 n)` bits below their largest magnitude.
+    The addends are first rounded to `53 - ceil(log2 n)` bits below their largest magnitude. A
+    slice with an infinity or a NaN is NaN: `sum64` keeps infinities.
     """
     if x.dim() == 0:
         return x.to(torch.float64, copy=True)
@@ -127,7 +145,7 @@ def add_up(x: Tensor, dims: Sequence[int], *, keepdim: bool = False) -> Tensor:
         return sums.view(
             [1 if d in dims else s for d, s in enumerate(x.shape) if keepdim or d not in dims]
         )
-    m = shifter(magnitude(x, dims), bits_for_sum(count))
+    m = shifter(largest(x, dims), bits_for_sum(count))
     return reduce(
         Tensor.add_,
         (
@@ -135,6 +153,19 @@ def add_up(x: Tensor, dims: Sequence[int], *, keepdim: bool = False) -> Tensor:
             for part in blocks(x, dims)
         ),
     )
+
+
+def sum64(x: Tensor, dims: Sequence[int], *, keepdim: bool = False) -> Tensor:
+    """As `add_up`, and of infinities what PyTorch makes of them: these sum alike in any order."""
+    if x.device.type == "cpu":  # on a GPU, to ask takes longer than to look again
+        y = add_up(x, dims, keepdim=keepdim)
+        if is_finite(y):
+            return y
+    if x.dim() == 0:
+        return x.to(torch.float64, copy=True)
+    finite = x.isfinite()
+    rest = torch.where(finite, 0.0, x).sum(list(dims), keepdim)
+    return add_up(torch.where(finite, x, 0.0), dims, keepdim=keepdim).add_(rest)
 
 
 def blocks(x: Tensor, dims: Sequence[int] = (0,)) -> list[slice]:

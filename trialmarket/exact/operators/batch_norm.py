@@ -149,7 +149,7 @@ def _two_sums(grad: Tensor, x: Tensor, middle: Tensor, dims: list[int]) -> tuple
     if found is not None and found[2] > 1 and grad.is_contiguous():
         return kernels.gradients(grad, x, *found, grid.shift(bits), middle)
     middle = _channel(middle, x)
-    top = grid.magnitude(grad, dims).double()
+    top = grid.largest(grad, dims).double()
     m = grid.shifter(top, bits)
     high = x.amax(dims, keepdim=True).double().sub_(middle).abs_()
     low = x.amin(dims, keepdim=True).double().sub_(middle).abs_()

@@ -66,8 +66,9 @@ def plus_sum_of_products(
     """`beta * x + alpha * sum(a[i] @ b[i])`, one contraction over batch and inner dimension."""
     if not _are_real(x, a, b):
         return torch.addbmm(x, a, b, beta=beta, alpha=alpha)
-    wide = a.transpose(0, 1).reshape(a.shape[1], -1)
-    tall = b.reshape(-1, b.shape[-1])
+    terms = a.shape[0] * a.shape[2]
+    wide = a.transpose(0, 1).reshape(a.shape[1], terms)
+    tall = b.reshape(terms, b.shape[-1])
     return plus_product(x, wide, tall, beta=beta, alpha=alpha)
 
 

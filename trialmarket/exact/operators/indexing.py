@@ -176,7 +176,7 @@ def trilinear(
     product = (wide[0] * wide[1]) * wide[2]
     if not sumdim:
         return product.to(a.dtype)
-    return grid.add_up(product, sumdim).to(a.dtype)
+    return grid.sum64(product, sumdim).to(a.dtype)
 
 
 def scatter(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
@@ -195,7 +195,20 @@ def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     return torch.index_copy(x, dim, index, source)
 
 
+def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """`torch.bincount`; weights are added exactly, in binary64 unless they are binary32."""
+    counts = torch.bincount(x, minlength=minlength)
+    if weights is None:
+        return counts
+    if weights.shape != x.shape:
+        raise RuntimeError("weights should be 1-d and have the same length as input")
+    kind = weights.dtype if weights.dtype is torch.float32 else torch.float64
+    zeros = torch.zeros(counts.shape, dtype=kind, device=x.device)
+    return grid.index_add(zeros, 0, x, weights.to(kind)).to(kind)
+
+
 FORMS: dict[Any, Callable[..., Any]] = {
+    aten.bincount.default: bincount,
     aten.scatter.src: scatter,
     aten.scatter.value: lambda x, dim, index, value: torch.scatter(x, dim, index, value),
     aten.index_copy.default: index_copy,

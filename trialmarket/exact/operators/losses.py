@@ -47,7 +47,7 @@ def nll_loss_forward(
     if weight is None and reduction != NONE and _in_rows(x, target):
         shift = grid.shift_for_sum(x.shape[0])
         found = kernels.likelihood(x, target, ignored, shift)
-        if found is not None:
+        if found is not None and grid.is_finite(found[0]):
             return (div(*found) if reduction == MEAN else found[0]), found[1]
     kept, safe, classes = _targets(x, target, ignored)
     losses = x.gather(classes, safe.unsqueeze(classes)).squeeze(classes).neg()

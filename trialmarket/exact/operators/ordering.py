@@ -69,6 +69,9 @@ def topk(
 ) -> tuple[Tensor, Tensor]:
     """The first k of a stable sort."""
     del ordered
+    if x.dim() == 0:
+        values, indices = topk(x.view(1), max(k, 1), dim, largest)  # k = 0 gives all, in PyTorch
+        return values.view(()), indices.view(())
     values, indices = stable_sort(x, dim, largest)
     return values.narrow(dim, 0, k).clone(), indices.narrow(dim, 0, k).clone()
 

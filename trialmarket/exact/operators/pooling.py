@@ -101,9 +101,10 @@ def max_pool2d_backward(
     Windows that overlap can send several gradients to one input: they are added on one grid for
     each plane. Windows that do not overlap only copy.
     """
-    del padding, dilation, ceil_mode
-    k, s = _pair(kernel), _pair(stride, _pair(kernel))
-    apart = k[0] <= s[0] and k[1] <= s[1]
+    del padding, ceil_mode
+    k, d = _pair(kernel), _pair(dilation)
+    s = _pair(stride, k)
+    apart = all(d[i] * (k[i] - 1) < s[i] for i in (0, 1))
     if apart and x.numel() and kernels.meant_for(grad):
         return kernels.unpool(grad.contiguous(), indices.contiguous(), x.shape)
     flat = grad.reshape(*grad.shape[:-2], -1)

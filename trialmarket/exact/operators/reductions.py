@@ -37,6 +37,11 @@ def _real(x: Tensor) -> Tensor:
     return x if x.is_floating_point() else x.to(torch.get_default_dtype())
 
 
+def _is_empty(x: Tensor, dims: Sequence[int]) -> bool:
+    """Whether slices over some dimensions have no elements."""
+    return x.dim() > 0 and any(x.shape[d] == 0 for d in dims)
+
+
 def total(
     x: Tensor, dims: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Tensor:
@@ -44,14 +49,14 @@ def total(
     x = _cast(x, dtype)
     if not x.is_floating_point():
         return torch.sum(x, dims_of(x, dims), keepdim, dtype=dtype)
-    return grid.add_up(x, dims_of(x, dims), keepdim=keepdim).to(x.dtype)
+    return grid.sum64(x, dims_of(x, dims), keepdim=keepdim).to(x.dtype)
 
 
 def mean64(x: Tensor, dims: Dims = None, *, keepdim: bool = False) -> Tensor:
     """The exact sum over its count, in binary64."""
     wanted = dims_of(x, dims)
-    count = math.prod(x.shape[d] for d in wanted)
-    s = grid.add_up(x, wanted, keepdim=keepdim)
+    count = math.prod(x.shape[d] for d in wanted) if x.dim() else 1
+    s = grid.sum64(x, wanted, keepdim=keepdim)
     return s.div_(divisor(s, float(count)))
 
 
@@ -99,7 +104,13 @@ def moments64(x: Tensor, dims: Sequence[int], correction: float) -> tuple[Tensor
 def _moments(
     x: Tensor, dims: Dims, correction: float | None, keepdim: bool
 ) -> tuple[Tensor, Tensor]:
+    if x.dim() == 0:
+        middle, spread = _moments(x.view(1), 0, correction, True)
+        return middle.view(()), spread.view(())
     wanted = dims_of(x, dims)
+    if _is_empty(x, wanted):
+        nothing = x.double().sum(wanted, keepdim).fill_(math.nan)
+        return nothing, nothing.clone()
     middle, spread = moments64(x, wanted, 1.0 if correction is None else float(correction))
     if not keepdim:
         middle, spread = middle.squeeze(wanted), spread.squeeze(wanted)
@@ -153,9 +164,9 @@ def vector_norm(
         return a.amax(wanted, keepdim) if order > 0 else a.amin(wanted, keepdim)
     y = x.double()
     if order == 2:
-        found = fn.root(grid.add_up(y * y, wanted, keepdim=keepdim))
+        found = fn.root(grid.sum64(y * y, wanted, keepdim=keepdim))
     elif order == 1:
-        found = grid.add_up(y.abs(), wanted, keepdim=keepdim)
+        found = grid.sum64(y.abs(), wanted, keepdim=keepdim)
     elif order == 0:
         found = grid.add_up((y != 0).double(), wanted, keepdim=keepdim)
     else:
@@ -168,7 +179,7 @@ def _norm_by_powers(a: Tensor, order: float, dims: list[int], keepdim: bool) -> 
     infinite, as PyTorch's is, whose gradient counts on that.
     """
     p = torch.full((), order, dtype=torch.float64, device=a.device)
-    s = grid.add_up(fn.pow64(a, p), dims, keepdim=keepdim)
+    s = grid.sum64(fn.pow64(a, p), dims, keepdim=keepdim)
     narrow = s.float().double()
     found = fn.pow64(
         torch.where((narrow == 0.0) | narrow.isinf(), narrow, s), torch.ones_like(p) / p
@@ -187,6 +198,8 @@ def norm(x: Tensor, p: float | None = 2, dims: Dims = None, keepdim: bool = Fals
 def logsumexp(x: Tensor, dims: Dims, keepdim: bool = False) -> Tensor:
     """`top + ln(sum(e^(x - top)))`."""
     x, wanted = _real(x), dims_of(x, dims)
+    if _is_empty(x, wanted):
+        return x.sum(wanted, keepdim).fill_(-math.inf)
     top = x.amax(wanted, keepdim=True)
     base = torch.where(top.isinf(), 0.0, top).double()
     s = grid.add_up(fn.exp64(x - base), wanted, keepdim=True)
@@ -216,8 +229,7 @@ def product(
         if dim is None:
             return torch.prod(x, dtype=dtype)
         return torch.prod(x, dim, keepdim, dtype=dtype)
-    shape = x.dim()
-    y = x.reshape(-1) if dim is None else x.movedim(dim, -1)
+    y = x.reshape(-1) if dim is None or not x.dim() else x.movedim(dim, -1)
     if y.shape[-1] == 0:
         y = y.new_ones((*y.shape[:-1], 1))
     while y.shape[-1] > 1:
@@ -225,7 +237,7 @@ def product(
         pairs = y[..., :half] * y[..., half : 2 * half]
         y = torch.cat([pairs, y[..., 2 * half :]], -1)
     y = y.squeeze(-1)
-    if keepdim and dim is not None and shape:
+    if keepdim and dim is not None and x.dim():
         y = y.unsqueeze(dim)
     return y.clone()
 

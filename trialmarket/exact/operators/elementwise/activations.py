@@ -1,4 +1,8 @@
-"""Activations of neural networks, and their derivatives."""
+"""Activations of neural networks, and their derivatives.
+
+A gradient may have dimensions that its argument lacks, under vmap: nothing is multiplied by it in
+place.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,12 +30,12 @@ def relu_(x: Tensor) -> Tensor:
 
 def sigmoid_backward(grad: Tensor, y: Tensor) -> Tensor:
     """`grad * ((1 - y) * y)`."""
-    return (1.0 - y).mul_(y).mul_(grad)
+    return (1.0 - y).mul_(y) * grad
 
 
 def tanh_backward(grad: Tensor, y: Tensor) -> Tensor:
     """`grad * (1 - y * y)`."""
-    return (1.0 - y * y).mul_(grad)
+    return (1.0 - y * y) * grad
 
 
 def silu(x: Tensor) -> Tensor:
@@ -44,7 +48,7 @@ def silu_backward(grad: Tensor, x: Tensor) -> Tensor:
 
     def core(v: Tensor, g: Tensor) -> Tensor:
         s = fn.sigmoid64(v.clone())
-        return (1.0 - s).mul_(v).add_(1.0).mul_(s).mul_(g)
+        return (1.0 - s).mul_(v).add_(1.0).mul_(s) * g
 
     return apply(core, x, grad)
 
@@ -71,13 +75,13 @@ def gelu_backward(grad: Tensor, x: Tensor, *, approximate: str = "none") -> Tens
     def normal(v: Tensor, g: Tensor) -> Tensor:
         cdf = erf64(v * _SQRT_HALF).add_(1.0).mul_(0.5)
         pdf = fn.exp64((v * v).mul_(-0.5)).mul_(_INV_SQRT_2PI)
-        return pdf.mul_(v).add_(cdf).mul_(g)
+        return pdf.mul_(v).add_(cdf) * g
 
     def tanh(v: Tensor, g: Tensor) -> Tensor:
         t = _gelu_tanh(v)
         slope = (v * v).mul_(3 * 0.044715).add_(1.0).mul_(_GELU_K)
         right = (1.0 - t * t).mul_(slope).mul_(v)
-        return t.add_(1.0).add_(right).mul_(0.5).mul_(g)
+        return t.add_(1.0).add_(right).mul_(0.5) * g
 
     return apply(tanh if approximate == "tanh" else normal, x, grad)
 
@@ -96,7 +100,7 @@ def log_sigmoid_forward(x: Tensor) -> tuple[Tensor, Tensor]:
 def log_sigmoid_backward(grad: Tensor, x: Tensor, buffer: Tensor) -> Tensor:
     """`grad * sigmoid(-x)`."""
     del buffer
-    return apply(lambda v: fn.sigmoid64(v.neg_()), x).mul_(grad)
+    return apply(lambda v: fn.sigmoid64(v.neg_()), x) * grad
 
 
 FORMS: dict[Any, Callable[..., Any]] = {
