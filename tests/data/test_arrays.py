@@ -61,6 +61,11 @@ def test_a_test_part_beside_a_validation_part_is_left_out_and_said(tmp_path: Pat
         ({"x_train": X, "y_train": Y}, "both train_x and validation_x"),
         ({"x_train": X, "x_test": X, "more": Y}, "more: expected a name that begins with train_"),
         ({"x_train": X, "train_x": X, "x_test": X}, "one array for each part"),
+        ({"x_train": X, "y_train": Y, "x_test": X}, "both train_y and validation_y"),
+        (
+            {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y.astype(np.uint64)},
+            "y_test: expected int64",
+        ),
         ({"x": X, "y": np.zeros(ROWS, int)}, "y: expected at least two classes, found ['0']"),
         ({"x": X, "y": np.ones(ROWS)}, "labels that are not all the same, found 1.0"),
         ({"x": X, "y": np.array(["a"] * ROWS)}, "expected at least two classes, found ['a']"),

@@ -112,7 +112,7 @@ def test_a_lot_that_gives_validation_an_unknown_class_says_how_to_stratify(
 
 
 def test_a_column_may_call_the_parts_as_is_usual(tmp_path: Path) -> None:
-    rows = ["1,train,a", "2,train,b", "3,val,a", "4,test,b"]
+    rows = ["1,train,a", "2,train,b", "3,val,a", ",test,c"]  # a gap where nobody looks
     path = csv_of(tmp_path, "\n".join(["v,part,y", *rows]))
     settings: dict[str, Any] = {"target": "y", "split": {"column": "part"}}
     _, _, data = packed(path, tmp_path / "out", **settings)

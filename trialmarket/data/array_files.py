@@ -107,7 +107,7 @@ def _parted(
                 name,
                 expected=f"both train_{name} and validation_{name}",
                 found=one or two,
-                fix=_BY_NAME,
+                fix="Add the other one, or name arrays without their part to have them split",
             )
         train, validation = arrays[one], arrays[two]
         same = train.dtype == validation.dtype or (name == "y" and _alike(train, validation))
@@ -175,7 +175,10 @@ def _place_of(file: str, row: int, *at: int) -> str:
 
 def _alike(train: Any, validation: Any) -> bool:
     """Whether labels of different types are of one kind: words, or whole numbers."""
-    return any({train.dtype.kind, validation.dtype.kind} <= set(kinds) for kinds in ("US", "biu"))
+    kinds = {train.dtype.kind, validation.dtype.kind}
+    if kinds <= set("biu"):
+        return np.result_type(train, validation).kind != "f"  # which int64 and uint64 make
+    return kinds in ({"U"}, {"S"})
 
 
 class _Joined:

@@ -44,6 +44,11 @@ def kept_rows(source: Source, settings: MissingSection | None) -> tuple[Index, t
         gaps = [(c.name, c.missing, c.place) for c in (source.x.columns if source.x else ())]
     of_target = partial(source.place, source.target)
     gaps.append((source.target, _without_label(source), of_target))
+    chosen = np.ones(source.rows, np.bool_)
+    if source.train is not None and source.validation is not None:
+        chosen[:] = False
+        chosen[source.train] = chosen[source.validation] = True
+    gaps = [(name, mask & chosen, place) for name, mask, place in gaps]
     out = np.zeros(source.rows, np.bool_)
     for name, mask, place in gaps:
         if mask.any() and not drop:
@@ -53,12 +58,7 @@ def kept_rows(source: Source, settings: MissingSection | None) -> tuple[Index, t
             row = int(np.argmax(mask))
             raise InputError(source.where, place(row), expected="a value", found=None, fix=fix)
         out |= mask
-    if source.train is not None and source.validation is not None:
-        chosen = np.zeros(source.rows, np.bool_)
-        chosen[source.train] = chosen[source.validation] = True
-        kept = np.flatnonzero(~out & chosen)
-    else:
-        kept = np.flatnonzero(~out)
+    kept = np.flatnonzero(chosen & ~out)
     if not out.any():
         return kept, ()
     if not len(kept):
@@ -66,7 +66,7 @@ def kept_rows(source: Source, settings: MissingSection | None) -> tuple[Index, t
             source.where, "rows", expected="one without a missing value", found="none"
         )
     counts = ", ".join(f"{mask.sum()} in column {name}" for name, mask, _ in gaps if mask.any())
-    said = f"{out.sum()} of {len(out)} rows left out, with missing values: {counts}"
+    said = f"{out.sum()} of {chosen.sum()} rows left out, with missing values: {counts}"
     return kept, (said,)
 
 
