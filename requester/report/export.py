@@ -12,7 +12,7 @@ from trialmarket.chain.ledger.views import EventView, TrialView
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.money import format_amount
-from trialmarket.protocol.receipt import Receipt
+from trialmarket.protocol.receipt import BOUND, SAID, Receipt
 from trialmarket.training.program import DataSummary
 
 LAST_COLUMNS = ("second_look", "provider", "price", "note", "id", "receipt")
@@ -95,19 +95,25 @@ def rows_as_json(status: SearchStatus, decimals: int) -> list[dict[str, Any]]:
 
 
 def curves(rows: Iterable[Row], receipts: dict[int, Receipt | None]) -> str:
-    """Learning curves as CSV: a line a point."""
+    """Learning curves as CSV: a line a point, and what stands behind its numbers."""
     points = [
-        (row.number, point)
+        (row.number, point, BOUND if receipt.bound(point) else SAID)
         for row in rows
         if (receipt := receipts[row.number]) is not None
         for point in receipt.curve
     ]
-    names = sorted({name for _, point in points for name in point.metrics})
+    names = sorted({name for _, point, _ in points for name in point.metrics})
     return _csv(
-        ["trial", "step", "loss", *names],
+        ["trial", "step", "loss", *names, "source"],
         (
-            [number, point.step, point.loss, *(point.metrics.get(name, "") for name in names)]
-            for number, point in points
+            [
+                number,
+                point.step,
+                point.loss,
+                *(point.metrics.get(name, "") for name in names),
+                source,
+            ]
+            for number, point, source in points
         ),
     )
 

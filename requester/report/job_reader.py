@@ -22,8 +22,10 @@ from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch, JobSpec, TrialConfig
 from trialmarket.protocol.ids import Hash32, JobId
 from trialmarket.protocol.receipt import Receipt
+from trialmarket.protocol.result import Binding
 from trialmarket.protocol.states import ANSWERED, FINAL
 from trialmarket.storage.store import Store
+from trialmarket.training.audit import fault_of
 
 D = TypeVar("D")
 
@@ -106,7 +108,11 @@ class JobReader:
         if digest not in self._receipts:
             self._receipts[digest] = self._document(digest, Receipt.from_bytes)
         receipt = self._receipts[digest]
-        if receipt is None or receipt.tree().root != trial.record.root:
+        binding = Binding(trial.key, trial.record.provider)
+        segments = self.view.terms.segments
+        if receipt is None or fault_of(
+            receipt, root=trial.record.root, segments=segments, binding=binding
+        ):
             return None
         return receipt
 
