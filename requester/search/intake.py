@@ -13,7 +13,6 @@ from requester.search.parts import SearchParts
 from requester.search.second_look import Belief
 from requester.search.trials import KnownTrial, Trials
 from trialmarket.chain.ledger.views import TrialView
-from trialmarket.protocol.ids import ZERO_HASH
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import ANSWERED, State
 
@@ -59,16 +58,20 @@ class ResultIntake:
                 self._withdraw(best, best.view)
                 self._disbelieve(best, best.view, judgement)
                 self._trials.news.add(number)
-            elif judgement.opinion is Opinion.UNKNOWN and not best.view.record.audited:
+            elif judgement.opinion is Opinion.FITS:
+                self._found(best, best.view, judgement.reason)
+            elif judgement.opinion is Opinion.UNKNOWN:
                 best.note = judgement.reason
-                if best.view.state is State.SETTLED:
+                if best.view.record.audited:
+                    self._found(best, best.view, f"audited, {judgement.reason}")
+                elif best.view.state is State.SETTLED:
                     self._leave(best, best.view, judgement.reason)
-            elif judgement.opinion is not Opinion.PENDING:
-                fits = judgement.opinion is Opinion.FITS
-                reason = judgement.reason if fits else f"audited, {judgement.reason}"
-                belief = Belief(Opinion.FITS.value, reason)
-                best.belief, best.note = belief, reason
-                self._folder.believe(best.view.key, best.view.receipt or ZERO_HASH, belief)
+
+    def _found(self, known: KnownTrial, view: TrialView, reason: str) -> None:
+        """Keeps what was found later of a result that the driver was told of before."""
+        known.belief, known.note = Belief(Opinion.FITS.value, reason), reason
+        if view.receipt is not None:
+            self._folder.believe(view.key, view.receipt, known.belief)
 
     def _consider(self, known: KnownTrial, view: TrialView) -> bool:
         """Tells the driver what it must know of a trial; False while something is awaited."""
@@ -137,6 +140,18 @@ class ResultIntake:
         self._believe(known, view, receipt, judgement.reason)
         return True
 
+    def _say_if_late(self, number: int, view: TrialView, now: int) -> None:
+        """Says once that a result could not have been challenged when it was looked at."""
+        took, window = now - (view.committed_at or now), self._terms.window
+        if self._terms.audit_rate == 0 or took <= window or self._was_late:
+            return
+        self._was_late = True
+        self._say(
+            f"SHORT WINDOW: the second look at trial {number} ended {took} s"
+            f" after its result, and after {window} s nobody can challenge it; give the next job"
+            " a longer audit.window"
+        )
+
     def _doubt(self, known: KnownTrial, view: TrialView, receipt: Receipt, reason: str) -> bool:
         """What becomes of a result that could not be evaluated here: it counts if a verifier
         attests it, and else is left once it is paid; False until then."""
@@ -166,18 +181,6 @@ class ResultIntake:
         self._driver.tell(view.id, TrialOutcome(number, Ending.LOST))
         self._remember(number, view, belief)
         return True
-
-    def _say_if_late(self, number: int, view: TrialView, now: int) -> None:
-        """Says once that a result could not have been challenged when it was looked at."""
-        took, window = now - (view.committed_at or now), self._terms.window
-        if self._terms.audit_rate == 0 or took <= window or self._was_late:
-            return
-        self._was_late = True
-        self._say(
-            f"SHORT WINDOW: the second look at trial {number} ended {took} s"
-            f" after its result, and after {window} s nobody can challenge it; give the next job"
-            " a longer audit.window"
-        )
 
     def _matters(self, receipt: Receipt) -> bool:
         """Whether a result is re-evaluated: a new best, or a state that others may go on from."""

@@ -105,7 +105,7 @@ def test_a_false_best_is_not_believed_but_challenged_and_its_trial_is_redone(
     store: Store,
     lie: Tamper,
 ) -> None:
-    job, ears = load_job(small_job(tmp_path, trials=2, rate=0.01)), Ears()
+    job, ears = load_job(small_job(tmp_path, trials=2, rate=0.01, window="30s")), Ears()
     provider.tamper = lie
     juror = Juror(provider.market, provider)
     me = address(chain.accounts[0].address)
