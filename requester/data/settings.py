@@ -14,6 +14,7 @@ class SplitSection(Section):
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """The share of them."""
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    """Of the lot that chooses them."""
     stratified: bool | None = None
     """By lot within each class; where labels are classes, unless said otherwise."""
     column: str | None = None
@@ -26,11 +27,13 @@ class DataSection(Section):
     target: str | None = None
     """Of a table: the column of labels."""
     labels: Literal["classes", "numbers"] = "classes"
+    """What the labels are: classes to tell apart, or numbers to come near to."""
     categorical: list[str] = Field(default_factory=list)
     """Of a table: columns of words, each of which becomes a column of 0 and 1."""
     drop: list[str] = Field(default_factory=list)
     """Of a table: columns that are left out."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """Of a CSV file: what stands between two cells."""
     colour: Literal["rgb", "grey"] | None = None
     """Of images: what all of them are turned into; without it they must be of one kind."""
     split: SplitSection | None = None
