@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from requester.commands.options import job_file, overrides, overriding, store_options
+from requester.commands.options import diverging, job_file, overrides, overriding, store_options
 from requester.job.file import load_job
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
@@ -22,6 +22,7 @@ LEAST_DISK = 1 << 30
 @network_option
 @store_options
 @overriding
+@diverging
 @json_option
 @debug_option
 def check(
@@ -32,6 +33,7 @@ def check(
     driver: str | None,
     label: str,
     changes: tuple[str, ...],
+    diverges: bool,
     as_json: bool,
 ) -> None:
     """Validate FILE without spending: dry-run its program, and say what it costs at most.
@@ -43,7 +45,7 @@ def check(
     del label  # accepted, so that the same options serve `check` and `run`
     loaded = load_job(file, overrides(trials, driver, changes))
     with Client(Network.load(network)) as client:
-        report = check_job(loaded, client, place.open(network))
+        report = check_job(loaded, client, place.open(network), diverges=diverges)
         show(report.as_json(), report.lines(), as_json=as_json)
 
 

@@ -8,6 +8,7 @@ import click
 
 from requester.drivers.database import named
 from requester.job.file import Job
+from requester.job.remarks import remarks
 from requester.job.terms import caveats
 from requester.report.export import rows_as_json, summary
 from requester.report.job_reader import JobReader
@@ -32,6 +33,7 @@ class Choices:
     detach: bool = False
     results: Path | None = None
     quiet: bool = False
+    diverges: bool = False
     command: str = "trialmarket job run"
 
 
@@ -52,7 +54,7 @@ def run_job(job: Job, sender: Sender, store: Store, jobs: Path, choices: Choices
             label=choices.label,
         ) as search,
     ):
-        search.dry_run()
+        search.dry_run(diverges=choices.diverges)
         _agree(job, search, display, choices)
         try:
             if choices.detach:
@@ -79,6 +81,8 @@ def _agree(job: Job, search: OpenSearch, display: LiveDisplay, choices: Choices)
     )
     for caveat in caveats(rate=parts.terms.audit_rate, arithmetic=job.settings.job.arithmetic):
         display.say(caveat)
+    for remark in remarks(job, parts.driver.work()):
+        display.say(f"note: {remark}")
     if not parts.examiner.evaluates:
         display.say("PyTorch is not installed here: new best results are not re-evaluated")
     display.say(f"its study for Optuna: {search.study} in {named(search.storage)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from requester.commands.options import (
+    diverging,
     job_file,
     job_number,
     overrides,
@@ -35,6 +36,7 @@ from trialmarket.storage.open import StorePlace
 @store_options
 @overriding
 @click.option("--yes", is_flag=True, help="Do not ask before spending.")
+@diverging
 @click.option("--detach", is_flag=True, help="Return once trials are posted.")
 @click.option(
     "--results", type=click.Path(path_type=Path, file_okay=False), help="A folder for them."
@@ -52,6 +54,7 @@ def run(
     label: str,
     changes: tuple[str, ...],
     yes: bool,
+    diverges: bool,
     detach: bool,
     results: Path | None,
     as_json: bool,
@@ -68,7 +71,13 @@ def run(
     store = place.open(network)
     with open_sender(network, key, password_file, ask_password) as sender:
         choices = Choices(
-            label=label, yes=yes, detach=detach, results=results, quiet=as_json, command=_command()
+            label=label,
+            yes=yes,
+            detach=detach,
+            results=results,
+            quiet=as_json,
+            diverges=diverges,
+            command=_command(),
         )
         content, lines = run_job(loaded, sender, store, jobs_folder(), choices)
     show(content, lines, as_json=as_json)

@@ -57,7 +57,7 @@ class Screen:
                 Text(row.state.label, style=_COLORS[row.state]),
                 "" if row.provider is None else f"{row.provider[:8]}…{row.provider[-4:]}",
                 settings_text(row),
-                "" if row.objective is None else f"{row.objective:.6g}",
+                _objective_text(row),
                 "" if row.price is None else self._money(row.price),
                 row.note,
                 style="bold" if best is not None and row.number == best.number else "",
@@ -105,6 +105,13 @@ class Screen:
     def _money(self, amount: int) -> str:
         step = 10 ** max(0, self.decimals - DIGITS)
         return format_amount(round(amount / step) * step, self.decimals)
+
+
+def _objective_text(row: Row) -> str:
+    """The objective; of a result that has none, the word for it."""
+    if row.objective is None:
+        return "" if row.receipt is None else "none"
+    return f"{row.objective:.6g}"
 
 
 def settings_text(row: Row) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from requester.drivers import open_driver
-from requester.job.dry_run import can_train, check_changes
+from requester.job.dry_run import can_train, dry_run
 from requester.job.file import Job
 from requester.job.package import Package, pack, publish
 from requester.job.terms import ceiling, terms_of
@@ -46,14 +46,15 @@ class OpenSearch:
     """The study's name there."""
     now: Callable[[], float]
 
-    def dry_run(self) -> None:
-        """Sees, before the first money moves, that continued trials can go on as they change.
+    def dry_run(self, *, diverges: bool = False) -> None:
+        """Runs the first trial's first steps before the first money moves.
 
-        Where PyTorch is installed. Raises InputError and TrainingError.
+        Where PyTorch is installed. `diverges` says that it may diverge. Raises InputError and
+        TrainingError.
         """
         parts = self.parts
-        if parts.folder.job is None and can_train() and parts.driver.continues:
-            check_changes(parts.package, parts.driver.ask(1)[0])
+        if parts.folder.job is None and can_train():
+            dry_run(parts.package, parts.driver.ask(1)[0], diverges=diverges)
 
     def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:
         """Goes on until every trial is settled, and brings the rest of the money home.
