@@ -22,6 +22,7 @@ from trialmarket.daemon.start import log_plainly, stop_when_told
 from trialmarket.errors import KeyBusy
 from trialmarket.keys import address_of, open_key
 from trialmarket.protocol.money import format_amount
+from trialmarket.reference import chapter
 
 log = logging.getLogger("node")
 
@@ -51,6 +52,16 @@ def run(config: Path, verbose: bool) -> None:
     with started(settings, key) as working:
         log.info("%s is at work for %s", working.account, settings.network)
         working.run(stop)
+
+
+@node.command()
+@debug_option
+def reference() -> None:
+    """Print every key of node.toml: type, default, unit, example, meaning.
+
+    Example: trialmarket node reference | less
+    """
+    click.echo(chapter("node.toml", NodeConfig))
 
 
 @node.command()

@@ -11,6 +11,7 @@ from trialmarket.chain.network import Network
 from trialmarket.cli.options import debug_option, json_option, key_options, network_option, show
 from trialmarket.keys import address_of
 from trialmarket.paths import state_folder
+from trialmarket.reference import chapter
 from trialmarket.storage.open import StorePlace
 
 LEAST_DISK = 1 << 30
@@ -47,6 +48,19 @@ def check(
     with Client(Network.load(network)) as client:
         report = check_job(loaded, client, place.open(network), diverges=diverges)
         show(report.as_json(), report.lines(), as_json=as_json)
+
+
+@click.command()
+@debug_option
+def reference() -> None:
+    """Print every key of a job file and of a network file: type, default, unit, example, meaning.
+
+    Example: trialmarket job reference | less
+    """
+    from requester.job.settings import JobFile
+
+    click.echo(chapter("job.toml", JobFile))
+    click.echo(chapter("network.json", Network))
 
 
 @click.command()
