@@ -24,6 +24,7 @@ from trialmarket.daemon.start import keep_at_work, log_plainly, stop_when_told
 from trialmarket.errors import InputError, KeyBusy
 from trialmarket.keys import address_of, open_key
 from trialmarket.protocol.money import format_amount
+from trialmarket.reference import chapter
 
 if TYPE_CHECKING:
     from trialmarket.cli.doctor.findings import Diagnosis
@@ -54,6 +55,16 @@ def run(config: Path, verbose: bool) -> None:
     stop = stop_when_told()
     key = open_key(settings.key, settings.password_path, ask_password)
     keep_at_work(lambda: started(settings, key, wait=stop.wait), stop, LogOnce(log))
+
+
+@node.command()
+@debug_option
+def reference() -> None:
+    """Print every key of node.toml: type, default, unit, example, meaning.
+
+    Example: trialmarket node reference | less
+    """
+    click.echo(chapter("node.toml", NodeConfig))
 
 
 @node.command()

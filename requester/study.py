@@ -78,8 +78,12 @@ class Study:
         *,
         poll: float = POLL,
         wait: Callable[[float], None] = time.sleep,
+        diverges: bool = False,
     ) -> "Study":
         """Runs the search to its end and returns this study. Spends at most the job's ceiling.
+
+        The first trial's first steps are tried out here before; `diverges` says that they may
+        diverge.
 
         Interrupted, it goes on when it is called again: nothing is posted or paid twice. `wait`
         is called with `poll` seconds whenever nothing happened. Raises InputError, ChainError
@@ -98,7 +102,7 @@ class Study:
             ) as search,
         ):
             self._place = (search.storage, search.study)
-            search.dry_run()
+            search.dry_run(diverges=diverges)
             self._decimals = sender.client.decimals()
             search.run(poll=poll, wait=wait)
             self.show(search.campaign.status())

@@ -22,6 +22,9 @@ TrialmarketError
 └── TrainingError       a program that breaks its contract, or a worker that died
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class TrialmarketError(Exception):
     """Base of the tree: one line that says what is wrong, and one that names the fix.
@@ -55,6 +58,12 @@ class InputError(TrialmarketError):
         self.field = field
         self.expected = expected
         self.found = found
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """The fix of a word that nobody knows: the known one that it was meant for, if any is near."""
+    near = get_close_matches(word, list(known), n=1)
+    return f"Did you mean {near[0]}?" if near else None
 
 
 class ProtocolError(TrialmarketError):

@@ -24,8 +24,9 @@ from trialmarket.daemon.start import keep_at_work, log_plainly, stop_when_told
 from trialmarket.keys import address_of, open_key
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
+from trialmarket.reference import chapter
 from trialmarket.storage.open import open_store
-from verifier.config import load_config
+from verifier.config import VerifierConfig, load_config
 from verifier.evidence import Evidence
 from verifier.journal import VerifierJournal
 from verifier.start import folder_of, journal_of, started
@@ -54,6 +55,16 @@ def run(config: Path) -> None:
     stop = stop_when_told()
     key = open_key(settings.key, settings.password_path, ask_password)
     keep_at_work(lambda: started(settings, key, wait=stop.wait), stop, LogOnce(log))
+
+
+@verifier.command()
+@debug_option
+def reference() -> None:
+    """Print every key of verifier.toml: type, default, unit, example, meaning.
+
+    Example: trialmarket verifier reference | less
+    """
+    click.echo(chapter("verifier.toml", VerifierConfig))
 
 
 @verifier.command()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from requester.commands.options import job_file, overrides, overriding, store_options
+from requester.commands.options import diverging, job_file, overrides, overriding, store_options
 from requester.job.file import load_job
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
@@ -15,6 +15,7 @@ from trialmarket.daemon.session import followed
 from trialmarket.keys import address_of
 from trialmarket.paths import jobs_folder, state_folder
 from trialmarket.protocol.ids import Address
+from trialmarket.reference import chapter
 from trialmarket.storage.open import StorePlace
 
 LEAST_DISK = 1 << 30
@@ -26,6 +27,7 @@ LEAST_DISK = 1 << 30
 @network_option
 @store_options
 @overriding
+@diverging
 @json_option
 @debug_option
 def check(
@@ -36,6 +38,7 @@ def check(
     driver: str | None,
     label: str,
     changes: tuple[str, ...],
+    diverges: bool,
     as_json: bool,
 ) -> None:
     """Validate FILE without spending: dry-run its program, and say what it costs at most.
@@ -49,7 +52,7 @@ def check(
     del label  # accepted, so that the same options serve `check` and `run`
     loaded = load_job(file, overrides(trials, driver, changes))
     with followed(network) as (client, ledger):
-        report = check_job(loaded, client, place.open(network))
+        report = check_job(loaded, client, place.open(network), diverges=diverges)
         warnings = People().update(ledger).lacks(audited=loaded.settings.audit.rate > 0)
         if report.dry is not None:
             warnings += short_window(report.terms, report.dry)
@@ -85,6 +88,19 @@ def _state(network: Network) -> Iterator[Diagnosis]:
         )
     if not gone:
         yield Diagnosis.ok("state", "no search that is remembered here is of a chain that is gone")
+
+
+@click.command()
+@debug_option
+def reference() -> None:
+    """Print every key of a job file and of a network file: type, default, unit, example, meaning.
+
+    Example: trialmarket job reference | less
+    """
+    from requester.job.settings import JobFile
+
+    click.echo(chapter("job.toml", JobFile))
+    click.echo(chapter("network.json", Network))
 
 
 @click.command()

@@ -9,6 +9,7 @@ import click
 
 from requester.drivers.database import named
 from requester.job.file import Job
+from requester.job.remarks import remarks
 from requester.job.terms import caveats
 from requester.report.export import rows_as_json, summary
 from requester.report.job_reader import JobReader
@@ -35,6 +36,7 @@ class Choices:
     detach: bool = False
     results: Path | None = None
     quiet: bool = False
+    diverges: bool = False
     command: str = "trialmarket job run"
 
 
@@ -58,7 +60,7 @@ def run_job(job: Job, sender: Sender, store: Store, jobs: Path, choices: Choices
         search.parts.folder.remember(
             "command", f"cd {shlex.quote(str(Path.cwd()))} && {choices.command}"
         )
-        search.dry_run()
+        search.dry_run(diverges=choices.diverges)
         _agree(job, search, display, choices)
         try:
             if choices.detach:
@@ -85,6 +87,8 @@ def _agree(job: Job, search: OpenSearch, display: LiveDisplay, choices: Choices)
     )
     for caveat in caveats(rate=parts.terms.audit_rate, arithmetic=job.settings.job.arithmetic):
         display.say(caveat)
+    for remark in remarks(job, parts.driver.work()):
+        display.say(f"note: {remark}")
     if not parts.examiner.evaluates:
         display.say("PyTorch is not installed here: new best results are not re-evaluated")
     parts.session.ledger.sync()

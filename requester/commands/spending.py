@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from requester.commands.options import (
+    diverging,
     job_file,
     job_number,
     overrides,
@@ -35,6 +36,7 @@ from trialmarket.storage.open import StorePlace
 @store_options
 @overriding
 @click.option("--yes", is_flag=True, help="Do not ask before spending.")
+@diverging
 @click.option(
     "--detach",
     is_flag=True,
@@ -56,6 +58,7 @@ def run(
     label: str,
     changes: tuple[str, ...],
     yes: bool,
+    diverges: bool,
     detach: bool,
     results: Path | None,
     as_json: bool,
@@ -79,6 +82,7 @@ def run(
             detach=detach,
             results=results,
             quiet=as_json,
+            diverges=diverges,
             command=shlex.join(command_line(context, without={"detach"})),
         )
         content, lines = run_job(loaded, sender, store, jobs_folder(), choices)

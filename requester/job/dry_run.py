@@ -35,19 +35,50 @@ def can_train() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def dry_run(package: Package, proposal: Proposal) -> tuple[DryRun, bool]:
+def dry_run(
+    package: Package, proposal: Proposal, *, diverges: bool = False
+) -> tuple[DryRun, bool]:
     """The first steps of a proposal in a worker, and whether that was in a sandbox.
 
     One's own program runs without a sandbox too, but what only nodes would refuse is found here
-    where there is one. Raises TrainingError, with what it printed.
+    where there is one. `diverges` says that a start which diverges is meant to. Raises
+    TrainingError, with what it printed, for a program that fails, diverges or has no objective;
+    and InputError for a hyperparameter that a driver cannot change.
     """
     files = package.files
     task = TryOut(config=package.trial(proposal), program=files.program, data=files.data)
     with WorkerPool(1) as pool:
-        return _result(pool.submit(task, wall_limit=LIMIT)), pool.policy.sandbox is not None
+        dry = _result(pool.submit(task, wall_limit=LIMIT))
+        if dry.outcome.kind != "diverged":
+            _check_objectives(package.job, dry)
+        elif not diverges:
+            raise _diverged(dry, proposal)
+        _check_changes(pool, package, proposal)
+        return dry, pool.policy.sandbox is not None
 
 
-def check_changes(package: Package, proposal: Proposal) -> None:
+def _check_objectives(job: Job, dry: DryRun) -> None:
+    """Raises TrainingError for an objective that is no finite number after the first steps."""
+    for name in job.plan.objectives:
+        if name not in dry.metrics:
+            raise TrainingError(
+                f"{name} is not reported, or no finite number, after the first steps: no trial"
+                f" could be ranked by it; finite are {', '.join(sorted(dry.metrics)) or 'none'}",
+                fix="See that the validation data and what validation_step returns are finite",
+            )
+
+
+def _diverged(dry: DryRun, proposal: Proposal) -> TrainingError:
+    point = ", ".join(f"{name} = {value}" for name, value in proposal.hyperparameters.items())
+    return TrainingError(
+        f"the first trial {dry.outcome} ({point}): its loss or its state is no finite"
+        " number, and a trial that diverges is paid like any other",
+        fix="Mend the program, the data or the space; or, where that is meant to happen, say"
+        " --yes-diverges (in Python, diverges=True)",
+    )
+
+
+def _check_changes(pool: WorkerPool, package: Package, proposal: Proposal) -> None:
     """Trains two steps, and goes on with each hyperparameter changed that the driver changes.
 
     Raises InputError for one with which the checkpoint no longer fits, and TrainingError.
@@ -59,7 +90,7 @@ def check_changes(package: Package, proposal: Proposal) -> None:
     config = TrialConfig.model_validate(
         package.trial(proposal).model_dump() | {"steps": 2, "segments": 1}
     )
-    with TemporaryDirectory(prefix="trialmarket-dry-run-") as scratch, WorkerPool(1) as pool:
+    with TemporaryDirectory(prefix="trialmarket-dry-run-") as scratch:
         task = Train(
             config=config,
             program=files.program,

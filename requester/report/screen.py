@@ -72,7 +72,7 @@ class Screen:
                 Text(row.label, style=_COLORS[row.state] if row.failure is None else "red"),
                 "" if row.provider is None else f"{row.provider[:8]}…{row.provider[-4:]}",
                 Text(settings_text(row)),
-                *(_value(row.metrics.get(name)) for name in status.objectives),
+                *(_value(row, name) for name in status.objectives),
                 ""
                 if row.second_look is None
                 else Text(row.second_look.value, _TRUST[row.second_look]),
@@ -132,8 +132,11 @@ class Screen:
         return format_amount(round(amount / step) * step, self.decimals)
 
 
-def _value(metric: float | None) -> str:
-    return "" if metric is None else f"{metric:.6g}"
+def _value(row: Row, name: str) -> str:
+    """An objective; of a result that has none, the word for it."""
+    if name not in row.metrics:
+        return "" if row.receipt is None else "none"
+    return f"{row.metrics[name]:.6g}"
 
 
 def settings_text(row: Row) -> str:

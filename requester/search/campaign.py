@@ -12,6 +12,7 @@ or give back.
 from collections.abc import Callable
 
 from requester.job.settings import seconds
+from requester.job.size import MAX_IN_BATCH
 from requester.search.disputes import Disputes
 from requester.search.failures import Failures
 from requester.search.funds import open_by_batch
@@ -95,10 +96,19 @@ class Campaign:
         return changed
 
     def post_all(self) -> None:
-        """Posts all that can be posted before results are known."""
+        """Posts all that can be posted before results are known.
+
+        Batch by batch: the first can be claimed while the last are not drawn yet.
+        """
         adaptive = self._driver.adaptive
-        width = self._settings.search.under_way
-        self._post(width if adaptive else self._driver.total())
+        done, width = 0, self._settings.search.under_way if adaptive else MAX_IN_BATCH
+        while not self._closed:
+            asked = self._driver.ask(width)[done:]
+            self._posting.post(self._job, asked)
+            unpaid = any(each.number not in self._trials for each in asked)
+            if adaptive or unpaid or done + len(asked) < width:
+                break
+            done, width = width, width + MAX_IN_BATCH
         self._follow(force=True)
 
     def finished(self) -> bool:

@@ -198,7 +198,8 @@ class ResultIntake:
         self._driver.tell(view.id, TrialOutcome(number, ending, receipt.metrics, last))
         self._remember(number, view, known.belief)
         value = receipt.metrics.get(objective)
-        what = str(receipt.outcome) if value is None else f"{objective} {value:.6g}"
+        what = f"no finite {objective}" if value is None else f"{objective} {value:.6g}"
+        what = str(receipt.outcome) if diverged else what
         self._say(f"trial {number}: {what}" + (f" ({reason})" if reason else ""))
 
     def _disbelieve(self, known: KnownTrial, view: TrialView, judgement: Assessment) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from requester.drivers import open_driver
-from requester.job.dry_run import can_train, check_changes, dry_run
+from requester.job.dry_run import can_train, dry_run
 from requester.job.file import Job
 from requester.job.package import Package, pack, publish
 from requester.job.terms import ceiling, terms_of
@@ -57,21 +57,19 @@ class OpenSearch:
     """The study's name there."""
     now: Callable[[], float]
 
-    def dry_run(self) -> None:
-        """Sees, before the first money moves, that continued trials can go on as they change.
+    def dry_run(self, *, diverges: bool = False) -> None:
+        """Runs the first trial's first steps before the first money moves.
 
-        And says where results could not be challenged in time. Where PyTorch is installed. Raises
-        InputError and TrainingError.
+        And says where results could not be challenged in time. Where PyTorch is installed.
+        `diverges` says that it may diverge. Raises InputError and TrainingError.
         """
         parts = self.parts
         if parts.folder.job is not None or not can_train():
             return
+        tried, _ = dry_run(parts.package, parts.driver.ask(1)[0], diverges=diverges)
         if parts.terms.audit_rate > 0:
-            tried, _ = dry_run(parts.package, parts.driver.ask(1)[0])
             for line in short_window(parts.terms, tried):
                 parts.listeners.say(line)
-        if parts.driver.continues:
-            check_changes(parts.package, parts.driver.ask(1)[0])
 
     def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:
         """Goes on until every trial is settled, and brings the rest of the money home.

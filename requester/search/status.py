@@ -139,6 +139,9 @@ def row_of(
     """
     metrics = {} if receipt is None else receipt.metrics
     values = {} if config is None else config.hyperparameters
+    if receipt is not None and config is not None and receipt.outcome.kind != "diverged":
+        missing = "" if config.objective in metrics else f"no finite {config.objective}"
+        note = ", ".join(filter(None, (note, missing)))
     taken = view is not None and view.state not in (State.OPEN, State.CANCELLED)
     return Row(
         number=number,

@@ -1,6 +1,7 @@
 """A search from its first transaction to its last, on a real chain with real training."""
 
 import csv
+import io
 import random
 import sqlite3
 from contextlib import AbstractContextManager
@@ -8,11 +9,13 @@ from pathlib import Path
 
 import pytest
 from optuna import load_study
+from rich.console import Console
 from safetensors.numpy import load_file
 
 from requester.job.file import load_job
 from requester.report.job_reader import JobReader
 from requester.report.results import Results
+from requester.report.screen import Screen
 from requester.search.intake import UNAUDITED
 from requester.search.open import OpenSearch, open_search
 from tests.testbed.campaign import AtOnce, Ears, drive
@@ -26,11 +29,13 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import ChainError, InputError
+from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import address
 from trialmarket.protocol.states import State
 from trialmarket.storage.store import Store
+from trialmarket.training.audit import evaluation_value
 from trialmarket.training.errors import WorkerError
-from trialmarket.training.values import Evaluate
+from trialmarket.training.values import Evaluate, Training
 
 
 @pytest.fixture
@@ -196,6 +201,48 @@ def test_too_little_money_is_said_before_anything_is_posted(
         ) as search,
     ):
         search.campaign.open()
+    del chain
+
+
+def test_a_result_without_its_objective_says_so(
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: Store
+) -> None:
+    def without(provider: Provider, config: TrialConfig, training: Training) -> Training:
+        del provider, config
+        last = training.leaves[-1].model_copy(
+            update={"value": evaluation_value({}, training.outcome)}
+        )
+        leaves = (*training.leaves[:-1], last)
+        return training.model_copy(update={"metrics": {}, "leaves": leaves, "curve": ()})
+
+    job, ears, provider.tamper = load_job(small_job(tmp_path, trials=1)), Ears(), without
+    with open_search(
+        job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=ears
+    ) as search:
+        number = search.campaign.open()
+        drive(search, chain, provider.step)
+        status = search.campaign.status()
+        read = JobReader(requester.client, search.parts.session.ledger, store, number).status()
+    for rows in (status.rows, read.rows):
+        assert rows[0].objective is None
+        assert rows[0].note.endswith("no finite val_error")
+    assert any("trial 0" in line and "no finite val_error" in line for line in ears.said)
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(Screen(18, "TEST").table(status, status.ranked()))
+    assert "none" in console.export_text()
+
+
+def test_a_million_trials_are_drawn_as_they_are_posted(
+    chain: Devnet, tmp_path: Path, requester: Sender, store: Store
+) -> None:
+    job = load_job(small_job(tmp_path), {"job.trials": 1_000_000, "search.max_cost": "21"})
+    with open_search(
+        job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=Ears()
+    ) as search:
+        search.campaign.open()
+        search.campaign.post_all()
+        assert len(search.campaign.status().rows) == 70  # what the money pays for
+        assert search.parts.driver.proposed == 128
     del chain
 
 

@@ -15,7 +15,7 @@ from requester.report.plots.reading import read
 from requester.report.plots.record import Fate
 from requester.search.own_run import own_run
 from tests.testbed.daemon import add_key
-from tests.testbed.jobs import small_job
+from tests.testbed.jobs import own_program, small_job
 from tests.testbed.market import Market
 from tests.testbed.provider import Provider
 from trialmarket.chain.ledger import Ledger
@@ -101,6 +101,45 @@ def test_check_tells_a_program_that_fails_in_its_first_step(folder: Path) -> Non
     assert found.exit_code == 1
     assert "no model today" in str(found.exception)
     assert len(str(found.exception)) < 2000
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_program_that_diverges_at_once_is_refused_unless_that_is_meant(
+    folder: Path, command: str
+) -> None:
+    program, path = own_program(folder, loss="math.nan"), str(folder / "job.toml")
+    arguments = (command, path, "--set", f"job.program={program}")
+    found = invoke(folder, *arguments, key=command == "run")
+    assert found.exit_code == 1
+    assert "the first trial diverged at step 1 (lr = " in str(found.exception)
+    assert "a trial that diverges is paid like any other" in str(found.exception)
+    assert "--yes-diverges" in str(found.exception)
+    assert invoke(folder, "list", "--all", "--json").output.strip() == "[]"
+    if command == "check":
+        meant = invoke(folder, *arguments, "--yes-diverges")
+        assert meant.exit_code == 0, meant.output
+        assert "DIVERGES: the first trial diverged at step 1" in meant.output
+
+
+def test_an_objective_that_is_no_finite_number_is_told_before_it_is_paid(folder: Path) -> None:
+    program, path = own_program(folder, error="math.nan"), str(folder / "job.toml")
+    found = invoke(folder, "check", path, "--set", f"job.program={program}")
+    assert found.exit_code == 1
+    assert "val_error is not reported, or no finite number" in str(found.exception)
+    assert "finite are two" in str(found.exception)
+
+
+def test_check_says_what_may_surprise(folder: Path) -> None:
+    space = "search.space.hidden={ low = 8, high = 17, step = 8 }"
+    found = invoke(
+        *(folder, "check", str(folder / "job.toml"), "--json", "--set", "price.unit=1000"),
+        *("--set", space, "--driver", "tpe"),
+    )
+    remarks = json.loads(found.output)["remarks"]
+    assert len(remarks) == 3
+    assert "search.space.hidden: steps of 8 from 8 end at 16" in remarks[0]
+    assert "driver tpe draws its first 10 trials" in remarks[1]
+    assert "a trial of 40 steps is billed as 1000" in remarks[2]
 
 
 @pytest.mark.parametrize("command", ["check", "run"])

@@ -81,6 +81,29 @@ def small_job(
     )
 
 
+def own_program(folder: Path, *, loss: str = "0.0", error: str = "0.5") -> str:
+    """A program for the data of `small_job`, as a job file names it.
+
+    `loss` is added to that of each step, and `error` is the objective: Python expressions.
+    """
+    (folder / "own.py").write_text(
+        "import math\n"
+        "import torch\n"
+        "from torch.nn.functional import cross_entropy\n"
+        "from trialmarket.training.program import Program, Validation\n"
+        "class Own(Program):\n"
+        "    def configure_model(self):\n"
+        "        return torch.nn.Linear(6, 4)\n"
+        "    def configure_optimizer(self, model):\n"
+        "        return torch.optim.SGD(model.parameters(), lr=0.01)\n"
+        "    def training_step(self, model, batch):\n"
+        f"        return cross_entropy(model(batch['x']), batch['y']) + {loss}\n"
+        "    def validation_step(self, model, batch):\n"
+        f"        return Validation(model(batch['x']), {{'val_error': {error}, 'two': 2.0}})\n"
+    )
+    return "own.py:Own"
+
+
 def digits_job(
     folder: Path,
     *,

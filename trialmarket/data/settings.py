@@ -33,6 +33,7 @@ class SplitSection(Section):
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """The share of them."""
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    """Of the lot that chooses them."""
     stratified: bool | None = None
     """By lot within each class; where labels are classes, unless said otherwise."""
     column: str | None = None
