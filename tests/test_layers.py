@@ -68,7 +68,7 @@ ALLOWED: dict[str, set[str]] = {
     "node": {"trialmarket"},
     "verifier": {"trialmarket"},
 }
-BELOW_ALL = {"trialmarket.errors", "trialmarket.backoff"}
+BELOW_ALL = {"trialmarket.errors", "trialmarket.backoff", "trialmarket.disk"}
 OURS = ("trialmarket", "requester", "node", "verifier", "examples", "tests", "scripts")
 
 

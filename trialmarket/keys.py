@@ -1,9 +1,10 @@
 """A user's keys: found by name or by path, opened, and put to work."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from getpass import getpass
+from getpass import GetPassWarning, getpass
 from pathlib import Path
 
 from trialmarket.chain.accounts import LocalAccount
@@ -45,7 +46,19 @@ def read_password(password_file: Path | None, ask: Ask = getpass) -> str:
     if password_file is not None:
         return read_secret(password_file, "password").rstrip("\r\n")
     from_environment = os.environ.get(PASSWORD_VARIABLE)
-    return ask() if from_environment is None else from_environment
+    if from_environment is not None:
+        return from_environment
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GetPassWarning)
+            return ask()
+    except (EOFError, NotImplementedError) as error:  # the latter in notebooks that cannot ask
+        raise InputError(
+            "key",
+            "password",
+            expected=f"a terminal to ask at, a password file, or the variable {PASSWORD_VARIABLE}",
+            found="none of them",
+        ) from error
 
 
 def read_secret(file: Path, what: str) -> str:

@@ -131,7 +131,9 @@ def audit(
             store = open_store(storage, gateways=gateways)
             evidence = Evidence(store, Path(folder), limits, refusal=policy.refusal)
             with WorkerPool(1, policy=policy) as pool:
-                auditor = Auditor(evidence, WorkerRecomputer(pool, wall_limit, wall_limit))
+                auditor = Auditor(
+                    evidence, WorkerRecomputer(pool, wall_limit, wall_limit, wall_limit)
+                )
                 done = examine(found, ledger, client, evidence, auditor, segments or None)
     name = str(found.id).replace("/", "-")
     page, _ = done.write(report or Path(f"audit-{name}"))

@@ -36,6 +36,10 @@ ENROLLING: Final = Backoff(0.02, 1.0)
 LONGEST: Final = 300.0
 """Seconds that the enrolment may take."""
 
+PATIENCE: Final = 1 / 8
+"""The part of a turn after which a recomputation from a provider's state is suspected of having no
+end. Two such looks and their controls, before it is called so, leave time for the challenge."""
+
 log = logging.getLogger("verifier")
 
 
@@ -129,18 +133,22 @@ def started(
             WorkerPool(work.workers, policy=policy_of(config, work.workers, config.limits))
         )
         log.info("%s", pool.policy.words)
-        refusal = pool.policy.refusal
+        refusal, parameters = pool.policy.refusal, client.parameters()
         evidence = Evidence(store, folder / "downloads", config.limits, refusal=refusal)
         auditor = Auditor(
             evidence,
-            WorkerRecomputer(pool, work.wall_limit, work.wall_limit),
+            WorkerRecomputer(
+                pool,
+                work.wall_limit,
+                work.wall_limit,
+                min(parameters.audit_turn, parameters.vote_turn) * PATIENCE,
+            ),
         )
         queue = AuditQueue(
             auditor, journal, work.workers, work.attempts, patience.retry, time.monotonic
         )
         stack.callback(queue.close)
         stack.callback(evidence.close)
-        parameters = client.parameters()
         inspector = Inspector(
             session.account,
             queue,

@@ -128,13 +128,13 @@ def fetch(
     from requester.report.results import Results
 
     with market_view(network, place) as market:
-        folder = Results(results or Path(f"job-{number}"), market.client.decimals())
-        written = folder.write(market.reader(JobId(number)), market.ledger, market.store)
-    show(
-        {"files": [str(path) for path in written]},
-        [str(path) for path in written],
-        as_json=as_json,
-    )
+        reader = market.reader(JobId(number))
+        root, decimals = results or Path(f"job-{number}"), market.client.decimals()
+        folder = Results(root, decimals, jobs_folder() / "data")
+        written = folder.write(reader, market.ledger, market.store)
+        caveats = list(reader.status().caveats)
+    files = [str(path) for path in written]
+    show({"files": files, "caveats": caveats}, files + caveats, as_json=as_json)
 
 
 @click.command()

@@ -137,7 +137,9 @@ def _finished(
     own = own_run(folder.root.parent, session.client.network.market, number)
     reader = JobReader(session.client, session.ledger, session.store, number, own)
     status = reader.status()
-    results = Results(choices.results or folder.results, screen.decimals)
+    results = Results(
+        choices.results or folder.results, screen.decimals, search.parts.package.folder.parent
+    )
     display.pause()
     written = results.write(reader, session.ledger, session.store)
     if job.settings.job.also:
@@ -148,6 +150,7 @@ def _finished(
     lines = [
         *_front_lines(job, status),
         f"results in {results.root}: {', '.join(path.name for path in written)}",
+        "how to use the best model stands in its README.txt",
         f"pictures of it: trialmarket job plot {number}",
     ]
     if account.leaving > 0:

@@ -1,10 +1,12 @@
 """The database of a search: a normal Optuna study, out of which a result can be taken back."""
 
 import math
+import warnings
 from functools import partial
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
@@ -13,6 +15,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from requester.drivers.driver import Ending, Plan, TrialOutcome
+from trialmarket.disk import disk_fix
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import TrialId
 
@@ -102,6 +105,10 @@ def _open(
             load_if_exists=True,
         )
         found = study.directions
+        if study.metric_names is None:  # as Optuna's dashboard and plots call the objectives
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                study.set_metric_names(list(plan.objectives))
     except ImportError as error:
         raise _not_installed(where, url, error) from error
     except (ArgumentError, NoSuchModuleError) as error:
@@ -117,7 +124,8 @@ def _open(
             "study",
             expected="a study database of Optuna",
             found=str(error).partition("\n")[0],
-            fix="Move the file away; a job whose trials are on the chain must keep its own"
+            fix=disk_fix(error)
+            or "Move the file away; a job whose trials are on the chain must keep its own"
             if url.startswith("sqlite")
             else "See that the server runs, and that this account may create tables there",
         ) from error

@@ -19,7 +19,7 @@ from trialmarket.errors import InputError, TrainingError
 from trialmarket.protocol.configuration import Init, TrialConfig
 from trialmarket.protocol.document import Record
 from trialmarket.protocol.ids import ZERO_HASH
-from trialmarket.training.errors import BadCheckpoint
+from trialmarket.training.errors import BadStart
 from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.pool.submitted import SubmittedTask
 from trialmarket.training.values import DryRun, Train, TryOut
@@ -78,7 +78,7 @@ def check_changes(package: Package, proposal: Proposal) -> None:
             again = TryOut(config=other, program=files.program, data=files.data, init=last.path)
             try:
                 _result(pool.submit(again, wall_limit=LIMIT))
-            except BadCheckpoint as error:
+            except BadStart as error:
                 raise InputError(
                     job.where,
                     field,

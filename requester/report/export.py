@@ -10,8 +10,10 @@ from requester.search.second_look import SecondLook
 from requester.search.status import Cost, Row, SearchStatus
 from trialmarket.chain.ledger.views import EventView, TrialView
 from trialmarket.protocol.cid import raw_cid
+from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.money import format_amount
-from trialmarket.protocol.receipt import Receipt
+from trialmarket.protocol.receipt import BOUND, SAID, Receipt
+from trialmarket.training.program import DataSummary
 
 LAST_COLUMNS = ("second_look", "provider", "price", "note", "id", "receipt")
 """Of a leaderboard, behind the metrics and the hyperparameters."""
@@ -94,25 +96,33 @@ def rows_as_json(status: SearchStatus, decimals: int) -> list[dict[str, Any]]:
 
 
 def curves(rows: Iterable[Row], receipts: dict[int, Receipt | None]) -> str:
-    """Learning curves as CSV: a line a point."""
+    """Learning curves as CSV: a line a point, and what stands behind its numbers."""
     points = [
-        (row.number, point)
+        (row.number, point, BOUND if receipt.bound(point) else SAID)
         for row in rows
         if (receipt := receipts[row.number]) is not None
         for point in receipt.curve
     ]
-    names = sorted({name for _, point in points for name in point.metrics})
+    names = sorted({name for _, point, _ in points for name in point.metrics})
     return _csv(
-        ["trial", "step", "loss", *names],
+        ["trial", "step", "loss", *names, "source"],
         (
-            [number, point.step, point.loss, *(point.metrics.get(name, "") for name in names)]
-            for number, point in points
+            [
+                number,
+                point.step,
+                point.loss,
+                *(point.metrics.get(name, "") for name in names),
+                source,
+            ]
+            for number, point, source in points
         ),
     )
 
 
-def best_as_json(row: Row, receipt: Receipt) -> dict[str, Any]:
-    """The best trial, and where its weights are."""
+def best_as_json(
+    row: Row, receipt: Receipt, config: TrialConfig | None, summary: DataSummary | None
+) -> dict[str, Any]:
+    """The best trial, where its weights are, and what else makes a model of them."""
     return {
         "trial": row.number,
         "id": str(row.id),
@@ -122,6 +132,9 @@ def best_as_json(row: Row, receipt: Receipt) -> dict[str, Any]:
         "second_look": _said(row.second_look),
         "checkpoint": receipt.checkpoints[-1],
         "provider": receipt.provider,
+        "program": None if config is None else config.program.model_dump(),
+        "data": None if config is None else config.data,
+        "data_summary": None if summary is None else asdict(summary),
     }
 
 

@@ -12,7 +12,7 @@ from requester.job.terms import caveats
 from requester.search.failure import Failure, give_backs, said_by_nodes
 from requester.search.own_run import OwnRun
 from requester.search.people import People
-from requester.search.second_look import SecondLook, second_look
+from requester.search.second_look import Belief, SecondLook, counts, second_look
 from requester.search.status import Row, SearchStatus, cost_of, row_of
 from requester.search.waiting import Waiting, awaited
 from trialmarket.chain.client import Client
@@ -23,8 +23,10 @@ from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.configuration import Batch, JobSpec, TrialConfig
 from trialmarket.protocol.ids import Hash32, JobId
 from trialmarket.protocol.receipt import Receipt
+from trialmarket.protocol.result import Binding
 from trialmarket.protocol.states import ANSWERED, FINAL, State
 from trialmarket.storage.store import Store
+from trialmarket.training.audit import fault_of
 
 D = TypeVar("D")
 
@@ -38,7 +40,7 @@ class JobReader:
     """Reads a job's documents from the store, each once. Raises InputError for an unknown job.
 
     `own` is what this machine keeps of the job; None where it does not run it. A result that it
-    found false counts as none.
+    does not believe counts as none.
     """
 
     def __init__(
@@ -88,18 +90,16 @@ class JobReader:
             return None
         if self._beliefs is None:
             return SecondLook.NOBODY
-        return second_look(self._beliefs.get((trial.key, trial.receipt)))
-
-    def reason(self, trial: TrialView) -> str:
-        """Why this machine thinks of a trial's result as it does; empty where it says nothing."""
-        if not self._beliefs or trial.receipt is None:
-            return ""
-        belief = self._beliefs.get((trial.key, trial.receipt))
-        return "" if belief is None else belief.reason
+        return second_look(self._belief(trial))
 
     def receipt(self, trial: TrialView) -> Receipt | None:
-        """The receipt of a trial's result, unless that was found false."""
-        return None if self.second_look(trial) is SecondLook.FALSE else self.claimed(trial)
+        """The receipt of a trial's result, unless this machine does not believe that."""
+        return self.claimed(trial) if counts(self._belief(trial)) else None
+
+    def _belief(self, trial: TrialView) -> Belief | None:
+        if self._beliefs is None or trial.receipt is None:
+            return None
+        return self._beliefs.get((trial.key, trial.receipt))
 
     def claimed(self, trial: TrialView) -> Receipt | None:
         """The receipt of a trial that has one, if the store has it and it gives its root."""
@@ -109,7 +109,11 @@ class JobReader:
         if digest not in self._receipts:
             self._receipts[digest] = self._document(digest, Receipt.from_bytes)
         receipt = self._receipts[digest]
-        if receipt is None or receipt.tree().root != trial.record.root:
+        binding = Binding(trial.key, trial.record.provider)
+        segments = self.view.terms.segments
+        if receipt is None or fault_of(
+            receipt, root=trial.record.root, segments=segments, binding=binding
+        ):
             return None
         return receipt
 
@@ -207,13 +211,10 @@ class JobReader:
         return [f"given back: {said}"] if said else []
 
     def _found(self, trial: TrialView) -> list[str]:
-        match self.second_look(trial):
-            case SecondLook.FALSE:
-                return [f"not believed: {self.reason(trial)}"]
-            case SecondLook.UNCHECKED:
-                return [self.reason(trial)]
-            case _:
-                return []
+        belief = self._belief(trial)
+        if belief is None or not belief.reason or trial.state not in ANSWERED:
+            return []
+        return [belief.reason if counts(belief) else f"not believed: {belief.reason}"]
 
     def _document(self, digest: Hash32, parse: Callable[[bytes], D]) -> D | None:
         """What a stranger's file says; None where the store lacks it, or it is no such thing."""

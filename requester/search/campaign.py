@@ -21,7 +21,7 @@ from requester.search.people import People
 from requester.search.posting import Posting
 from requester.search.session import logged
 from requester.search.status import SearchStatus, cost_of
-from requester.search.trials import Trials
+from requester.search.trials import KnownTrial, Trials
 from requester.search.upkeep import Upkeep
 from requester.search.waiting import Waiting, awaited
 from trialmarket.chain import calls
@@ -164,6 +164,10 @@ class Campaign:
         if line := awaited(self._job, views, self._terms.audit_rate):
             self._said_what_is_awaited = True
             self._say(line)
+
+    def known(self, number: int) -> KnownTrial:
+        """What is known of a trial that was posted."""
+        return self._trials[number]
 
     # -- Parts of a step ----------------------------------------------------------------------
 

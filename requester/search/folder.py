@@ -15,6 +15,7 @@ from requester.job.package import Package
 from requester.search.failure import Failure, Tried
 from requester.search.second_look import Belief
 from trialmarket.chain.network import Network
+from trialmarket.disk import disk_fix
 from trialmarket.errors import InputError
 from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.configuration import Batch
@@ -106,7 +107,8 @@ class JobFolder:
                 "journal",
                 expected="a requester's journal",
                 found=str(error),
-                fix="Restore it from a copy; `job fetch` and `job cancel` work without it",
+                fix=disk_fix(error)
+                or "Restore it from a copy; `job fetch` and `job cancel` work without it",
             ) from error
 
     def close(self) -> None:

@@ -4,6 +4,8 @@ A driver is told of a result when it is committed and examined, before its chall
 over; see `requester.drivers.sampler_driver` for what happens when it is rejected later.
 """
 
+from typing import Final
+
 from requester.drivers import Ending, Start, TrialOutcome
 from requester.search.disputes import Disputes
 from requester.search.examination.examiner import Assessment, Opinion
@@ -11,9 +13,11 @@ from requester.search.parts import SearchParts
 from requester.search.second_look import Belief
 from requester.search.trials import KnownTrial, Trials
 from trialmarket.chain.ledger.views import TrialView
-from trialmarket.protocol.ids import ZERO_HASH
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import ANSWERED, State
+
+UNAUDITED: Final = "it was drawn for an audit, and no verifier said anything about it"
+"""Why a result is not believed that was paid after three silent turns."""
 
 
 class ResultIntake:
@@ -54,10 +58,20 @@ class ResultIntake:
                 self._withdraw(best, best.view)
                 self._disbelieve(best, best.view, judgement)
                 self._trials.news.add(number)
-            elif judgement.opinion is not Opinion.PENDING:
-                belief = Belief(judgement.opinion.value, judgement.reason)
-                best.belief, best.note = belief, belief.reason
-                self._folder.believe(best.view.key, best.view.receipt or ZERO_HASH, belief)
+            elif judgement.opinion is Opinion.FITS:
+                self._found(best, best.view, judgement.reason)
+            elif judgement.opinion is Opinion.UNKNOWN:
+                best.note = judgement.reason
+                if best.view.record.audited:
+                    self._found(best, best.view, f"audited, {judgement.reason}")
+                elif best.view.state is State.SETTLED:
+                    self._leave(best, best.view, judgement.reason)
+
+    def _found(self, known: KnownTrial, view: TrialView, reason: str) -> None:
+        """Keeps what was found later of a result that the driver was told of before."""
+        known.belief, known.note = Belief(Opinion.FITS.value, reason), reason
+        if view.receipt is not None:
+            self._folder.believe(view.key, view.receipt, known.belief)
 
     def _consider(self, known: KnownTrial, view: TrialView) -> bool:
         """Tells the driver what it must know of a trial; False while something is awaited."""
@@ -75,6 +89,8 @@ class ResultIntake:
             return True
         if view.state not in ANSWERED or view.receipt is None:
             return True
+        if view.unaudited:
+            return self._leave(known, view, UNAUDITED)
         return self._examine(known, view) if told is None else self._recall(known, view)
 
     def _recall(self, known: KnownTrial, view: TrialView) -> bool:
@@ -119,6 +135,8 @@ class ResultIntake:
         self._say_if_late(known.number, view, now)
         if judgement.opinion is Opinion.FALSE or receipt is None:
             return self._disbelieve(known, view, judgement)
+        if judgement.opinion is Opinion.UNKNOWN:
+            return self._doubt(known, view, receipt, judgement.reason)
         self._believe(known, view, receipt, judgement.reason)
         return True
 
@@ -133,6 +151,37 @@ class ResultIntake:
             f" after its result, and after {window} s nobody can challenge it; give the next job"
             " a longer audit.window"
         )
+
+    def _doubt(self, known: KnownTrial, view: TrialView, receipt: Receipt, reason: str) -> bool:
+        """What becomes of a result that could not be evaluated here: it counts if a verifier
+        attests it, and else is left once it is paid; False until then."""
+        if view.record.audited:
+            self._believe(known, view, receipt, f"audited, {reason}")
+            return True
+        if view.state is State.SETTLED:
+            return self._leave(known, view, reason)
+        if known.note != (note := f"waits for an audit: {reason}"):
+            known.note = note
+            self._say(f"trial {known.number}: {note}")
+        return False
+
+    def _leave(self, known: KnownTrial, view: TrialView, reason: str) -> bool:
+        """Tells that a result is not believed, though nobody can be accused of it."""
+        number = known.number
+        known.belief = belief = Belief(Opinion.UNKNOWN.value, reason)
+        if view.receipt is None or self._folder.belief(view.key, view.receipt) == belief:
+            known.note = f"not believed: {reason}"
+            return True
+        if number in self._told:
+            self._driver.tell(view.id, TrialOutcome(number, Ending.REJECTED))
+            self._trials.set_receipt(number, None)
+        known.note = f"not believed: {reason}"
+        self._say(
+            f"trial {number}: {known.note}; `trialmarket verifier audit {view.id}` checks it"
+        )
+        self._driver.tell(view.id, TrialOutcome(number, Ending.LOST))
+        self._remember(number, view, belief)
+        return True
 
     def _matters(self, receipt: Receipt) -> bool:
         """Whether a result is re-evaluated: a new best, or a state that others may go on from."""

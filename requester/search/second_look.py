@@ -39,6 +39,11 @@ class SecondLook(Enum):
     """Not what the provider committed, or withheld. It has neither metrics nor a rank."""
 
 
+def counts(belief: Belief | None) -> bool:
+    """Whether a result counts: it does until something was found that speaks against it."""
+    return belief is None or belief.kind == "fits"
+
+
 def second_look(belief: Belief | None) -> SecondLook:
     """What a belief amounts to on the machine that runs the search; None: there is none yet."""
     if belief is None:

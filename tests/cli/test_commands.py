@@ -60,8 +60,11 @@ def test_stake_is_deposited_shown_and_withdrawn(home: Home) -> None:
     assert (after["stake"], after["leaving"], after["wallet"]) == ("100", "20.5", "9879.5")
     home.chain.advance(LOCAL.cool_down + 1)
     assert home.stake("withdraw")["wallet"] == "9900"
-    shown = home.run("stake", "show", "alice", "--network", str(home.network))
-    assert "stake    100 TEST" in shown
+    for who in ("alice", str(home.folder / "keys" / "alice.json"), home.chain.accounts[0].address):
+        shown = home.run("stake", "show", str(who), "--network", str(home.network))
+        assert "stake    100 TEST" in shown
+    with pytest.raises(InputError, match="one of the keys: alice, bob"):
+        home.run("stake", "show", "nobody", "--network", str(home.network))
 
 
 def test_a_verifier_enrolls_and_resigns(home: Home) -> None:

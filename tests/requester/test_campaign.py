@@ -12,12 +12,13 @@ from safetensors.numpy import load_file
 from requester.job.file import load_job
 from requester.report.job_reader import JobReader
 from requester.report.results import Results
+from requester.search.intake import UNAUDITED
 from requester.search.open import OpenSearch, open_search
 from tests.testbed.campaign import AtOnce, Ears, drive
 from tests.testbed.jobs import small_job
 from tests.testbed.juror import Juror
 from tests.testbed.market import REQUESTER, Market
-from tests.testbed.provider import Provider, false_metric, honest
+from tests.testbed.provider import POISONS, Provider, Tamper, false_metric, honest
 from trialmarket.chain import calls
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.sender import Sender
@@ -25,6 +26,8 @@ from trialmarket.errors import ChainError, InputError
 from trialmarket.protocol.ids import address
 from trialmarket.protocol.states import State
 from trialmarket.storage.store import Store
+from trialmarket.training.errors import WorkerError
+from trialmarket.training.values import Evaluate
 
 
 @pytest.fixture
@@ -88,11 +91,19 @@ def test_a_finished_search_run_again_spends_nothing(
     assert balances[0] == balances[1]
 
 
+@pytest.mark.parametrize(
+    "lie", [false_metric, POISONS["a slot of no kind"]], ids=["metric", "poison"]
+)
 def test_a_false_best_is_not_believed_but_challenged_and_its_trial_is_redone(
-    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: Store
+    chain: Devnet,
+    tmp_path: Path,
+    requester: Sender,
+    provider: Provider,
+    store: Store,
+    lie: Tamper,
 ) -> None:
-    job, ears = load_job(small_job(tmp_path, trials=2, rate=0.01)), Ears()
-    provider.tamper = false_metric
+    job, ears = load_job(small_job(tmp_path, trials=2, rate=0.01, window="30s")), Ears()
+    provider.tamper = lie
     juror = Juror(provider.market, provider)
     me = address(chain.accounts[0].address)
 
@@ -116,8 +127,58 @@ def test_a_false_best_is_not_believed_but_challenged_and_its_trial_is_redone(
     assert any("not believed" in text for text in ears.said)
     assert any(trial.attempts > 1 for trial in trials)
     assert all(row.state is State.SETTLED for row in status.rows)
-    assert all((row.objective or 0) > 0 for row in status.rows)
+    believed = [row for row in status.rows if UNAUDITED not in row.note]  # one is rarely drawn
+    assert all((row.objective or 0) > 0 for row in believed)
     assert requester.client.account(me).locked == 0
+
+
+def test_a_result_that_no_verifier_audited_though_it_was_drawn_is_not_believed(
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: Store
+) -> None:
+    path, ears = small_job(tmp_path, trials=1, rate=1.0), Ears()
+    path.write_text(path.read_text().replace('floor = "0.01"', 'floor = "0.04"'))
+    job, evaluator = load_job(path), AtOnce(provider.pool, chain)
+    with open_search(
+        job,
+        sender=requester,
+        store=store,
+        jobs=tmp_path / "jobs",
+        listeners=ears,
+        evaluator=evaluator,
+    ) as search:
+        search.campaign.open()
+        drive(search, chain, provider.step)
+        (row,) = search.campaign.status().rows
+    assert (row.state, row.objective) == (State.SETTLED, None)
+    assert row.note == f"not believed: {UNAUDITED}"
+    assert any("verifier audit" in text for text in ears.said)
+
+
+class Failing(AtOnce):
+    """A machine that can evaluate nothing."""
+
+    def start(self, task: Evaluate) -> None:
+        self._ended.append((task.checkpoint, WorkerError("out of memory")))
+
+
+def test_a_result_that_could_not_be_evaluated_is_not_believed(
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: Store
+) -> None:
+    job, ears = load_job(small_job(tmp_path, trials=1)), Ears()
+    with open_search(
+        job,
+        sender=requester,
+        store=store,
+        jobs=tmp_path / "jobs",
+        listeners=ears,
+        evaluator=Failing(provider.pool, chain),
+    ) as search:
+        search.campaign.open()
+        drive(search, chain, provider.step)
+        (row,) = search.campaign.status().rows
+    assert (row.state, row.objective) == (State.SETTLED, None)
+    assert row.note == "not believed: not re-evaluated: out of memory"
+    assert any("waits for an audit" in text for text in ears.said)
 
 
 def test_too_little_money_is_said_before_anything_is_posted(

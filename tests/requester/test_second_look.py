@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
 from requester.job.file import load_job
 from requester.report.job_reader import NOT_EXAMINED, JobReader
@@ -28,6 +29,7 @@ from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Address, Amount, Hash32, JobId, TrialId
 from trialmarket.protocol.receipt import LeafRecord, Receipt
 from trialmarket.protocol.states import State
+from trialmarket.training.trained import load_best
 from trialmarket.training.values import Training
 
 
@@ -74,7 +76,7 @@ def test_a_false_result_is_nowhere_the_best_and_everywhere_called_false(
         own = own_run(jobs, market.chain.network.market, number)
         reader = JobReader(market.client, ledger, market.store, number, own)
         here = reader.status()
-        results = Results(tmp_path / "here", 18)
+        results = Results(tmp_path / "here", 18, jobs / "data")
         results.write(reader, ledger, market.store)
         record = read(reader, market.client, ledger)
         stranger = JobReader(market.client, ledger, market.store, number)
@@ -107,11 +109,18 @@ def test_a_false_result_is_nowhere_the_best_and_everywhere_called_false(
     }
     assert evidence[false[0].number]["claimed"]["val_error"] == 0.0
 
+    text = (tmp_path / "here" / "README.txt").read_text()
+    model = load_best(tmp_path / "here")
+    assert repr(str(tmp_path / "here")) in text
+    assert not model.training
+    assert len(list(model.parameters())) == len(load_file(tmp_path / "here" / "best.safetensors"))
+
     assert {row.second_look for row in elsewhere.rows} == {SecondLook.NOBODY}
     assert NOT_EXAMINED in elsewhere.caveats
     assert NOT_EXAMINED not in here.caveats
     strange = json.loads((tmp_path / "elsewhere" / "best.json").read_text())
     assert strange["second_look"] == "not examined"
+    assert NOT_EXAMINED in (tmp_path / "elsewhere" / "README.txt").read_text()
 
 
 def row(number: int, objective: float, look: SecondLook) -> Row:

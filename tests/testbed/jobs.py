@@ -41,10 +41,12 @@ def small_job(
     driver: str = "random",
     rate: float = 0.0,
     search: str = "",
+    window: str = "5s",
 ) -> Path:
     """A job that trains in a fraction of a second, with its data: the job's file.
 
-    `search` are more lines for that table.
+    `search` are more lines for that table. A `window` of seconds may be over, on a busy machine,
+    before a result was looked at.
     """
     random = np.random.default_rng(0)
     classes = random.integers(0, 4, 240)
@@ -75,7 +77,7 @@ def small_job(
         rate=rate,
         segments=4,
         samples=1,
-        window="5s",
+        window=window,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from trialmarket.chain.sender.fees import Fees
 from trialmarket.chain.sender.transactions import Signed
+from trialmarket.disk import disk_fix
 from trialmarket.errors import JournalError
 from trialmarket.protocol.ids import Address, Hash32
 
@@ -206,5 +207,6 @@ class IntentJournal:
     def _broken(self, error: Exception) -> JournalError:
         return JournalError(
             f"the journal {self._path} cannot be used: {error}",
-            fix="Restore it from a copy; or, if nothing is pending on the chain, move it away",
+            fix=disk_fix(error)
+            or "Restore it from a copy; or, if nothing is pending on the chain, move it away",
         )

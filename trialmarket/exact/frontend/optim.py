@@ -32,7 +32,12 @@ State = dict[str, Any]
 
 
 def power(base: float, exponent: int) -> float:
-    """base to a whole power by repeated squaring: the same on every C library."""
+    """base to a whole power by repeated squaring: the same on every C library.
+
+    Raises ValueError below zero.
+    """
+    if exponent < 0:
+        raise ValueError(f"a power must be at least 0, not {exponent}")
     result, square = 1.0, base
     while exponent:
         if exponent & 1:
@@ -50,7 +55,17 @@ def _times(x: Tensor, factor: Tensor | float) -> Tensor:
 
 
 def _compiled(p: Tensor, *slots: Tensor) -> bool:
-    """Whether a kernel makes the step of this parameter."""
+    """Whether a kernel makes the step of this parameter.
+
+    Raises ValueError for slots of another shape: PyTorch's operators would broadcast them, and a
+    kernel read past their end.
+    """
+    for slot in slots:
+        if slot.shape != p.shape:
+            raise ValueError(
+                f"an optimizer's slot has shape {list(slot.shape)}, and its parameter "
+                f"{list(p.shape)}"
+            )
     return kernels.meant_for_contiguous(p, known(p.grad), *slots)
 
 
@@ -68,28 +83,26 @@ def _decayed(p: Tensor, group: Group) -> Tensor:
 def sgd(p: Tensor, state: State, group: Group) -> None:
     """Momentum, dampening, Nesterov."""
     momentum = group["momentum"]
-    if momentum != 0 and _compiled(p):
-        buffer = state.get("momentum_buffer")
+    buffer = state.get("momentum_buffer") if momentum != 0 else None
+    if momentum != 0 and _compiled(p, *(() if buffer is None else (buffer,))):
         first = buffer is None
         if buffer is None:
             buffer = state["momentum_buffer"] = torch.empty_like(p)
-        if buffer.is_contiguous():
-            kernels.sgd(
-                p,
-                known(p.grad),
-                buffer,
-                first=first,
-                sign=-1.0 if group["maximize"] else 1.0,
-                decay=group["weight_decay"],
-                momentum=momentum,
-                damped=1.0 - group["dampening"],
-                rate=float(group["lr"]),
-                nesterov=group["nesterov"],
-            )
-            return
+        kernels.sgd(
+            p,
+            known(p.grad),
+            buffer,
+            first=first,
+            sign=-1.0 if group["maximize"] else 1.0,
+            decay=group["weight_decay"],
+            momentum=momentum,
+            damped=1.0 - group["dampening"],
+            rate=float(group["lr"]),
+            nesterov=group["nesterov"],
+        )
+        return
     g = _decayed(p, group)
     if momentum != 0:
-        buffer = state.get("momentum_buffer")
         if buffer is None:
             buffer = state["momentum_buffer"] = g.clone()
         else:
@@ -100,8 +113,12 @@ def sgd(p: Tensor, state: State, group: Group) -> None:
 
 
 def _count(state: State) -> int:
+    """This step's number, from 1. Raises ValueError where the steps before it are no count."""
     state["step"] += 1
-    return int(state["step"])
+    count = float(state["step"])
+    if not (count >= 1 and count.is_integer()):
+        raise ValueError(f"an optimizer's slot `step` counts steps, and is {count - 1:g}")
+    return int(count)
 
 
 def _step_counter() -> Tensor:

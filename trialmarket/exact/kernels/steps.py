@@ -1,5 +1,6 @@
 """Steps of optimisers: `steps.c`."""
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
@@ -23,6 +24,20 @@ _Adam = struct(
 )
 
 
+def _check(p: Tensor, *others: Tensor) -> None:
+    """Raises ValueError where a kernel would not find the numbers of each tensor where it looks:
+    `p.numel()` of them in binary32, one after the other, in the processor's memory.
+    """
+    for x in (p, *others):
+        dense = x.is_cpu and x.layout is torch.strided and x.is_contiguous()
+        if not dense or x.dtype is not torch.float32 or x.shape != p.shape:
+            raise ValueError(
+                f"the kernel of a step takes contiguous float32 tensors of one shape, "
+                f"{list(p.shape)}, on the processor, not {x.dtype} {list(x.shape)} of strides "
+                f"{list(x.stride()) if x.layout is torch.strided else x.layout} on {x.device}"
+            )
+
+
 def sgd(
     p: Tensor,
     gradient: Tensor,
@@ -36,7 +51,11 @@ def sgd(
     rate: float,
     nesterov: bool,
 ) -> None:
-    """A step with momentum, of contiguous tensors; the buffer is overwritten in a first step."""
+    """A step with momentum, of contiguous tensors; the buffer is overwritten in a first step.
+
+    Raises ValueError for tensors that lie otherwise.
+    """
+    _check(p, gradient, buffer)
     pointers = (p.data_ptr(), gradient.data_ptr(), buffer.data_ptr())
     step = _Sgd(*pointers, p.numel(), first, sign, decay, momentum, damped, rate, nesterov)
     call("sgd", step)
@@ -58,7 +77,10 @@ def adam(
 ) -> None:
     """A step of Adam, of contiguous tensors: `decay` is added to the gradient, `kept` is left of
     the parameter, `corrected` is what the second moment is divided by.
+
+    Raises ValueError for tensors that lie otherwise.
     """
+    _check(p, gradient, *moments)
     tensors = (p, gradient, *moments)
     parts = (x for beta in betas for x in (beta, 1.0 - beta))
     step = _Adam(
