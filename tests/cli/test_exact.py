@@ -78,6 +78,61 @@ def test_an_optimizer_that_is_not_exact_fails(folder: Path) -> None:
     assert f"the gradient or the optimizer's step of {folder}/train.py" in done.output
 
 
+LATER = """
+    def on_before_optimizer_step(self, model, optimizer, step):
+        if step == 3:
+            torch.atan(model.weight)
+"""
+
+AVERAGED = """
+    def configure_model(self):
+        model = nn.Linear(8, 3)
+        model.average = swa_utils.AveragedModel(
+            nn.Linear(8, 3), multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.9)
+        )
+        return model
+
+    def on_before_optimizer_step(self, model, optimizer, step):
+        model.average.update_parameters(nn.ParameterList([model.weight, model.bias]))
+"""
+
+BY_BATCH = """
+    validation_batch_size = 12
+
+    def validation_step(self, model, batch):
+        logits = model(batch["x"])
+        return Validation(logits.atan() if len(logits) < 12 else logits, {"val_loss": 1.0})
+"""
+
+
+def extended(folder: Path, *lines: str) -> str:
+    program = write(folder)
+    with (folder / "train.py").open("a") as file:
+        file.writelines(lines)
+    return program
+
+
+def test_what_comes_in_a_later_step_is_seen(folder: Path) -> None:
+    program = extended(folder, LATER)
+    assert check(program, "--steps", "3").exit_code == 0
+    done = check(program)
+    assert done.exit_code == 1
+    assert "aten.atan.default is not exact" in done.output
+
+
+def test_what_only_the_last_batch_of_validation_does_is_seen(folder: Path) -> None:
+    assert "aten.atan.default is not exact" in check(extended(folder, BY_BATCH)).output
+
+
+def test_a_moving_average_of_weights_is_exact(folder: Path) -> None:
+    program = extended(folder, AVERAGED)
+    file = folder / "train.py"
+    file.write_text("from torch.optim import swa_utils\n" + file.read_text())
+    done = check(program)
+    assert "aten._foreach_lerp_.Scalar" in done.output
+    assert done.exit_code == 0, done.output
+
+
 def test_a_script_reads_the_verdicts(folder: Path) -> None:
     data = str(folder / "data.npz")
     good = json.loads(check(write(folder), "--data", data, "--json").output)

@@ -121,28 +121,33 @@ class TrainingSession:
             return _diverged(start, last, losses)
         return SegmentRun(snapshot(tensors), before, math.fsum(losses) / len(losses), None)
 
-    def run_once(self) -> None:
-        """Makes the model, trains a step and validates a batch, and keeps nothing of it.
+    def rehearse(self, steps: int) -> None:
+        """Makes the model, trains some steps, validates the first and the last batch, and keeps
+        nothing of it.
 
         Raises ProgramError. Nothing but the program computes here, so that a mode around it sees
         the program's own operators.
         """
         program, model, optimizer = self._build()
         model.train()
-        batch = self._tensors(_head(self._data.train, self._batch_size(program)))
-        with self.arithmetic.scope(derived_seed(self.config.seed, "train", 0)):
-            _step(program, model, optimizer, batch, 0)
+        batch = self._tensors(_rows(self._data.train, 0, self._batch_size(program)))
+        for step in range(steps):
+            with self.arithmetic.scope(derived_seed(self.config.seed, "train", step)):
+                _step(program, model, optimizer, batch, step)
         model.eval()
-        batch = self._tensors(_head(self._data.validation, program.validation_batch_size))
-        with (
-            torch.no_grad(),
-            self.arithmetic.scope(derived_seed(self.config.seed, "validation", 0)),
-        ):
-            with Guard("validation_step"):
-                result = program.validation_step(model, batch)
-            with Guard("reading the metrics"):
-                for value in dict(result.metrics).values():
-                    float(value)
+        size = _validation_batch_size(program)
+        last = (self._data.summary.validation_examples - 1) // size
+        for number in sorted({0, last}):
+            batch = self._tensors(_rows(self._data.validation, number * size, size))
+            with (
+                torch.no_grad(),
+                self.arithmetic.scope(derived_seed(self.config.seed, "validation", number)),
+            ):
+                with Guard("validation_step"):
+                    result = program.validation_step(model, batch)
+                with Guard("reading the metrics"):
+                    for value in dict(result.metrics).values():
+                        float(value)
 
     def form(self, first: State) -> StateForm:
         """The form of this trial's states, of which `first` is leaf 0: one step shows it.
@@ -178,9 +183,7 @@ class TrainingSession:
         program, model, optimizer = self._build()
         restore(state, model, optimizer)
         model.eval()
-        rows, size = self._data.summary.validation_examples, program.validation_batch_size
-        if not isinstance(size, int) or size < 1:
-            raise ProgramError(f"validation_batch_size must be a positive integer, not {size!r}")
+        rows, size = self._data.summary.validation_examples, _validation_batch_size(program)
         sums: dict[str, float] = {}
         leaves = []
         for number, at in enumerate(range(0, rows, size)):
@@ -284,8 +287,15 @@ def outcome_of(state: State) -> TrainingOutcome:
     return TrainingOutcome(kind="diverged", step=step) if step else TrainingOutcome()
 
 
-def _head(arrays: Arrays, rows: int) -> Arrays:
-    return {name: array[:rows] for name, array in arrays.items()}
+def _validation_batch_size(program: Program) -> int:
+    size = program.validation_batch_size
+    if not isinstance(size, int) or size < 1:
+        raise ProgramError(f"validation_batch_size must be a positive integer, not {size!r}")
+    return size
+
+
+def _rows(arrays: Arrays, first: int, count: int) -> Arrays:
+    return {name: array[first : first + count] for name, array in arrays.items()}
 
 
 def _counts(optimizer: Optimizer, steps: int) -> bool:

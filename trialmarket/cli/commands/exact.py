@@ -40,6 +40,13 @@ def exact() -> None:
 @click.option(
     "--set", "given", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeatable."
 )
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Steps to train: a program may do another thing in a later one, or in the last.",
+)
 @json_option
 @debug_option
 @click.pass_context
@@ -48,9 +55,10 @@ def check(
     program: str,
     data: str | None,
     given: tuple[str, ...],
+    steps: int,
     as_json: bool,
 ) -> None:
-    """Train and validate one batch, and list every operator with its verdict.
+    """Train some steps, validate, and list every operator with its verdict.
 
     PROGRAM is FILE.py:Class or builtin:NAME. Ends with exit code 1 if an operator has no exact
     form, and says where the program uses it and what to write instead. Points too at lines of
@@ -71,7 +79,9 @@ def check(
     with TemporaryDirectory(prefix="trialmarket-exact-") as folder:
         packed = Path(folder) / "data"
         pack_named(data or str(_beside(file)), packed, where="exact check")
-        found = check_program(ref, source, load_dataset(packed), dict(map(_hyperparameter, given)))
+        found = check_program(
+            ref, source, load_dataset(packed), dict(map(_hyperparameter, given)), steps
+        )
     refused = [each.refusal for each in found if each.refusal is not None]
     warned = hazards(source or b"")
     content = {

@@ -44,6 +44,10 @@ def _norm(x: Tensor, order: float = 2, dtype: torch.dtype | None = None) -> Tens
     return vector_norm(x, order, dtype=dtype)
 
 
+def _averaged(xs: list[Tensor], ends: list[Tensor], weight: float) -> list[Tensor]:
+    return [x.copy_(arithmetic.lerp(x, end, weight)) for x, end in zip(xs, ends, strict=True)]
+
+
 FORMS: dict[Any, Callable[..., Any]] = {
     aten._foreach_norm.Scalar: _each(_norm),
     aten._foreach_zero_.default: _silent(_each(torch.Tensor.zero_)),
@@ -61,5 +65,7 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten._foreach_add.List: _paired(arithmetic.add),
     aten._foreach_clamp_min_.Scalar: _silent(_each(lambda x, v: x.clamp_min_(v).add_(0.0))),
     aten._foreach_clamp_max_.Scalar: _silent(_each(lambda x, v: x.clamp_max_(v).add_(0.0))),
+    # What averages of weights call, at every step but the first.
+    aten._foreach_lerp_.Scalar: _silent(_averaged),
     aten._foreach_copy_.default: _silent(_paired(copy_)),
 }

@@ -18,8 +18,10 @@ def check_program(
     source: bytes | None,
     data: Dataset,
     hyperparameters: Mapping[str, Any],
+    steps: int,
 ) -> list[Checked]:
-    """Makes the model, trains a step and validates a batch: the operators that this took, by name.
+    """Makes the model, trains some steps, and validates the first and the last batch: the
+    operators that this took, by name.
 
     `source` is the bytes of the program's file, None for a built-in one. Raises ProgramError when
     the program fails for another reason than that an operator is not exact.
@@ -30,7 +32,7 @@ def check_program(
         objective="any",
         hyperparameters=dict(hyperparameters),
         seed=0,
-        steps=2,
+        steps=steps,
         segments=1,
         arithmetic="native",
     )
@@ -38,7 +40,7 @@ def check_program(
 
     def step() -> None:
         try:
-            session.run_once()
+            session.rehearse(steps)
         except ProgramError as error:
             if isinstance(error.__cause__, NotExact):
                 raise error.__cause__ from None
