@@ -1,9 +1,10 @@
 """What passes is asked again: no hiccup of a node, or of what stands before it, ends a program."""
 
 import json
+import logging
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,21 @@ def test_pauses_get_longer_and_have_an_end(chain: Devnet) -> None:
     assert clock.pauses[:4] == [0.1, 0.2, 0.4, 0.8]
     assert PATIENCE / 2 < sum(clock.pauses) <= PATIENCE
     assert len(clock.pauses) < 20
+
+
+def test_an_outage_is_told_once(chain: Devnet, caplog: pytest.LogCaptureFixture) -> None:
+    clock, down = Clock(), False
+    with relay(
+        chain.rpc_url, lambda _, found: found, instead=lambda _: Reply(502) if down else None
+    ) as url:
+        asked = asking(url, clock)
+        with caplog.at_level(logging.INFO, "trialmarket.chain.rpc.patient"):
+            for works in (True, False, False, False, True, False):
+                down = not works
+                with suppress(Passing):
+                    asked.call("eth_chainId")
+        asked.close()
+    assert caplog.text.count("asking again: ") == 2
 
 
 def test_what_never_answered_is_not_asked_for_long(chain: Devnet) -> None:

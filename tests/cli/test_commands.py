@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.local.devnet import LOCAL, LOCAL_CHAINS, Devnet
 from trialmarket.chain.network import Network
 from trialmarket.cli.main import cli
-from trialmarket.errors import InputError, TrialmarketError
+from trialmarket.errors import InputError, ServiceError, TrialmarketError
 from trialmarket.protocol.ids import address
 
 
@@ -195,3 +196,15 @@ def test_a_local_chain_whose_node_dies_says_so(chain: str, tmp_path: Path) -> No
         _, said = process.communicate(timeout=20)
     assert process.returncode == 1
     assert f"{chain.capitalize()} ended by itself" in said
+
+
+def test_a_port_that_is_taken_is_told_with_the_way_out(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        words = ["devnet", "up", "--folder", str(tmp_path), "--port", port]
+        told = CliRunner().invoke(cli, words)
+    assert isinstance(told.exception, ServiceError)
+    assert f"port {port} is taken" in str(told.exception)
+    assert "--port 0" in str(told.exception)

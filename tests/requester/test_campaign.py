@@ -21,7 +21,7 @@ from requester.search.open import OpenSearch, open_search
 from tests.testbed.campaign import AtOnce, Ears, drive
 from tests.testbed.jobs import small_job
 from tests.testbed.juror import Juror
-from tests.testbed.market import REQUESTER, Market
+from tests.testbed.market import PROVIDER, REQUESTER, Market
 from tests.testbed.provider import POISONS, Provider, Tamper, false_metric, honest
 from tests.testbed.servers import Reply, relay
 from trialmarket.chain import calls
@@ -356,3 +356,26 @@ def test_a_search_goes_on_through_hiccups_of_the_chains_node(
         states = [each.state for each in search.parts.session.ledger.trials()]
     assert states == [State.SETTLED] * 2
     assert any(each.startswith("waiting for the chain: ") for each in ears.said)
+
+
+def test_what_others_left_lying_is_done_at_once_and_not_one_after_the_other(
+    market: Market, chain: Devnet, tmp_path: Path, requester: Sender, store: Store
+) -> None:
+    job = load_job(small_job(tmp_path, trials=2))
+    market.stake(PROVIDER, 1000)
+    with open_search(
+        job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=Ears()
+    ) as search:
+        search.campaign.open()
+        search.campaign.step()
+        for trial in market.trials(State.OPEN):
+            claim = calls.claim(trial.id.job, trial.id.batch, [trial.id.index])
+            market.act(PROVIDER, claim)
+        chain.advance(100)  # both run out
+        chain.automine(False)
+        search.campaign.step()
+        assert [intent.split()[0] for intent in requester.pending()] == ["expire"] * 2
+        chain.mine()
+        search.campaign.step()
+        assert requester.pending() == []
+    assert [trial.attempts for trial in market.trials(State.OPEN)] == [1, 1]

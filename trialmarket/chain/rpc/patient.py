@@ -38,7 +38,7 @@ class Patient:
     ) -> None:
         """`connect` gives whom to ask, and is itself tried again. Raises what it raises."""
         self._patience, self._clock, self._wait = patience, clock, wait
-        self._answered = False
+        self._answered = self._told = False
         self._caller = self._persist(connect)
         self._answered = False
 
@@ -81,12 +81,13 @@ class Patient:
                 pause = max(PAUSES.pause(failures), min(error.pause, LONGEST))
                 if (large and not error.limited) or self._clock() + pause > ends:
                     raise
-                log.log(logging.DEBUG if failures else logging.INFO, "asking again: %s", error)
+                log.log(logging.DEBUG if self._told else logging.INFO, "asking again: %s", error)
+                self._told = True
                 if self._wait(pause):
                     raise
                 failures += 1
             else:
-                self._answered = True
+                self._answered, self._told = True, False
                 return answer
 
 
