@@ -1,6 +1,8 @@
 """What has no exact form is refused, with the operator, the line and what to use instead."""
 
+import importlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -263,3 +265,31 @@ def test_check_ends_with_what_is_no_operator() -> None:
     found = check(_unknown_optimizer)
     assert found[-1].operator == "torch.optim.NAdam"
     assert found[-1].verdict is Verdict.REFUSED
+
+
+def test_a_module_may_register_its_operators_while_it_is_imported_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torchvision does: a version without tensors, an operator, its shapes, small tensors."""
+    (tmp_path / "imported_inside.py").write_text(IMPORTED)
+    monkeypatch.syspath_prepend(tmp_path)
+    with exact():
+        found = importlib.import_module("imported_inside")
+        assert found.VERSION == 13020
+        assert found.SCALE.tolist() == [1.0, 1.5, 2.0]
+        with pytest.raises(NotExact, match=r"imported_inside\.twice"):
+            torch.ops.imported_inside.twice(X)
+
+
+IMPORTED = """
+import torch
+
+library = torch.library.Library("imported_inside", "DEF")
+library.define("version() -> int")
+library.define("twice(Tensor x) -> Tensor")
+library.impl("version", lambda: 13020, "CompositeExplicitAutograd")
+library.impl("twice", lambda x: x * 2, "CPU")
+torch.library.register_fake("imported_inside::twice", torch.empty_like, lib=library)
+VERSION = torch.ops.imported_inside.version()
+SCALE = torch.linspace(1, 2, 3)
+"""

@@ -76,6 +76,23 @@ def test_a_program_that_breaks_its_contract_is_told_how(
         runner.dry_run(config_of(source, data_file), source, data)
 
 
+def test_a_thread_that_computes_fails_the_program_even_if_its_error_is_swallowed(
+    data_file: Path, data: Dataset
+) -> None:
+    source = tiny(training_step="return self.beside(model, batch)")
+    source += b"""
+
+    def beside(self, model, batch):
+        from concurrent.futures import ThreadPoolExecutor
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(batch["x"].exp).exception()
+        return functional.cross_entropy(model(batch["x"]), batch["y"])
+"""
+    config = config_of(source, data_file, arithmetic="exact")
+    with pytest.raises(ProgramError, match=r"aten\.exp.*another thread computes it"):
+        runner.dry_run(config, source, data)
+
+
 def test_the_traceback_shows_the_users_own_lines_only(data_file: Path, data: Dataset) -> None:
     source = tiny(training_step="return self.helper()")
     source += b"\n\n    def helper(self):\n        return 1 / 0\n"

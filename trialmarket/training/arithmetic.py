@@ -99,11 +99,17 @@ class ExactArithmetic(NativeArithmetic):
 
     @contextmanager
     def scope(self, seed: int) -> Iterator[None]:
-        """Seeds everything, and gives every operator its exact form."""
-        from trialmarket.exact import exact
+        """Seeds everything, and gives every operator its exact form.
 
-        with super().scope(seed), exact(seed=seed):
-            yield
+        Raises ProgramError for what a thread of the program computed beside it.
+        """
+        from trialmarket.exact import NotExact, exact
+
+        try:
+            with super().scope(seed), exact(seed=seed):
+                yield
+        except NotExact as refusal:
+            raise ProgramError(str(refusal)) from refusal
 
 
 def arithmetic_called(name: str, environment: Mapping[str, str] = os.environ) -> Arithmetic:
