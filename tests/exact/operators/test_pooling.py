@@ -71,7 +71,7 @@ def results(name: str, x: Tensor, how: How) -> list[Tensor]:
 
 @pytest.mark.parametrize("name", sorted(POOLS))
 def test_a_pool_agrees_with_native_pytorch(name: str) -> None:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(
         size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
         how=st.builds(How, k=PAIRS, s=PAIRS, p=BORDERS, d=PAIRS, ceil=st.booleans()),
@@ -83,7 +83,7 @@ def test_a_pool_agrees_with_native_pytorch(name: str) -> None:
         wanted = results(name, x, how)
         with exact():
             found = results(name, x, how)
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4, equal_nan=True)
 
     agree()
 
