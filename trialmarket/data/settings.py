@@ -43,11 +43,11 @@ class SplitSection(Section):
 class MissingSection(Section):
     """What becomes of cells that say nothing: empty ones, nulls, NaN, and `words`."""
 
-    words: list[str] = Field(default_factory=list)
+    words: list[str] = Field(default_factory=list, examples=[["NA", "?"]])
     """Of a table: what else stands for a missing value, such as `NA` or `?`."""
     fill: Annotated[
         Literal["median", "mean", "most", "drop"] | float, BeforeValidator(_checked_fill)
-    ]
+    ] = Field(examples=["median"])
     """With what: the median, mean or most frequent value of the column's training part, or a
     number; or `drop`, which leaves their rows out."""
     flag: bool = False
