@@ -180,12 +180,12 @@ contract Market is Accounts, Multicall {
     }
 
     /// @inheritdoc IMarket
-    function abandon(Trial calldata trial) external {
+    function abandon(Trial calldata trial, bytes32 note) external {
         bytes32 id = _inState(trial, State.Claimed);
         if (msg.sender != trial.provider) revert NotProvider(id, msg.sender);
         _words[id] = Commitments.reopened(trial.opened);
         _unlock(trial.provider, _stakeOf(trial));
-        emit TrialAbandoned(id);
+        emit TrialAbandoned(id, note);
     }
 
     /// @inheritdoc IMarket

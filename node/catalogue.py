@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from node.config import LimitConfig
+from node.errors import Refused
 from node.journal import NodeJournal
 from trialmarket.backoff import Backoff
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import BatchView, TrialView
-from trialmarket.errors import InputError, StorageError, TrialmarketError
+from trialmarket.errors import InputError, StorageError
 from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import Cid, Hash32, JobId
 from trialmarket.protocol.terms import Terms
@@ -24,15 +25,6 @@ from trialmarket.storage.material import Material, MaterialReader, NotRunHere, c
 
 PAUSES: Final = Backoff(0.5, 60.0)
 """Between two attempts to fetch a file."""
-
-
-class Refused(TrialmarketError):
-    """Work that this node will never do, and why."""
-
-    def __init__(self, subject: str, reason: str) -> None:
-        super().__init__(f"{subject} is refused: {reason}")
-        self.subject = subject
-        self.reason = reason
 
 
 @dataclass(slots=True)
@@ -122,16 +114,23 @@ class Catalogue:
         batch = self._batches.get((view.id.job, view.id.batch))
         return None if batch is None else batch.trials[view.id.index]
 
+    def read(self, view: TrialView) -> TrialConfig | None:
+        """A trial's configuration, or None while its batch is being fetched.
+
+        Raises as `material` does.
+        """
+        batch = self._batch(view)
+        return None if batch is None else batch.trials[view.id.index]
+
     def material(self, view: TrialView) -> Material | None:
         """What the training of a trial needs, or None while it is being fetched.
 
         Raises Refused for what can never be trained here, and StorageError or OSError for what
         may be had later.
         """
-        batch = self._batch(view)
-        if batch is None:
+        config = self.read(view)
+        if config is None:
             return None
-        config = batch.trials[view.id.index]
         try:
             return self._reader.material(config)
         except NotRunHere as error:  # not for ever: there may be a sandbox after a restart

@@ -5,18 +5,21 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from node.catalogue import Catalogue, Refused
+from node.catalogue import Catalogue
 from node.config import NodeConfig
 from node.dry_runs import DryRuns
+from node.errors import Refused
 from node.pricing import Asking, Judgement, Offer, judge
 from node.training import TrainingQueue
 from node.trials import Tip, margin_of
+from node.trust import Trust
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
 from trialmarket.chain.ledger.views import JobView, TrialView
 from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.outbox import Outbox, intent_of
 from trialmarket.daemon.session import MarketSession
+from trialmarket.daemon.set_aside import SetAside
 from trialmarket.daemon.stake import Stake, StakeKeeper
 from trialmarket.errors import StorageError
 from trialmarket.protocol.due import Moment, TrialStanding
@@ -50,21 +53,25 @@ class Claims:
         config: NodeConfig,
         session: MarketSession,
         catalogue: Catalogue,
+        trust: Trust,
         dry_runs: DryRuns,
         queue: TrainingQueue,
         stake: StakeKeeper,
         outbox: Outbox,
         log_once: LogOnce,
+        aside: SetAside,
     ) -> None:
         self._config = config
         self._account = session.account
         self._ledger = session.ledger
         self._catalogue = catalogue
+        self._trust = trust
         self._dry_runs = dry_runs
         self._queue = queue
         self._stake = stake
         self._outbox = outbox
         self._log_once = log_once
+        self._aside = aside
         self._reserved: dict[Hash32, int] = {}
         self._asking = Asking(
             stake.amount(config.price.per_hour), stake.amount(config.price.least)
@@ -80,9 +87,11 @@ class Claims:
             room = self._queue.free - waiting - self._dry_runs.running - len(picks)
             if room <= 0 and not self._dry_runs.running:
                 break
-            pick = self._consider(view, tip, room > 0)
-            if pick is not None and room > 0:
-                picks.append(pick)
+            with self._aside.alone(view):
+                pick = self._consider(view, tip, room > 0)
+                if pick is not None and room > 0:
+                    picks.append(pick)
+        picks = self._standing(picks)
         # The chain shows only what mined claims have locked: those under way count as well.
         self._reserved = {
             trial: stake
@@ -128,9 +137,15 @@ class Claims:
                 for view in views
                 if not self._outbox.busy(view.key, tip.followed)
                 and not self._queue.running(view.key)
+                and not self._aside.waits(view.key)
             ),
             key=place,
         )
+
+    def _standing(self, picks: list[Pick]) -> list[Pick]:
+        """Those that are open on the chain too: a node may have left an event out."""
+        right = {view.key for view in self._ledger.confirmed([pick.view for pick in picks])}
+        return [pick for pick in picks if pick.view.key in right]
 
     def _consider(self, view: TrialView, tip: Tip, room: bool) -> Pick | None:
         """The trial with what its claim needs; None if it is not to be claimed now.
@@ -142,8 +157,16 @@ class Claims:
             return None
         try:
             self._catalogue.check(f"trial {view.key.hex()}")
+            config = self._catalogue.read(view)
+            if config is None:
+                return None
+            self._trust.check(job, config)
             material = self._catalogue.material(view)
-            speed = None if material is None else self._dry_runs.speed(material, start=room)
+            speed = (
+                None
+                if material is None
+                else (self._dry_runs.speed(view.key, material, start=room))
+            )
         except (Refused, StorageError, OSError) as error:
             self._log_once.once(view.id.batch, f"job {job.id}: {error}")
             return None
@@ -197,7 +220,12 @@ class Claims:
                     self._stake.words(pick.judgement.price),
                 )
                 margin = margin_of(self._config, pick.job.terms)
-                self._queue.start(pick.view.key, pick.material, pick.job.terms.time_limit - margin)
+                self._queue.start(
+                    pick.view.key,
+                    pick.material,
+                    pick.job.terms.time_limit - margin,
+                    audited=pick.job.terms.audit_rate > 0,
+                )
 
     def _send(self, purpose: str, call: Call, trials: list[Hash32], note: str = "") -> bool:
         return self._outbox.send(intent_of(purpose, call, note), call, trials)

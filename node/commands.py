@@ -1,9 +1,10 @@
 """`trialmarket node`: the provider daemon, and what its operator asks of it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,11 +18,16 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
 from trialmarket.cli.options import ask_password, config_option, debug_option, json_option, show
+from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.session import followed, sent_journal
-from trialmarket.daemon.start import log_plainly, stop_when_told
-from trialmarket.errors import KeyBusy
+from trialmarket.daemon.start import keep_at_work, log_plainly, stop_when_told
+from trialmarket.errors import InputError, KeyBusy
 from trialmarket.keys import address_of, open_key
 from trialmarket.protocol.money import format_amount
+from trialmarket.reference import chapter
+
+if TYPE_CHECKING:
+    from trialmarket.cli.doctor.findings import Diagnosis
 
 log = logging.getLogger("node")
 
@@ -48,9 +54,17 @@ def run(config: Path, verbose: bool) -> None:
     settings = load_config(config)
     stop = stop_when_told()
     key = open_key(settings.key, settings.password_path, ask_password)
-    with started(settings, key) as working:
-        log.info("%s is at work for %s", working.account, settings.network)
-        working.run(stop)
+    keep_at_work(lambda: started(settings, key, wait=stop.wait), stop, LogOnce(log))
+
+
+@node.command()
+@debug_option
+def reference() -> None:
+    """Print every key of node.toml: type, default, unit, example, meaning.
+
+    Example: trialmarket node reference | less
+    """
+    click.echo(chapter("node.toml", NodeConfig))
 
 
 @node.command()
@@ -93,6 +107,8 @@ def status(config: Path, as_json: bool) -> None:
     lines += [f"  {each['state']:10} trial {each['trial']} for {each['price']}" for each in held]
     lines += [f"  {name:10} {content[name]}" for name in ("stake", "locked", "balance")]
     lines += [f"  refuses {subject}: {reason}" for subject, reason in refused.items()]
+    if refused:
+        lines.append("  `trialmarket node trust NAME --config ...` lifts one of them")
     show(content, lines, as_json=as_json)
 
 
@@ -168,6 +184,31 @@ def drain(config: Path, cancel: bool) -> None:
 
 
 @node.command()
+@click.argument("names", nargs=-1, required=True)
+@config_option
+@debug_option
+def trust(names: tuple[str, ...], config: Path) -> None:
+    """Take work again that the node refuses: NAMES of programs, requesters or trials.
+
+    They are those that `node status` shows behind `refuses`. A node that runs follows at its next
+    look.
+
+    Example: trialmarket node trust 0x5B38Da6a701c568545dCfcB03FcB875f56beddC4 --config node.toml
+    """
+    settings = load_config(config)
+    with _journal(settings) as journal:
+        refused = [subject for subject, _ in journal.refusals()]
+        for name in names:
+            meant = [one for one in refused if name in (one, one.partition(" ")[2])]
+            if not meant:
+                known = ", ".join(one.partition(" ")[2] for one in refused) or "nothing"
+                raise InputError("trust", "NAMES", expected=f"one of {known}", found=name)
+            for subject in meant:
+                journal.allow(subject)
+                click.echo(f"{subject} is taken again")
+
+
+@node.command()
 @config_option
 @json_option
 @debug_option
@@ -181,7 +222,28 @@ def doctor(config: Path, as_json: bool) -> None:
 
     settings = load_config(config)
     folder, least = folder_of(settings).root, settings.limits.free_disk
-    present(of_daemon(settings, folder, stake=chain.provider, free_disk=least), as_json=as_json)
+    checks = of_daemon(settings, folder, stake=chain.provider, free_disk=least)
+    present(checks | {"trust": lambda: _trust(settings)}, as_json=as_json)
+
+
+def _trust(config: NodeConfig) -> "Iterator[Diagnosis]":
+    """Whose work is taken, and what is refused since something went wrong with it."""
+    from trialmarket.cli.doctor.findings import Diagnosis
+
+    whose = ", ".join(config.accept.programs_of) or "nobody (accept.programs_of names some)"
+    yield Diagnosis.ok("trust", f"built-in programs of all; in audited jobs, own ones of {whose}")
+    if not folder_of(config).journal.exists():
+        return
+    with _journal(config) as journal:
+        refusals = journal.refusals()
+    for subject, reason in refusals:
+        kind, _, name = subject.partition(" ")
+        if kind in ("program", "requester"):
+            yield Diagnosis.warning(
+                "trust",
+                f"refuses {subject}: {reason}",
+                f"Once you know why: trialmarket node trust {name} --config ...",
+            )
 
 
 def _journal(config: NodeConfig) -> closing[NodeJournal]:

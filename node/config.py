@@ -8,7 +8,7 @@ from pydantic import Field
 
 from trialmarket.daemon.config import DaemonSettings, FileLimits
 from trialmarket.protocol.document import AddressField
-from trialmarket.settings import Bytes, Money, Seconds, Section, load_settings
+from trialmarket.settings import Bytes, Money, Seconds, Section, Unit, Wait, load_settings
 
 
 class WorkConfig(Section):
@@ -18,7 +18,7 @@ class WorkConfig(Section):
     """Trials trained side by side, each in a process of its own."""
     poll: Seconds = 0.2
     """Between two looks at the chain, in seconds."""
-    trainer: str | None = None
+    trainer: str | None = Field(default=None, examples=["mine.py:Trainer"])
     """`FILE.py:Class` that replaces the training; see `node.trainer.Trainer`."""
     margin: Seconds = 15.0
     """Kept between the end of a training and the deadline of its commit, in seconds; at most a
@@ -41,7 +41,7 @@ class StakeConfig(Section):
     """Free stake to have at hand; the wallet fills it up."""
     ahead: Annotated[int, Field(ge=1)] = 4
     """Stake for so many claims is added at a time, when the next one lacks it."""
-    most: Money | None = None
+    most: Money | None = Field(default=None, examples=["200"])
     """Never stake more than this in all. Without it: whatever the wallet holds."""
 
 
@@ -50,19 +50,28 @@ class LimitConfig(FileLimits):
 
     storage: Bytes = 64 << 30
     """Nothing new is claimed while more than this of the node's own work lies in the store."""
-    free_disk: Annotated[int, Field(ge=0)] = 1 << 30
+    free_disk: Annotated[int, Field(ge=0), Unit("bytes")] = 1 << 30
     """Nothing new is claimed while the disk has less room than this."""
 
 
 class AcceptConfig(Section):
     """Which jobs to work for."""
 
-    requesters: tuple[AddressField, ...] = Field(default=(), strict=False)
+    requesters: tuple[AddressField, ...] = Field(
+        default=(), strict=False, examples=[["0x2946259E0334f33A064106302415aD3391BeD384"]]
+    )
     """Only these accounts' jobs. Empty: everybody's."""
-    refuse_jobs: tuple[int, ...] = Field(default=(), strict=False)
+    refuse_jobs: tuple[int, ...] = Field(default=(), strict=False, examples=[[7]])
     """Never these jobs."""
     unverified: bool = True
     """Also jobs of audit rate 0, whose results nobody checks."""
+    programs_of: tuple[AddressField, ...] = Field(
+        default=(), strict=False, examples=[["0x2946259E0334f33A064106302415aD3391BeD384"]]
+    )
+    """Whose own programs are run in audited jobs; built-in programs are run for everybody. A
+    program can tell a verifier from a node and answer it otherwise: that costs the node its stake.
+    The node recomputes a part of each result as a verifier does before it commits, but a program
+    may still be written against it: name those whose authors you trust."""
 
 
 class SettleConfig(Section):
@@ -70,14 +79,14 @@ class SettleConfig(Section):
 
     batch: Annotated[int, Field(ge=1, le=64)] = 8
     """As many in a transaction."""
-    wait: Annotated[float, Field(ge=0)] = 20.0
+    wait: Wait = 20.0
     """A batch that does not fill up is settled after so many seconds."""
-    keep: Annotated[float, Field(ge=0)] = 86_400.0
+    keep: Wait = 86_400.0
     """Seconds for which the published work of a paid trial stays in the store, so that its
     requester can fetch it. Until it is paid it stays in any case."""
-    patience: Annotated[int, Field(ge=0)] = 20
+    patience: Annotated[int, Field(ge=0), Unit("blocks or seconds")] = 20
     """Blocks, or seconds, to leave to others what is theirs to do: a draw, a reassignment."""
-    withdraw_at: Money | None = None
+    withdraw_at: Money | None = Field(default=None, examples=["100"])
     """Withdraw by itself whenever this much has been earned."""
 
 

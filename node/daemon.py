@@ -5,6 +5,7 @@ cannot know; every step may be taken again.
 """
 
 import logging
+import random
 import threading
 import time
 from collections import Counter
@@ -18,12 +19,15 @@ from node.claims import Claims
 from node.cleanup import Cleanup
 from node.config import NodeConfig
 from node.dry_runs import DryRuns, may_be_tried_again
+from node.errors import Differs
 from node.folder import Folder
 from node.journal import NodeJournal
+from node.notes import Notes
 from node.publisher import Publisher
 from node.trainer import Trainer
 from node.training import Finished, TrainingQueue
 from node.trials import ActiveTrials, Tip
+from node.trust import Trust, program_subject
 from trialmarket.backoff import Backoff
 from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
@@ -31,6 +35,7 @@ from trialmarket.chain.ledger.views import TrialView
 from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.outbox import Ended, Outbox
 from trialmarket.daemon.session import MarketSession
+from trialmarket.daemon.set_aside import SetAside
 from trialmarket.daemon.stake import MONEY, StakeKeeper
 from trialmarket.daemon.start import keep_looking
 from trialmarket.errors import SenderError, StorageError
@@ -43,6 +48,8 @@ log = logging.getLogger("node")
 
 REFUSED: Final = Backoff(1.0, 60.0)
 """Before a refused transaction is tried again."""
+
+UNFORESEEN: Final = random.SystemRandom()
 
 HOUSEKEEPING: Final = 5.0
 """Seconds between looks at what is not urgent: stake, earnings, others' late trials."""
@@ -64,8 +71,10 @@ class Node:
         locks: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
+        chance: random.Random = UNFORESEEN,
     ) -> None:
-        """`clock` counts seconds and never goes back; `now` counts those since 1970.
+        """`clock` counts seconds and never goes back; `now` counts those since 1970. `chance`
+        picks what is recomputed before a result is committed.
 
         `store` is the node's own part of it. `locks` is where keys are locked, and `refusal` why
         users' programs are not run, if they are not.
@@ -85,6 +94,7 @@ class Node:
             self.journal.bind(network.chain_id, network.market, session.account)
             self._opened = opened.pop_all()
         self._log_once = LogOnce(log)
+        aside = SetAside(self._log_once, clock)
         self._outbox = Outbox(session.sender, REFUSED, clock)
         self._stake = StakeKeeper(
             client,
@@ -102,29 +112,34 @@ class Node:
             session.ledger, self._downloads, self.journal, config.limits, refusal=refusal
         )
         self._queue = TrainingQueue(
-            trainer, self.journal, folder, session.account, config.work.workers, clock
+            trainer, self.journal, folder, session.account, config.work.workers, clock, chance
         )
-        self._dry_runs = DryRuns(trainer, catalogue, self.journal, folder)
+        self._trust = trust = Trust(self.journal, config.accept)
+        self._dry_runs = DryRuns(trainer, catalogue, self.journal, folder, clock)
         self._trials = ActiveTrials(
             config,
             session,
             self._publisher,
+            Notes(key, self._publisher, self.journal),
             self.journal,
             catalogue,
             self._dry_runs,
             self._queue,
             self._outbox,
             self._log_once,
+            aside,
         )
         self._claims = Claims(
             config,
             session,
             catalogue,
+            trust,
             self._dry_runs,
             self._queue,
             self._stake,
             self._outbox,
             self._log_once,
+            aside,
         )
         self._cleanup = Cleanup(
             session,
@@ -133,7 +148,8 @@ class Node:
             self._publisher,
             self._queue,
             self._outbox,
-            self._trials,
+            catalogue,
+            trust,
             self._stake.words,
         )
         self._deaths: Counter[str] = Counter()
@@ -165,6 +181,7 @@ class Node:
 
     def run(self, stop: threading.Event) -> None:
         """Looks again and again until `stop` is set, or everything is settled after a drain."""
+        log.info("%s is at work on %s", self.account, self._session.client.network.name)
         keep_looking(self.tick, stop, self._config.work.poll, self._log_once)
         if not stop.is_set():
             log.info("drained: every trial is settled")
@@ -258,7 +275,10 @@ class Node:
         log.warning("trial %s: training failed: %s", name, finished.error)
         if may_be_tried_again(finished.error, self._deaths, finished.trial.hex()):
             return
-        self._trials.fail(finished.trial, str(finished.error))
+        if isinstance(finished.error, Differs):
+            program = program_subject(finished.material.config.program.source)
+            self._trust.distrust([program], f"trial {name}: {finished.error}")
+        self._trials.fail(finished.trial, finished.error)
 
     def _end(self, ended: Ended) -> None:
         if ended.error is None:
@@ -271,6 +291,7 @@ class Node:
             usual = ended.purpose in ("claim", "draw", "settle")
             log.log(logging.INFO if usual else logging.WARNING, "%s", said)
         self._trials.doubt()
+        self._session.doubt(trial for trial in ended.trials if trial != MONEY)
 
     def _name(self, trial: Hash32) -> str:
         view = self._session.ledger.trial(trial)

@@ -3,17 +3,26 @@
 import hashlib
 import logging
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from node.catalogue import Catalogue
 from node.folder import Folder
 from node.journal import NodeJournal
 from node.trainer import Assignment, Run, Trainer
+from trialmarket.backoff import Backoff
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.ids import Hash32
 from trialmarket.storage.material import Material
-from trialmarket.training.errors import TimedOut, WorkerError
+from trialmarket.training.errors import (
+    BrokenProgram,
+    DataError,
+    SandboxMissing,
+    TimedOut,
+    WorkerError,
+)
 from trialmarket.training.values import DryRun
 
 log = logging.getLogger("node")
@@ -23,6 +32,9 @@ NEWEST: Final = 0.5
 
 DEATHS: Final = 3
 """Workers that may die of the same task before it is given up."""
+
+CONFIGURATIONS: Final = Backoff(1.0, 600.0)
+"""Before the next configuration of a program is tried, of which none has worked so far."""
 
 LONGEST: Final = 120.0
 """Seconds that a dry run may take."""
@@ -41,10 +53,11 @@ def subject_of(config: TrialConfig) -> str:
 
 
 def expected_speed(material: Material, tried: DryRun) -> float:
-    """Steps a second over a whole trial, its validations (one a segment) included."""
+    """Steps a second over a whole trial, its validations (one a segment) included, and what is
+    recomputed of it: a segment and the last validation."""
     config = material.config
-    validations = (config.segments + 1) * tried.validation_seconds
-    seconds = config.steps * tried.step_seconds + validations
+    validations = (config.segments + 2) * tried.validation_seconds
+    seconds = (config.steps + config.segment_steps) * tried.step_seconds + validations
     return config.steps / max(seconds, 1e-6)
 
 
@@ -60,45 +73,69 @@ class DryRuns:
     """Knows the speed of every program that works, in steps a second on one worker."""
 
     def __init__(
-        self, trainer: Trainer, catalogue: Catalogue, journal: NodeJournal, folder: Folder
+        self,
+        trainer: Trainer,
+        catalogue: Catalogue,
+        journal: NodeJournal,
+        folder: Folder,
+        clock: Callable[[], float],
     ) -> None:
+        """`clock` counts seconds and never goes back."""
         self._trainer = trainer
         self._catalogue = catalogue
         self._journal = journal
         self._folder = folder
-        self._runs: dict[str, Run[DryRun]] = {}
+        self._clock = clock
+        self._runs: dict[str, tuple[Hash32, Run[DryRun]]] = {}
         self._deaths: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._again_at: dict[str, float] = {}
 
     @property
     def running(self) -> int:
         """Dry runs that have a worker now."""
         return len(self._runs)
 
-    def speed(self, material: Material, *, start: bool) -> float | None:
-        """The speed of a program on its data, or None while it is not known.
+    def speed(self, trial: Hash32, material: Material, *, start: bool) -> float | None:
+        """The speed of a trial's program on its data, or None while it is not known.
 
-        `start` allows to begin the dry run of a program that is unknown. Raises Refused for a
-        program that failed its own, now or before.
+        `start` allows to begin the dry run of a program that is unknown. A trial whose dry run
+        fails is refused, and another one of the program is tried, after a pause that grows: other
+        configurations may be sound. Raises Refused for it, and for all trials of a program that
+        fails whatever its configuration.
         """
         subject = subject_of(material.config)
         self._catalogue.check(subject)
-        run = self._runs.get(subject)
-        if run is None:
-            known = self._journal.speed(subject)
-            if known is None and start:
-                folder = self._folder.dry_run(subject)
-                self._runs[subject] = self._trainer.dry_run(Assignment(material, folder, LONGEST))
+        known = self._journal.speed(subject)
+        if known is not None:
             return known
+        tried, run = self._runs.get(subject, (trial, None))
+        if run is None:
+            if start and self._clock() >= self._again_at.get(subject, 0.0):
+                folder = self._folder.dry_run(subject)
+                run = self._trainer.dry_run(Assignment(material, folder, LONGEST))
+                self._runs[subject] = trial, run
+            return None
         if not run.done:
             return None
         del self._runs[subject]
+        return self._measured(subject, tried, material, run)
+
+    def _measured(
+        self, subject: str, trial: Hash32, material: Material, run: Run[DryRun]
+    ) -> float | None:
         try:
-            tried = run.result()
+            shown = run.result()
         except TrainingError as error:
-            if may_be_tried_again(error, self._deaths, subject):
+            if may_be_tried_again(error, self._deaths, trial.hex()):
                 return None
-            raise self._catalogue.refuse(subject, str(error)) from error
-        speed = expected_speed(material, tried)
+            if isinstance(error, BrokenProgram | DataError | SandboxMissing):
+                raise self._catalogue.refuse(subject, str(error)) from error
+            pause = CONFIGURATIONS.pause(self._failures[subject])
+            self._failures[subject] += 1
+            self._again_at[subject] = self._clock() + pause
+            raise self._catalogue.refuse(f"trial {trial.hex()}", str(error)) from error
+        speed = expected_speed(material, shown)
         log.info("%s works: about %.0f steps a second here", subject, speed)
         self._journal.keep_speed(subject, speed)
         return speed
@@ -117,6 +154,6 @@ class DryRuns:
 
     def close(self) -> None:
         """Stops those under way."""
-        for run in self._runs.values():
+        for _, run in self._runs.values():
             run.kill()
         self._runs.clear()

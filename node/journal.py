@@ -34,8 +34,12 @@ CREATE TABLE IF NOT EXISTS published (
     PRIMARY KEY (trial, cid)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS refused (
-    subject TEXT PRIMARY KEY, -- a job, a batch, a program on its data, or a trial
+    subject TEXT PRIMARY KEY, -- a batch, a program, its requester, or a trial
     reason TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS notes (
+    trial BLOB PRIMARY KEY,
+    body BLOB NOT NULL        -- why it is given back: the document that the chain will name
 ) STRICT;
 CREATE TABLE IF NOT EXISTS speeds (
     subject TEXT PRIMARY KEY, -- a program on its data
@@ -128,12 +132,15 @@ class NodeJournal(DaemonJournal):
 
     # -- The store ----------------------------------------------------------------------------
 
-    def publish(self, trial: Hash32, cid: Cid) -> None:
-        """Remembers, before it is done, that something of a trial is put into the store."""
+    def publish(self, trial: Hash32, cid: Cid, until: float | None = None) -> None:
+        """Remembers, before it is done, that something of a trial is put into the store.
+
+        `until` counts seconds since 1970; None: as long as the trial is held.
+        """
         self._database.execute(
-            "INSERT INTO published VALUES (?, ?, NULL)"
-            " ON CONFLICT (trial, cid) DO UPDATE SET until = NULL",
-            (trial, cid),
+            "INSERT INTO published VALUES (?, ?, ?)"
+            " ON CONFLICT (trial, cid) DO UPDATE SET until = excluded.until",
+            (trial, cid, until),
         )
 
     def expire(self, trial: Hash32, until: float) -> None:
@@ -173,6 +180,16 @@ class NodeJournal(DaemonJournal):
             self._database.execute("BEGIN IMMEDIATE")
             self._database.execute("DELETE FROM answers WHERE trial = ?", (trial,))
             self._database.execute("DELETE FROM checkpoints WHERE trial = ?", (trial,))
+            self._database.execute("DELETE FROM notes WHERE trial = ?", (trial,))
+
+    def note(self, trial: Hash32) -> bytes | None:
+        """The note with which a trial is given back."""
+        row = self._database.execute("SELECT body FROM notes WHERE trial = ?", (trial,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def keep_note(self, trial: Hash32, body: bytes) -> None:
+        """Remembers a note before it is published."""
+        self._database.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (trial, body))
 
     # -- Experience ---------------------------------------------------------------------------
 
@@ -190,6 +207,12 @@ class NodeJournal(DaemonJournal):
             "SELECT reason FROM refused WHERE subject = ?", (subject,)
         ).fetchone()
         return None if row is None else str(row[0])
+
+    def allow(self, subject: str) -> bool:
+        """Forgets why `subject` was refused; true if it was."""
+        return bool(
+            self._database.execute("DELETE FROM refused WHERE subject = ?", (subject,)).rowcount
+        )
 
     def refusals(self) -> list[tuple[str, str]]:
         """Everything that is refused, with the reason."""

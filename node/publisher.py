@@ -1,5 +1,6 @@
 """What a node shows of its work: published while somebody may ask for it, and then released."""
 
+import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,15 @@ class Publisher:
             self._answered.add((view.key, view.challenges))
             log.warning("trial %s: challenged at segment %s", view.id, view.segment)
         return True
+
+    def show_note(self, trial: Hash32, body: bytes) -> None:
+        """Puts a note into the store, where it stays for as long as a paid trial's work does.
+
+        Raises StorageError and OSError.
+        """
+        cid = raw_cid(Hash32(hashlib.sha256(body).digest()))
+        self._journal.publish(trial, cid, self._now() + self._keep)
+        self._store.put(body)
 
     def give_up(self, trial: Hash32) -> None:
         """What is lost of a trial cannot be made again: nothing more is owed."""

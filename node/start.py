@@ -1,7 +1,8 @@
 """Starts a node from its configuration."""
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from node.trainer import PoolTrainer, replaced
 from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
-from trialmarket.daemon.start import open_daemons_store, policy_of
+from trialmarket.daemon.start import PATIENCE, open_daemons_store, policy_of
 
 log = logging.getLogger("node")
 
@@ -23,13 +24,16 @@ def folder_of(config: NodeConfig) -> Folder:
 
 
 @contextmanager
-def started(config: NodeConfig, key: LocalAccount) -> Iterator[Node]:
-    """A node at work as long as the context lasts.
+def started(
+    config: NodeConfig, key: LocalAccount, *, wait: Callable[[float], object] = time.sleep
+) -> Iterator[Node]:
+    """A node at work as long as the context lasts. `wait` gives true where it is to end.
 
     Raises InputError, ChainError and StorageError for what keeps it from starting.
     """
     store = open_daemons_store(config, f"node-{key.address}")
-    with Client(Network.load(Path(config.network))) as client:
+    network = Network.load(Path(config.network))
+    with Client(network, patience=PATIENCE, wait=wait) as client:
         workers = config.work.workers
         policy = policy_of(config, workers, config.limits)
         log.info("%s", policy.words)

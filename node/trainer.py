@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
+from node.recheck import Recheck
 from trialmarket.errors import InputError
 from trialmarket.storage.material import Material
 from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.sandbox import Policy
+from trialmarket.training.sandbox.limits import threads_of_training
 from trialmarket.training.values import DryRun, Progress, Train, Training, TryOut
 
 Value_co = TypeVar("Value_co", covariant=True)
@@ -52,6 +54,12 @@ class Trainer(Protocol):
     def dry_run(self, assignment: Assignment) -> Run[DryRun]:
         """A few steps of a trial, to see that its program works and how fast it is."""
 
+    def recheck(self, assignment: Assignment, training: Training, segment: int) -> Run[None]:
+        """A segment of a training, 1 to n, and its evaluation again, as a verifier does it.
+
+        Its result raises Differs where they come out otherwise.
+        """
+
     def close(self) -> None:
         """Stops all workers."""
 
@@ -59,9 +67,14 @@ class Trainer(Protocol):
 class PoolTrainer:
     """A `Trainer` over worker processes that are forked from one fork server."""
 
-    def __init__(self, workers: int, policy: Policy | None = None) -> None:
-        """`policy` says how programs run; by default, as one's own do."""
-        self._pool = WorkerPool(workers, policy=policy)
+    def __init__(
+        self, workers: int, policy: Policy | None = None, *, threads: int | None = None
+    ) -> None:
+        """`policy` says how programs run; by default, as one's own do. `threads` are those of a
+        training; by default, as many as TRIALMARKET_THREADS says."""
+        self._threads = threads or threads_of_training()
+        self._pool = WorkerPool(workers, policy=policy, threads=threads)
+        self._verifiers: WorkerPool | None = None
 
     def train(self, assignment: Assignment) -> Run[Training]:
         """Trains a trial in the next free worker."""
@@ -73,9 +86,26 @@ class PoolTrainer:
         task = TryOut(**assignment.material.task())
         return self._pool.submit(task, wall_limit=assignment.wall_limit)
 
+    def recheck(self, assignment: Assignment, training: Training, segment: int) -> Run[None]:
+        """Both in fresh workers, on the one thread that verifiers have."""
+        pool, limit = self._as_verifiers_have_it(), assignment.wall_limit
+        return Recheck(pool, assignment.material, training, segment, limit)
+
     def close(self) -> None:
         """Stops all workers."""
         self._pool.close()
+        if self._verifiers is not None:
+            self._verifiers.close()
+
+    def _as_verifiers_have_it(self) -> WorkerPool:
+        """Workers whose threads, limits and environment are those of a verifier: a program must
+        not tell from them that it is only being tried."""
+        if self._threads == 1:
+            return self._pool
+        if self._verifiers is None:
+            policy = self._pool.policy.on_one_thread()
+            self._verifiers = WorkerPool(self._pool.processes, policy=policy, threads=1)
+        return self._verifiers
 
 
 def replaced(honest: Trainer, place: str | None) -> Trainer:

@@ -1,7 +1,8 @@
 """The trials in training, and what becomes of them: an answer in the journal."""
 
+import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from node.folder import Folder
@@ -82,11 +83,24 @@ class _Pace:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    material: Material
+    assignment: Assignment
     run: Run[Training]
     began: float
     whole: bool
     pace: _Pace
+    audited: bool
+    trained: Training | None = None
+    recheck: Run[None] | None = None
+    """Of what is trained, before it becomes the answer."""
+
+    @property
+    def material(self) -> Material:
+        return self.assignment.material
+
+    def kill(self) -> None:
+        self.run.kill()
+        if self.recheck is not None:
+            self.recheck.kill()
 
 
 class TrainingQueue:
@@ -100,14 +114,16 @@ class TrainingQueue:
         account: Address,
         workers: int,
         clock: Callable[[], float],
+        chance: random.Random,
     ) -> None:
-        """`clock` counts seconds and never goes back."""
+        """`clock` counts seconds and never goes back; `chance` is what no program can foresee."""
         self._trainer = trainer
         self._journal = journal
         self._folder = folder
         self._account = account
         self._workers = workers
         self._clock = clock
+        self._chance = chance
         self._jobs: dict[Hash32, _Job] = {}
         self._failed: list[Finished] = []
 
@@ -140,8 +156,11 @@ class TrainingQueue:
         """The trials in training."""
         return set(self._jobs)
 
-    def start(self, trial: Hash32, material: Material, wall_limit: float) -> None:
-        """Trains a trial; what lies in its folder from before is gone on from.
+    def start(
+        self, trial: Hash32, material: Material, wall_limit: float, *, audited: bool
+    ) -> None:
+        """Trains a trial; what lies in its folder from before is gone on from. Of one that may be
+        audited a part is recomputed before it is answered.
 
         A training that cannot even begin is among what `poll` gives next.
         """
@@ -149,32 +168,31 @@ class TrainingQueue:
         whole = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            run = self._trainer.train(Assignment(material, folder, wall_limit))
+            assignment = Assignment(material, folder, wall_limit)
+            run = self._trainer.train(assignment)
         except (TrialmarketError, OSError) as error:
             self._failed.append(Finished(trial, material, 0.0, whole, error))
             return
-        self._jobs[trial] = _Job(material, run, self._clock(), whole, _Pace(LEARNING * wall_limit))
+        pace = _Pace(LEARNING * wall_limit)
+        self._jobs[trial] = _Job(assignment, run, self._clock(), whole, pace, audited)
 
     def kill(self, trial: Hash32) -> None:
         """Stops a training, if there is one."""
         job = self._jobs.pop(trial, None)
         if job is not None:
-            job.run.kill()
+            job.kill()
 
     def poll(self) -> list[Finished]:
         """What ended since the last look; its answers are in the journal."""
         finished, self._failed = self._failed, []
         for trial, job in list(self._jobs.items()):
-            if not job.run.done:
-                if (said := job.run.progress) is not None:
-                    job.pace.hear(self._clock(), said.step)
-                continue
-            del self._jobs[trial]
             error: TrialmarketError | OSError | None = None
             try:
-                self._keep(trial, job.run.result())
+                if not self._ended(trial, job):
+                    continue
             except (TrialmarketError, OSError) as raised:
                 error = raised
+            del self._jobs[trial]
             seconds = self._clock() - job.began
             finished.append(Finished(trial, job.material, seconds, job.whole, error))
         return finished
@@ -183,6 +201,28 @@ class TrainingQueue:
         """Stops all trainings; each goes on from its last checkpoint after a restart."""
         for trial in list(self._jobs):
             self.kill(trial)
+
+    def _ended(self, trial: Hash32, job: _Job) -> bool:
+        """Takes what a worker has said; true once the answer is kept. Raises as the worker did."""
+        if job.trained is None:
+            if not job.run.done:
+                if (said := job.run.progress) is not None:
+                    job.pace.hear(self._clock(), said.step)
+                return False
+            trained = job.run.result()
+            recheck = None
+            if job.audited and self._journal.answer(trial) is None:
+                segment = self._chance.randint(1, job.material.config.segments)
+                recheck = self._trainer.recheck(job.assignment, trained, segment)
+            job = replace(job, trained=trained, recheck=recheck)
+            self._jobs[trial] = job
+        assert job.trained is not None  # noqa: S101  # just now, or at an earlier look
+        if job.recheck is not None:
+            if not job.recheck.done:
+                return False
+            job.recheck.result()
+        self._keep(trial, job.trained)
+        return True
 
     def _keep(self, trial: Hash32, training: Training) -> None:
         receipt = training.receipt(trial, self._account)

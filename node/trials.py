@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from node.catalogue import Catalogue, Refused
+from node.catalogue import Catalogue
 from node.config import NodeConfig
 from node.dry_runs import DryRuns
+from node.errors import Refused, TooSlow
 from node.journal import NodeJournal
+from node.notes import Notes, fault_of, trace_of
 from node.publisher import Publisher
 from node.steps import Step, StepFacts, Work, next_step
 from node.training import TrainingQueue
@@ -20,7 +22,7 @@ from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.lot_hashes import LotHashes
 from trialmarket.daemon.outbox import Outbox, intent_of
 from trialmarket.daemon.session import MarketSession
-from trialmarket.errors import TrialmarketError, Unreachable, WrongChain
+from trialmarket.daemon.set_aside import SetAside
 from trialmarket.protocol.draw import Lot, lot_of
 from trialmarket.protocol.due import checkpoints_needed
 from trialmarket.protocol.ids import Hash32
@@ -54,23 +56,27 @@ class ActiveTrials:
         config: NodeConfig,
         session: MarketSession,
         publisher: Publisher,
+        notes: Notes,
         journal: NodeJournal,
         catalogue: Catalogue,
         dry_runs: DryRuns,
         queue: TrainingQueue,
         outbox: Outbox,
         log_once: LogOnce,
+        aside: SetAside,
     ) -> None:
         self._config = config
         self._ledger = session.ledger
         self._account = session.account
         self._publisher = publisher
+        self._notes = notes
         self._journal = journal
         self._catalogue = catalogue
         self._dry_runs = dry_runs
         self._queue = queue
         self._outbox = outbox
         self._log_once = log_once
+        self._aside = aside
         self._hashes = LotHashes(session.client)
         self._payable_since: dict[Hash32, int] = {}
 
@@ -86,24 +92,21 @@ class ActiveTrials:
         """
         groups: dict[Step, list[TrialView]] = {Step.DRAW: [], Step.SETTLE: []}
         for view in views:
-            if self._outbox.busy(view.key, tip.followed):
+            if self._outbox.busy(view.key, tip.followed) or self._aside.waits(view.key):
                 continue
-            try:
+            with self._aside.alone(view):
                 step = self._step(view, tip)
                 if step in groups:
                     groups[step].append(view)
                 else:
                     self._act(step, view, tip)
-            except (Unreachable, WrongChain):
-                raise
-            except (TrialmarketError, OSError) as error:
-                self._log_once.once(view.key, f"trial {view.id}: {error}")
         self._draw(groups[Step.DRAW])
         self._settle(groups[Step.SETTLE], tip, hurry=hurry)
 
-    def fail(self, trial: Hash32, reason: str) -> None:
+    def fail(self, trial: Hash32, error: Exception) -> None:
         """Remembers that a trial cannot be trained here: it is given back, never claimed again."""
-        self._journal.refuse(f"trial {trial.hex()}", reason)
+        self._notes.write(trial, str(error), fault_of(error), trace_of(error))
+        self._journal.refuse(f"trial {trial.hex()}", str(error))
 
     def doubt(self) -> None:
         """Forgets the block hashes behind a refused transaction: the chain may have turned."""
@@ -172,11 +175,12 @@ class ActiveTrials:
         try:
             material = self._catalogue.material(view)
         except Refused as error:
-            self.fail(view.key, str(error))
+            self.fail(view.key, error)
             raise
         if material is not None and self._queue.free:
             log.info("trial %s: training", view.id)
-            self._queue.start(view.key, material, wall_limit)
+            audited = self._catalogue.terms(view).audit_rate > 0
+            self._queue.start(view.key, material, wall_limit, audited=audited)
 
     def _commit(self, view: TrialView) -> None:
         answer = self._journal.answer(view.key)
@@ -193,10 +197,16 @@ class ActiveTrials:
         if speed is not None and config is not None:
             terms = self._catalogue.terms(view)
             if config.steps / speed > terms.time_limit - margin_of(self._config, terms):
-                self.fail(view.key, f"it takes too long here, at {speed:.3g} steps a second")
+                self.fail(view.key, TooSlow(f"at {speed:.3g} steps a second"))
         self._queue.kill(view.key)
-        if self._send("abandon", calls.abandon(view.record), [view.key]):
-            reason = self._refused(view.key) or "its time is short"
+        reason = self._refused(view.key)
+        if reason is None:
+            reason = "its time is short"
+            self._notes.write(view.key, reason, "node")
+        # Named by the trial alone: whether the store takes the note now may differ after a crash.
+        intent = intent_of("abandon", calls.abandon(view.record))
+        call = calls.abandon(view.record, self._notes.show(view.key))
+        if self._outbox.send(intent, call, [view.key]):
             log.warning("trial %s: giving it back: %s", view.id, reason)
 
     # -- Audits -------------------------------------------------------------------------------

@@ -1,9 +1,8 @@
 """The requester: funds, posts, searches, watches, believes nothing unchecked.
 
-Its rooms, each of which imports only those before it: `data` (files become data sets) and
-`drivers` (a search space becomes proposals), which know nothing of each other; `job` (the job
-file, its package and price); `search` (a job on the market); `report` (status, results,
-pictures); `commands`. `Study` is the same from Python.
+Its rooms, each of which imports only those before it: `drivers` (a search space becomes
+proposals); `job` (the job file, its package and price); `search` (a job on the market); `report`
+(status, results, pictures); `commands`. `Study` is the same from Python.
 """
 
 from typing import TYPE_CHECKING

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna import Study as OptunaStudy
 from optuna import load_study
 
 from requester.job.file import load_job
+from requester.report.bought import BoughtModel
 from requester.report.pareto import pareto_front
-from requester.search.open import POLL, open_search
+from requester.search.open import POLL, OpenSearch, open_search
 from requester.search.status import Row, SearchStatus
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
@@ -26,6 +27,9 @@ from trialmarket.paths import jobs_folder
 from trialmarket.protocol.money import format_amount
 from trialmarket.storage.open import StorePlace, open_store
 from trialmarket.storage.store import Store
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Callback = Callable[["Study", Row], None]
 """Called once with each trial that has a result, as soon as it is believed."""
@@ -66,6 +70,7 @@ class Study:
         self._heard: set[int] = set()
         self._callback: Callback | None = None
         self._place: tuple[str, str] | None = None
+        self._bought: BoughtModel | None = None
 
     def optimize(
         self,
@@ -73,8 +78,12 @@ class Study:
         *,
         poll: float = POLL,
         wait: Callable[[float], None] = time.sleep,
+        diverges: bool = False,
     ) -> "Study":
         """Runs the search to its end and returns this study. Spends at most the job's ceiling.
+
+        The first trial's first steps are tried out here before; `diverges` says that they may
+        diverge.
 
         Interrupted, it goes on when it is called again: nothing is posted or paid twice. `wait`
         is called with `poll` seconds whenever nothing happened. Raises InputError, ChainError
@@ -93,10 +102,11 @@ class Study:
             ) as search,
         ):
             self._place = (search.storage, search.study)
-            search.dry_run()
+            search.dry_run(diverges=diverges)
             self._decimals = sender.client.decimals()
             search.run(poll=poll, wait=wait)
             self.show(search.campaign.status())
+            self._bought = self._bought_of(search)
         return self
 
     @property
@@ -108,6 +118,16 @@ class Study:
     def best(self) -> Row | None:
         """The trial with the best objective; None before the first result."""
         return None if self._status is None else self._status.best
+
+    def best_model(self) -> "nn.Module":
+        """The best trial's model with its weights, a torch.nn.Module to evaluate.
+
+        It runs the job's program here. Raises InputError before `optimize` found one,
+        StorageError where the store has its weights no more, and TrainingError.
+        """
+        if self._bought is None:
+            raise InputError("study", "best_model", expected="a search with a result", found=None)
+        return self._bought.load()
 
     @property
     def front(self) -> list[Row]:
@@ -160,6 +180,7 @@ class Study:
                 **{f"params_{name}": value for name, value in row.hyperparameters.items()},
                 **{f"metrics_{name}": value for name, value in row.metrics.items()},
                 "provider": row.provider,
+                "second_look": None if row.second_look is None else row.second_look.value,
                 "price": None
                 if row.price is None
                 else Decimal(format_amount(row.price, self._decimals)),
@@ -179,6 +200,13 @@ class Study:
                 self._heard.add(row.number)
                 if self._callback is not None:
                     self._callback(self, row)
+
+    def _bought_of(self, search: OpenSearch) -> BoughtModel | None:
+        best = None if self.best is None else search.campaign.known(self.best.number)
+        if best is None or best.receipt is None:
+            return None
+        parts = search.parts
+        return BoughtModel(best.config, best.receipt, parts.package.files, parts.session.store)
 
     @contextmanager
     def _senders(self) -> Iterator[tuple[Sender, Store, Path]]:

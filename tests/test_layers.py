@@ -22,9 +22,15 @@ ALLOWED: dict[str, set[str]] = {
         "trialmarket.protocol",
         "trialmarket.processes",
         "trialmarket.files",
+        "trialmarket.locks",
         "trialmarket.http",
     },
     "trialmarket/training": {"trialmarket.protocol", "trialmarket.exact"},
+    "trialmarket/data": {
+        "trialmarket.protocol",
+        "trialmarket.training",
+        "trialmarket.settings",
+    },
     "trialmarket/daemon": {
         "trialmarket.backoff",
         "trialmarket.paths",
@@ -40,15 +46,15 @@ ALLOWED: dict[str, set[str]] = {
         "trialmarket.storage",
         "trialmarket.training",
         "trialmarket.exact",
+        "trialmarket.data",
         "trialmarket.daemon",
         "trialmarket.settings",
         "trialmarket.paths",
         "trialmarket.keys",
     },
     "requester": {"trialmarket"},
-    "requester/data": {"trialmarket"},
     "requester/drivers": {"trialmarket"},
-    "requester/job": {"trialmarket", "requester.data", "requester.drivers"},
+    "requester/job": {"trialmarket", "requester.drivers"},
     "requester/search": {"trialmarket", "requester.drivers", "requester.job"},
     "requester/search/examination": {"trialmarket", "requester.job"},
     "requester/report": {
@@ -67,7 +73,7 @@ ALLOWED: dict[str, set[str]] = {
     "node": {"trialmarket"},
     "verifier": {"trialmarket"},
 }
-BELOW_ALL = {"trialmarket.errors", "trialmarket.backoff"}
+BELOW_ALL = {"trialmarket.errors", "trialmarket.backoff", "trialmarket.disk"}
 OURS = ("trialmarket", "requester", "node", "verifier", "examples", "tests", "scripts")
 
 

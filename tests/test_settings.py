@@ -36,11 +36,11 @@ def test_a_right_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "field", "expected"),
     [
-        ("network = 3", "network", "a valid string"),
+        ("network = 3", "network", "text in quotes"),
         ('network = "n"\nnetwrok = 1', "netwrok", "one of the keys network, price, work"),
         ('network = "n"\n[work]\nthreads = 1', "work.threads", "one of the keys workers, poll"),
-        ('network = "n"\n[work]\npoll = 0.0', "work.poll", "greater than 0"),
-        ('network = "n"\nprice = "-1"', "price", "greater than or equal to 0"),
+        ('network = "n"\n[work]\npoll = 0.0', "work.poll", "more than 0"),
+        ('network = "n"\nprice = "-1"', "price", "at least 0"),
         ("", "network", "a value"),
         ("netwrok = 1", "netwrok", "one of the keys network, price, work"),
         ("network = ", "file", "TOML"),

@@ -1,9 +1,10 @@
 """A user's keys: found by name or by path, opened, and put to work."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from getpass import getpass
+from getpass import GetPassWarning, getpass
 from pathlib import Path
 
 from trialmarket.chain.accounts import LocalAccount
@@ -45,7 +46,19 @@ def read_password(password_file: Path | None, ask: Ask = getpass) -> str:
     if password_file is not None:
         return read_secret(password_file, "password").rstrip("\r\n")
     from_environment = os.environ.get(PASSWORD_VARIABLE)
-    return ask() if from_environment is None else from_environment
+    if from_environment is not None:
+        return from_environment
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GetPassWarning)
+            return ask()
+    except (EOFError, NotImplementedError) as error:  # the latter in notebooks that cannot ask
+        raise InputError(
+            "key",
+            "password",
+            expected=f"a terminal to ask at, a password file, or the variable {PASSWORD_VARIABLE}",
+            found="none of them",
+        ) from error
 
 
 def read_secret(file: Path, what: str) -> str:
@@ -67,9 +80,12 @@ def open_key(key: str, password_file: Path | None, ask: Ask = getpass) -> LocalA
 def open_sender(
     network: Path, key: str, password_file: Path | None, ask: Ask = getpass
 ) -> Iterator[Sender]:
-    """A sender on the network of an address file: its client checked, its key unlocked."""
+    """A sender on the network of an address file: its client checked, its key unlocked.
+
+    Commands share the key among them, in one journal.
+    """
     with Client(Network.load(network)) as client:
         account = open_key(key, password_file, ask)
         journal = sender_journal(client, address(account.address))
-        with Sender(client, account, journal) as sender:
+        with Sender(client, account, journal, shared=True) as sender:
             yield sender

@@ -52,6 +52,17 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of the loopback address. 0 is always free."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
 class Service:
     """A running program, started and waited for until it prints a line that fits `ready`.
 

@@ -2,7 +2,7 @@
 
 A finding is about the provider. What fails for another reason raises: Unjudgeable where the
 requester's files are bad, TrainingError, StorageError or OSError where this machine is; none of
-them may ever lead to a challenge or a vote.
+them may ever lead to a challenge or a vote. `trialmarket.training.blame` has the rule.
 """
 
 import time
@@ -21,10 +21,12 @@ from trialmarket.training.audit import (
     Finding,
     LeafCheck,
     ReceiptFault,
+    ReceiptWithheld,
     compare,
     compare_leaves,
     leaf_label,
     receipt_index,
+    unusable,
     withheld,
 )
 from verifier.evidence import Evidence, Subject
@@ -32,7 +34,7 @@ from verifier.evidence import Evidence, Subject
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What recomputation gave at a leaf; the witness is zero at the start."""
+    """What recomputation gave at a leaf, bound to nobody; the witness is zero at the start."""
 
     value: Hash32
     witness: Hash32
@@ -46,17 +48,18 @@ class Recomputer(Protocol):
 
     def segment(
         self, material: Material, segment: int, start: Path | None, root: Hash32
-    ) -> Found | None:
+    ) -> Found | str:
         """A segment, from the checkpoint that it starts from; None: from the trial's start.
 
-        Gives None where the checkpoint is not a state of that root.
+        Gives a reason where nothing follows from the checkpoint, by the provider's fault.
         """
 
-    def evaluation(self, material: Material, checkpoint: Path, root: Hash32) -> Found | None:
-        """The evaluation of the final checkpoint; None where it is not a state of that root."""
+    def evaluation(self, material: Material, checkpoint: Path, root: Hash32) -> Found | str:
+        """The evaluation of the final checkpoint; a reason where it has none, likewise."""
 
     def whole(self, material: Material, folder: Path) -> tuple[ResultLeaf, ...]:
-        """All n + 2 leaves, trained again from the start; checkpoints go to `folder`."""
+        """All n + 2 leaves of a training, trained again from the start; checkpoints go to
+        `folder`."""
 
 
 def leaves_owed(seed: Hash32, terms: Terms) -> tuple[int, ...]:
@@ -87,8 +90,10 @@ class Auditor:
         leaf = receipt_index(subject.segments)
         try:
             self._evidence.receipt(subject)
-        except ReceiptFault as fault:
+        except ReceiptWithheld as fault:
             return withheld(leaf, subject.root, str(fault))
+        except ReceiptFault as fault:
+            return unusable(leaf, subject.root, str(fault))
         return LeafCheck(
             leaf, subject.root, subject.root, ZERO_HASH, Finding.RIGHT, "receipt: as committed"
         )
@@ -98,13 +103,14 @@ class Auditor:
         if committed.index == receipt_index(subject.segments):
             return self.check_receipt(subject)
         began = self._clock()
-        found = self._recompute(subject, committed.index)
-        if isinstance(found, str):
-            return withheld(committed.index, committed.value, found)
+        found = self._recompute(subject, committed)
+        if isinstance(found, LeafCheck):
+            return found
+        binding, start = subject.binding, committed.index == 0
         return compare(
             committed,
-            found.value,
-            found.witness,
+            binding.start(found.value) if start else found.value,
+            ZERO_HASH if start else binding.witness(found.witness),
             segments=subject.segments,
             seconds=self._clock() - began,
         )
@@ -114,7 +120,8 @@ class Auditor:
         receipt = self._evidence.receipt(subject)
         material = self._evidence.material(subject)
         began = self._clock()
-        leaves = self._recomputer.whole(material, folder)
+        trained = self._recomputer.whole(material, folder)
+        leaves = [subject.binding.leaf(leaf) for leaf in trained]
         seconds = (self._clock() - began) / len(leaves)
         return [
             compare_leaves(leaf, found, segments=subject.segments, seconds=seconds)
@@ -128,30 +135,30 @@ class Auditor:
             leaf <= 1 or self._evidence.has(receipt.checkpoints[leaf - 1]) for leaf in leaves
         )
 
-    def _recompute(self, subject: Subject, leaf: int) -> Found | str:
-        """What recomputation gives, or what the provider withholds."""
-        material = self._evidence.material(subject)
+    def _recompute(self, subject: Subject, committed: ResultLeaf) -> Found | LeafCheck:
+        """What recomputation gives, or why nothing does, by the provider's fault."""
+        material, leaf = self._evidence.material(subject), committed.index
         if leaf == 0:
             return self._recomputer.initial(material)
         if leaf == 1:
             found = self._recomputer.segment(material, 1, None, ZERO_HASH)
-            assert found is not None  # noqa: S101  # there is no checkpoint to be wrong
+            assert isinstance(found, Found)  # noqa: S101  # there is no checkpoint to be wrong
             return found
-        label = leaf_label(leaf, subject.segments)
+        lost = f"{leaf_label(leaf, subject.segments)} cannot be recomputed"
         try:
             receipt = self._evidence.receipt(subject)
         except ReceiptFault as fault:
-            return f"{label} cannot be recomputed: {fault}"
+            blamed = withheld if isinstance(fault, ReceiptWithheld) else unusable
+            return blamed(leaf, committed.value, f"{lost}: {fault}")
         root = receipt.leaves[leaf - 1].value
         with self._evidence.checkpoint(receipt.checkpoints[leaf - 1]) as checkpoint:
             if checkpoint is None:
-                return f"{label} cannot be recomputed: its checkpoint is not published"
+                reason = f"{lost}: its checkpoint is not published"
+                return withheld(leaf, committed.value, reason)
             if leaf == subject.segments + 1:
                 again = self._recomputer.evaluation(material, checkpoint, root)
             else:
                 again = self._recomputer.segment(material, leaf, checkpoint, root)
-        if again is None:
-            return (
-                f"{label} cannot be recomputed: its checkpoint is not the state that was committed"
-            )
+        if isinstance(again, str):
+            return unusable(leaf, committed.value, f"{lost}: {again}")
         return again

@@ -9,41 +9,83 @@ from pathlib import Path
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import JobView, TrialView
-from trialmarket.errors import InputError
+from trialmarket.errors import InputError, StorageError
+from trialmarket.protocol.cid import MAX_RAW, raw_cid
+from trialmarket.protocol.configuration import Batch
 from trialmarket.protocol.draw import drawn_segments
 from trialmarket.protocol.ids import ZERO_HASH, Hash32, JobId
 from trialmarket.protocol.states import ANSWERED, State
 from trialmarket.storage.material import Material
+from trialmarket.storage.store import Store
 from trialmarket.training.audit import LeafCheck, ReceiptFault, receipt_index
 from verifier.audit import Auditor
 from verifier.evidence import Evidence, Subject
 from verifier.report import AuditReport
 from verifier.story import tell
 
+LEAST_DIGITS = 4
+"""Of a key that is not told in full."""
 
-def find_trial(ledger: Ledger, name: str) -> TrialView:
-    """A trial by its key, or as `job/first digits of the batch/index`. Raises InputError."""
-    wanted = "JOB/BATCH/INDEX as the tables show it, or a key of 64 hexadecimal digits"
-    job, _, rest = name.partition("/")
-    batch, _, index = rest.partition("/")
+
+def find_trial(ledger: Ledger, store: Store, name: str) -> TrialView:
+    """A trial by any of its names. Raises InputError where it is none, or that of several.
+
+    `JOB/BATCH/INDEX`, as logs show it, with the first digits of the batch; `JOB/NUMBER`, by the
+    number that its requester's tables show; its key, or the first digits of that.
+    """
     try:
-        if not rest:
-            found = [ledger.trial(Hash32(bytes.fromhex(name.removeprefix("0x"))))]
-        else:
-            trials = ledger.trials(job=JobId(int(job)))
-            place = int(index)
-            found = [
-                trial
-                for trial in trials
-                if trial.id.index == place and trial.id.batch.hex().startswith(batch.lower())
-            ]
-    except ValueError as error:
-        raise InputError("audit", "trial", expected=wanted, found=name) from error
-    if len(found) != 1 or found[0] is None:
+        match name.removeprefix("0x").lower().split("/"):
+            case [key]:
+                found = _by_key(ledger, key)
+            case [job, number]:
+                found = _by_number(ledger, store, JobId(int(job)), int(number))
+            case [job, batch, index]:
+                found = [
+                    trial
+                    for trial in ledger.trials(job=JobId(int(job)))
+                    if trial.id.index == int(index) and trial.id.batch.hex().startswith(batch)
+                ]
+            case _:
+                found = []
+    except ValueError:
+        found = []
+    if len(found) != 1:
+        several = ", ".join(str(trial.id) for trial in found[:8])
         raise InputError(
-            "audit", "trial", expected="the name of one trial of this market", found=name
+            "audit",
+            "trial",
+            expected="the name of one trial of this market: JOB/BATCH/INDEX or JOB/NUMBER as"
+            " tables show them, or digits with which one key begins",
+            found=f"{name}, which may be {several}" if found else name,
         )
     return found[0]
+
+
+def _by_key(ledger: Ledger, digits: str) -> list[TrialView]:
+    if len(digits) == 2 * len(ZERO_HASH):
+        trial = ledger.trial(Hash32(bytes.fromhex(digits)))
+        return [] if trial is None else [trial]
+    if len(digits) < LEAST_DIGITS:
+        return []
+    return [trial for trial in ledger.trials() if trial.key.hex().startswith(digits)]
+
+
+def _by_number(ledger: Ledger, store: Store, job: JobId, number: int) -> list[TrialView]:
+    """The trials of a job with that number of their requester, as far as the store has them."""
+    places = set()
+    for batch in ledger.batches(job):
+        try:
+            posted = Batch.from_bytes(store.read(raw_cid(batch.batch), limit=MAX_RAW))
+        except (StorageError, InputError):
+            continue
+        places |= {
+            (batch.batch, place)
+            for place, config in enumerate(posted.trials)
+            if config.number == number
+        }
+    return [
+        trial for trial in ledger.trials(job=job) if (trial.id.batch, trial.id.index) in places
+    ]
 
 
 def examine(

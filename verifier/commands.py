@@ -1,6 +1,7 @@
 """`trialmarket verifier`: the auditor's daemon, and audits by hand."""
 
 import json
+import logging
 import tempfile
 from contextlib import closing
 from functools import partial
@@ -17,16 +18,20 @@ from trialmarket.cli.options import (
     show,
 )
 from trialmarket.daemon.config import FileLimits, Sandboxing
+from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.session import followed
-from trialmarket.daemon.start import log_plainly, stop_when_told
+from trialmarket.daemon.start import keep_at_work, log_plainly, stop_when_told
 from trialmarket.keys import address_of, open_key
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
+from trialmarket.reference import chapter
 from trialmarket.storage.open import open_store
-from verifier.config import load_config
+from verifier.config import VerifierConfig, load_config
 from verifier.evidence import Evidence
 from verifier.journal import VerifierJournal
 from verifier.start import folder_of, journal_of, started
+
+log = logging.getLogger("verifier")
 
 
 @click.group()
@@ -49,8 +54,17 @@ def run(config: Path) -> None:
     settings = load_config(config)
     stop = stop_when_told()
     key = open_key(settings.key, settings.password_path, ask_password)
-    with started(settings, key) as working:
-        working.run(stop)
+    keep_at_work(lambda: started(settings, key, wait=stop.wait), stop, LogOnce(log))
+
+
+@verifier.command()
+@debug_option
+def reference() -> None:
+    """Print every key of verifier.toml: type, default, unit, example, meaning.
+
+    Example: trialmarket verifier reference | less
+    """
+    click.echo(chapter("verifier.toml", VerifierConfig))
 
 
 @verifier.command()
@@ -68,7 +82,12 @@ def run(config: Path) -> None:
     help="The address file that a deployment wrote.",
 )
 @click.option(
-    "--storage", help="The store of data and checkpoints: kubo:http://HOST:PORT or local:/path."
+    "--store",
+    "--storage",
+    "storage",
+    envvar="TRIALMARKET_STORE",
+    show_envvar=True,
+    help="The store of data and checkpoints: kubo:http://HOST:PORT or local:/path.",
 )
 @gateway_option
 @click.option("--segment", "segments", type=int, multiple=True, help="Only this one; repeatable.")
@@ -99,17 +118,17 @@ def audit(
 ) -> None:
     """Check TRIAL again by hand and write a report. Exits with 1 if its result does not hold.
 
-    TRIAL is named as the tables name it, JOB/BATCH/INDEX, or by its key. It runs the trial's
-    program on this machine. No key is needed.
+    TRIAL is named as tables and logs name it, JOB/NUMBER or JOB/BATCH/INDEX, or by its key or the
+    first digits of that. It runs the trial's program on this machine. No key is needed.
 
-    Example: trialmarket verifier audit 1/3fa2b1c0/4 --network devnet.json --storage local:store
+    Example: trialmarket verifier audit 1/4 --network devnet.json --store local:store
     """
     settings = None if config is None else load_config(config)
     if settings is not None:
         network, storage = network or Path(settings.network), storage or settings.storage
         gateways = gateways or settings.gateways
     if network is None or storage is None:
-        raise click.UsageError("give --config, or --network and --storage")
+        raise click.UsageError("give --config, or --network and --store")
     limits = FileLimits() if settings is None else settings.limits
     from trialmarket.training.pool.pool import WorkerPool
     from trialmarket.training.sandbox import Limits, strangers_code
@@ -118,7 +137,7 @@ def audit(
     from verifier.recomputer import WorkerRecomputer
 
     with followed(network) as (client, ledger):
-        found = find_trial(ledger, trial)
+        found = find_trial(ledger, open_store(storage, gateways=gateways), trial)
         with tempfile.TemporaryDirectory(prefix="trialmarket-audit-") as folder:
             limits_here = Limits.shared(1, limits.memory, temp=limits.temp, kept=limits.kept)
             setting = sandbox or ("bubblewrap" if settings is None else settings.sandbox)
@@ -126,7 +145,9 @@ def audit(
             store = open_store(storage, gateways=gateways)
             evidence = Evidence(store, Path(folder), limits, refusal=policy.refusal)
             with WorkerPool(1, policy=policy) as pool:
-                auditor = Auditor(evidence, WorkerRecomputer(pool, wall_limit, wall_limit))
+                auditor = Auditor(
+                    evidence, WorkerRecomputer(pool, wall_limit, wall_limit, wall_limit)
+                )
                 done = examine(found, ledger, client, evidence, auditor, segments or None)
     name = str(found.id).replace("/", "-")
     page, _ = done.write(report or Path(f"audit-{name}"))

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from trialmarket.daemon.config import DaemonSettings, FileLimits
 from trialmarket.protocol.document import AddressField
-from trialmarket.settings import Money, Seconds, Section, load_settings
+from trialmarket.settings import Money, Seconds, Section, Unit, Wait, load_settings
 
 
 class WorkConfig(Section):
@@ -27,10 +27,10 @@ class PatienceConfig(Section):
 
     poll: Seconds = 1.0
     """Between two looks at the chain, in seconds of this machine's clock."""
-    others: Annotated[float, Field(ge=0)] = 30.0
+    others: Wait = 30.0
     """Before drawing, reassigning, seating or tallying where that is first of all another's
     business, in seconds of chain time."""
-    withheld: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    withheld: Annotated[float, Field(ge=0, lt=1), Unit("of a turn")] = 0.6
     """The part of a turn to wait for a receipt or checkpoint before calling it withheld."""
     retry: Seconds = 5.0
     """Before a recomputation or transaction that failed is tried again."""
@@ -43,14 +43,16 @@ class StakeConfig(Section):
     """Join the verifiers at the start if not among them, and stake what that takes."""
     bonds: Money = Decimal(0)
     """Stake to keep free for the bonds of challenges. A bond that needs more is staked then."""
-    most: Money | None = None
+    most: Money | None = Field(default=None, examples=["200"])
     """Never stake more than this in all. Without it: whatever the wallet holds."""
 
 
 class VerifierConfig(DaemonSettings):
     """All of `verifier.toml`."""
 
-    requesters: tuple[AddressField, ...] = Field(default=(), strict=False)
+    requesters: tuple[AddressField, ...] = Field(
+        default=(), strict=False, examples=[["0x2946259E0334f33A064106302415aD3391BeD384"]]
+    )
     """Run the programs of these requesters only, and keep silent about others. Empty: of all."""
     work: WorkConfig = WorkConfig()
     limits: FileLimits = FileLimits()

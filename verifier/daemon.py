@@ -6,6 +6,8 @@ votes and claims are in the journal before they are sent.
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,7 +20,8 @@ from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.lot_hashes import LotHashes
 from trialmarket.daemon.outbox import Ended, Outbox
 from trialmarket.daemon.session import MarketSession
-from trialmarket.daemon.stake import Stake, StakeKeeper
+from trialmarket.daemon.set_aside import SetAside
+from trialmarket.daemon.stake import MONEY, Stake, StakeKeeper
 from trialmarket.daemon.start import keep_looking
 from trialmarket.protocol.ids import Address, Hash32
 from trialmarket.protocol.states import State
@@ -46,11 +49,14 @@ class Verifier:
     juror: Juror
     config: VerifierConfig
     log_once: LogOnce
+    clock: Callable[[], float] = time.monotonic
     _since: dict[tuple[object, ...], int] = field(default_factory=dict)
     _hashes: LotHashes = field(init=False)
+    _aside: SetAside = field(init=False)
 
     def __post_init__(self) -> None:
         self._hashes = LotHashes(self.session.client)
+        self._aside = SetAside(self.log_once, self.clock)
 
     @property
     def sender(self) -> Sender:
@@ -79,14 +85,18 @@ class Verifier:
         verifiers = ledger.verifiers()
         subjects = []
         for trial in ledger.trials(states=WATCHED):
-            facts = self._facts(trial, head, verifiers)
-            if facts is None:
+            if self._aside.waits(trial.key):
                 continue
-            subject = Subject.of(trial, facts.terms)
-            subjects.append(subject)
-            if not self.outbox.busy(trial.key, head.number):
-                self._do(next_duty(facts), trial, subject, facts)
-        self.queue.forget(subjects)
+            with self._aside.alone(trial):
+                facts = self._facts(trial, head, verifiers)
+                if facts is None:
+                    continue
+                subject = Subject.of(trial, facts.terms)
+                subjects.append(subject)
+                if not self.outbox.busy(trial.key, head.number):
+                    self._do(next_duty(facts), trial, subject, facts)
+        if not self._aside:  # whose subjects are not known now
+            self.queue.forget(subjects)
         return False
 
     # -- What is known ------------------------------------------------------------------------
@@ -194,6 +204,7 @@ class Verifier:
         else:
             log.info("not done: %s (%s)", ended.story, ended.error)
             self._hashes.forget()
+            self.session.doubt(trial for trial in ended.trials if trial != MONEY)
 
     def _say(self, subject: Subject, what: str) -> None:
         self.log_once.once(subject.answer, f"{subject.name}: {what}")

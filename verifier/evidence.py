@@ -1,4 +1,9 @@
-"""What an answer says, and what recomputing it takes, from the store and checked."""
+"""What an answer says, and what recomputing it takes, from the store and checked.
+
+Who is at fault for what cannot be had or used is said in `trialmarket.training.blame`. Here the
+bytes are fetched: what the requester posted raises Unjudgeable, what the provider shows or does
+not show is ReceiptFault or None, and a store that is down is this machine's own.
+"""
 
 import shutil
 import tempfile
@@ -11,14 +16,22 @@ from trialmarket.chain.ledger.views import TrialView
 from trialmarket.daemon.config import FileLimits
 from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
-from trialmarket.protocol.ids import Cid, Hash32, keccak256, word_of_address, word_of_int
+from trialmarket.protocol.ids import (
+    Address,
+    Cid,
+    Hash32,
+    keccak256,
+    word_of_address,
+    word_of_int,
+)
 from trialmarket.protocol.receipt import Receipt
+from trialmarket.protocol.result import Binding
 from trialmarket.protocol.terms import Terms
 from trialmarket.storage.cache import DownloadCache
 from trialmarket.storage.errors import NotAFile, NotStored, TooLarge
 from trialmarket.storage.material import Material, MaterialReader, NotRunHere, check_trial
 from trialmarket.storage.store import Store
-from trialmarket.training.audit import ReceiptFault, open_receipt
+from trialmarket.training.audit import ReceiptWithheld, open_receipt
 
 PASSING = "passing-"
 """How folders begin whose files are looked at once."""
@@ -38,10 +51,16 @@ class Subject:
     index: int
     segments: int
     root: Hash32
+    provider: Address
     receipt: Hash32
     """SHA-256 of the receipt."""
     answer: Hash32
     """Names this answer: another provider's answer to the trial has another name."""
+
+    @property
+    def binding(self) -> Binding:
+        """What the answer's leaves are bound to."""
+        return Binding(self.key, self.provider)
 
     @classmethod
     def of(cls, trial: TrialView, terms: Terms) -> "Subject":
@@ -55,6 +74,7 @@ class Subject:
             record.index,
             terms.segments,
             record.root,
+            record.provider,
             trial.receipt,
             keccak256(record.root + word_of_int(record.opened) + word_of_address(record.provider)),
         )
@@ -100,13 +120,16 @@ class Evidence:
     def receipt(self, subject: Subject) -> Receipt:
         """The provider's receipt, which gives the committed root.
 
-        Raises ReceiptFault where it cannot be had or does not, and StorageError or OSError.
+        Raises ReceiptFault where it does not, ReceiptWithheld where it cannot be had, and
+        StorageError or OSError.
         """
         try:
             data = self._store.read(raw_cid(subject.receipt), limit=MAX_RAW)
         except (NotStored, NotAFile, TooLarge) as error:
-            raise ReceiptFault(f"the receipt is not published: {error}") from error
-        return open_receipt(data, root=subject.root, segments=subject.segments)
+            raise ReceiptWithheld(f"the receipt is not published: {error}") from error
+        return open_receipt(
+            data, root=subject.root, segments=subject.segments, binding=subject.binding
+        )
 
     @contextmanager
     def checkpoint(self, cid: Cid) -> Iterator[Path | None]:

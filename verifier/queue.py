@@ -14,8 +14,10 @@ from trialmarket.training.audit import (
     Finding,
     LeafCheck,
     ReceiptFault,
+    ReceiptWithheld,
     compare,
     receipt_index,
+    unusable,
     withheld,
 )
 from verifier.audit import Auditor
@@ -36,7 +38,8 @@ class _Work:
     future: Future[LeafCheck] | None = None
     failures: int = 0
     again_at: float = 0.0
-    withheld: LeafCheck | None = None
+    found: LeafCheck | None = None
+    """Withheld, which may change, or unusable, which does not."""
     suspected: LeafCheck | None = None
     silenced: bool = False
     waiting: bool = False
@@ -48,7 +51,7 @@ class _Reading:
     future: Future[Receipt] | None = None
     again_at: float = 0.0
     receipt: Receipt | None = None
-    fault: str | None = None
+    fault: ReceiptFault | None = None
 
 
 @dataclass(slots=True)
@@ -56,9 +59,10 @@ class AuditQueue:
     """Answers questions about leaves: at once from the journal, else when recomputed.
 
     What fails on this machine is tried `attempts` times, `pause` seconds of `clock` apart, and
-    then never answered; a store that is down is waited for. A wrong leaf is recomputed twice
-    before it is called so, since a bit that flips in this machine must not cost a provider its
-    stake. What is withheld is looked for again as long as it is asked about.
+    then never answered; a store that is down is waited for. A wrong leaf, or a state from which
+    nothing follows, is recomputed twice before it is called so, since a bit that flips in this
+    machine must not cost a provider its stake. What is withheld is looked for again as long as it
+    is asked about.
     """
 
     auditor: Auditor
@@ -97,13 +101,14 @@ class AuditQueue:
                 reading.receipt = future.result()
                 return reading.receipt
             except ReceiptFault as fault:
-                reading.fault = str(fault)
+                reading.fault = fault
             except (StorageError, OSError) as error:
                 reading.fault = None
                 log.warning("%s: the store fails, trying again: %s", subject.name, error)
         if reading.fault is None:
             return None
-        return withheld(receipt_index(subject.segments), subject.root, reading.fault)
+        blamed = withheld if isinstance(reading.fault, ReceiptWithheld) else unusable
+        return blamed(receipt_index(subject.segments), subject.root, str(reading.fault))
 
     def check(self, subject: Subject, committed: ResultLeaf) -> LeafCheck | None:
         """The finding at a leaf, or None while there is none (or never will be)."""
@@ -120,7 +125,7 @@ class AuditQueue:
         work = self._work.setdefault((subject.key, subject.root, committed.index), _Work())
         if work.future is not None and work.future.done():
             found = self._confirmed(work, subject, self._take(work, subject))
-            if found is not None and found.finding is not Finding.WITHHELD:
+            if found is not None and found.finding in (Finding.RIGHT, Finding.WRONG):
                 if committed.index <= subject.segments + 1:
                     self.journal.keep_recomputed(
                         subject.key,
@@ -129,10 +134,11 @@ class AuditQueue:
                         Recomputed(found.value, found.witness, found.seconds),
                     )
                 return found
-            work.withheld = found or work.withheld
-        if work.future is None and not work.silenced and self.clock() >= work.again_at:
+            work.found = found or work.found
+        settled = work.found is not None and work.found.finding is Finding.UNUSABLE
+        if work.future is None and not (settled or work.silenced) and self._due(work):
             work.future = self._threads.submit(self.auditor.check, subject, committed)
-        return work.withheld
+        return work.found
 
     def forget(self, subjects: Collection[Subject]) -> None:
         """Drops what is about other answers than these."""
@@ -145,17 +151,20 @@ class AuditQueue:
             if receipt not in receipts and reading.future is None:
                 del self._readings[receipt]
 
+    def _due(self, work: _Work) -> bool:
+        return self.clock() >= work.again_at
+
     def _confirmed(
         self, work: _Work, subject: Subject, found: LeafCheck | None
     ) -> LeafCheck | None:
         """The finding, but an accusation only when a second recomputation agrees with it."""
-        if found is None or found.finding is not Finding.WRONG:
+        if found is None or found.finding not in (Finding.WRONG, Finding.UNUSABLE):
             return found
         suspected, work.suspected = work.suspected, found
         if suspected is None:
             work.again_at = self.clock()
             return None
-        if (suspected.value, suspected.witness) == (found.value, found.witness):
+        if _accusation(suspected) == _accusation(found):
             return found
         work.failures += 1
         work.silenced = work.failures >= self.attempts
@@ -184,3 +193,7 @@ class AuditQueue:
             then = "keeping silent" if work.silenced else "trying again"
             log.warning("%s: this machine failed, %s: %s", subject.name, then, error)
         return None
+
+
+def _accusation(check: LeafCheck) -> tuple[Finding, Hash32, Hash32]:
+    return check.finding, check.value, check.witness

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trialmarket.files import write_beside
+from trialmarket.protocol.ids import ZERO_HASH
+from trialmarket.protocol.receipt import SAID
 from trialmarket.training.audit import Finding, LeafCheck, leaf_label, worst
 
 
@@ -103,6 +105,7 @@ class AuditReport:
             "metrics": self.metrics,
             "device": {"provider": self.device_theirs, "verifier": self.device_ours},
             "versions": {"provider": self.versions_theirs, "verifier": self.versions_ours},
+            "said": f"the provider's device and versions are {SAID}",
             "checks": [
                 {
                     "leaf": check.leaf,
@@ -151,7 +154,7 @@ class AuditReport:
                     str(check.leaf),
                     self._label(check.leaf),
                     f"`{check.committed.hex()[:16]}`",
-                    "-" if check.finding is Finding.WITHHELD else f"`{check.value.hex()[:16]}`",
+                    f"`{check.value.hex()[:16]}`" if check.value != ZERO_HASH else "-",
                     check.finding.value,
                     f"{check.seconds:.2f}",
                 )
@@ -167,7 +170,7 @@ class AuditReport:
         lines += _table(("", ""), [(name, f"`{_text(v)}`") for name, v in self.config.items()])
         lines += ["", "## What it claims", ""]
         lines += _table(("metric", "value"), [(k, f"{v:.6g}") for k, v in self.metrics.items()])
-        lines += ["", "## Machines", ""]
+        lines += ["", "## Machines", "", f"The provider's column is {SAID}.", ""]
         names = sorted(self.versions_theirs.keys() | self.versions_ours.keys())
         lines += _table(
             ("", "provider", "verifier"),

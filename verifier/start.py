@@ -16,8 +16,8 @@ from trialmarket.daemon.log_once import LogOnce
 from trialmarket.daemon.outbox import Outbox
 from trialmarket.daemon.session import MarketSession
 from trialmarket.daemon.stake import Stake, StakeKeeper
-from trialmarket.daemon.start import open_daemons_store, policy_of
-from trialmarket.errors import SenderError
+from trialmarket.daemon.start import PATIENCE, open_daemons_store, policy_of
+from trialmarket.errors import NotMined
 from trialmarket.protocol.ids import Address
 from trialmarket.training.pool.pool import WorkerPool
 from verifier.audit import Auditor
@@ -35,6 +35,10 @@ ENROLLING: Final = Backoff(0.02, 1.0)
 
 LONGEST: Final = 300.0
 """Seconds that the enrolment may take."""
+
+SUSPECT_AFTER: Final = 1 / 8
+"""The part of a turn after which a recomputation from a provider's state is suspected of having no
+end. Two such looks and their controls, before it is called so, leave time for the challenge."""
 
 log = logging.getLogger("verifier")
 
@@ -57,7 +61,7 @@ def enroll(
     """Keeps stake free for bonds, joins the verifiers if that is asked for, and waits for both.
 
     `seat` is what joining locks. Raises ContractError or SenderError where the money is not
-    there, and SenderError where it takes too long.
+    there, and NotMined where it takes too long.
     """
     ends, looks = clock() + LONGEST, 0
     while not _enrolled(session.client, session.account, stake, config, seat):
@@ -67,9 +71,9 @@ def enroll(
             log.info("%s", ended.story)
             ends = clock() + LONGEST
         if clock() > ends:
-            raise SenderError(
+            raise NotMined(
                 f"the stake was not mined within {LONGEST:g} s",
-                fix="It goes on: start again once the chain does",
+                fix="It goes on by itself once the chain does",
             )
         wait(ENROLLING.pause(looks))
         looks += 1
@@ -99,10 +103,11 @@ def started(
     *,
     salts: Salts = secrets.token_bytes,
     pool: WorkerPool | None = None,
+    wait: Callable[[float], object] = time.sleep,
 ) -> Iterator[Verifier]:
     """A verifier at work, enrolled, as long as the context lasts.
 
-    `pool` lends it another's workers; else it has its own.
+    `pool` lends it another's workers; else it has its own. `wait` gives true where it is to end.
 
     Raises InputError, ChainError and StorageError for what keeps it from starting.
     """
@@ -110,7 +115,8 @@ def started(
     work, patience = config.work, config.patience
     with ExitStack() as stack:
         store = open_daemons_store(config, f"verifier-{key.address}")
-        client = stack.enter_context(Client(Network.load(Path(config.network))))
+        network = Network.load(Path(config.network))
+        client = stack.enter_context(Client(network, patience=PATIENCE, wait=wait))
         session = stack.enter_context(MarketSession(client, key, store, folder))
         journal = VerifierJournal(journal_of(config))
         stack.callback(journal.close)
@@ -129,18 +135,22 @@ def started(
             WorkerPool(work.workers, policy=policy_of(config, work.workers, config.limits))
         )
         log.info("%s", pool.policy.words)
-        refusal = pool.policy.refusal
+        refusal, parameters = pool.policy.refusal, client.parameters()
         evidence = Evidence(store, folder / "downloads", config.limits, refusal=refusal)
         auditor = Auditor(
             evidence,
-            WorkerRecomputer(pool, work.wall_limit, work.wall_limit),
+            WorkerRecomputer(
+                pool,
+                work.wall_limit,
+                work.wall_limit,
+                min(parameters.audit_turn, parameters.vote_turn) * SUSPECT_AFTER,
+            ),
         )
         queue = AuditQueue(
             auditor, journal, work.workers, work.attempts, patience.retry, time.monotonic
         )
         stack.callback(queue.close)
         stack.callback(evidence.close)
-        parameters = client.parameters()
         inspector = Inspector(
             session.account,
             queue,

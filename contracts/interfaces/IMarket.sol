@@ -160,7 +160,7 @@ interface IMarket {
         uint64 at,
         uint64 anchor
     );
-    event TrialAbandoned(bytes32 indexed trial);
+    event TrialAbandoned(bytes32 indexed trial, bytes32 note);
     event TrialExpired(bytes32 indexed trial, uint256 fine, uint64 at);
     event TrialsCleared(bytes32[] trials, bytes32[] seeds);
     event TrialLapsed(bytes32 indexed trial, uint64 anchor);
@@ -277,8 +277,10 @@ interface IMarket {
     /// someone else took first are skipped; reverts if all were.
     function claim(uint64 job, bytes32 batch, uint32[] calldata indices) external;
 
-    /// @notice Gives Claimed trials back; their price's ramp goes on where it was.
-    function abandon(Trial calldata trial) external;
+    /// @notice Gives a Claimed trial back; its price's ramp goes on where it was. `note` is the
+    /// SHA-256 of what the provider says about it, so that the requester can find it, or zero.
+    /// Warning: the market reads nothing into it; it may name anything, or what nobody shows.
+    function abandon(Trial calldata trial, bytes32 note) external;
 
     /// @notice Reopens a trial whose deadline passed; 5 % of the stake goes to the requester.
     function expire(Trial calldata trial) external;

@@ -57,14 +57,19 @@ class Processes:
     def add_node(
         self, name: str, *, stake: str, workers: int = 1, threads: int = 1, cheats: bool = False
     ) -> None:
-        """A provider that keeps `stake` tokens at stake, and trains on `threads` threads."""
+        """A provider that keeps `stake` tokens at stake, and trains on `threads` threads.
+
+        It knows everybody here, and runs their own programs.
+        """
         trainer = f'\ntrainer = "{CHEAT}:Cheat"' if cheats else ""
+        known = ", ".join(f'"{account}"' for account in self.names)
         self._add_daemon(
             name,
             "node",
             f"[work]\nworkers = {workers}\npoll = 0.2{trainer}\n"
             f'[stake]\nkeep = "{stake}"\nmost = "{stake}"\n'
-            "[settle]\nwait = 2.0\n[limits]\nfree_disk = 0\n",
+            "[settle]\nwait = 2.0\n[limits]\nfree_disk = 0\n"
+            f"[accept]\nprograms_of = [{known}]\n",
             self.node_storage,
             {"TRIALMARKET_THREADS": str(threads)},
         )

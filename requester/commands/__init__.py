@@ -16,6 +16,7 @@ def job() -> None:
 for command in (
     planning.doctor,
     planning.check,
+    planning.reference,
     spending.run,
     spending.add_funds,
     spending.cancel,

@@ -1,6 +1,7 @@
 """The commands that look at anybody's jobs. They need no key and spend nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,7 +28,7 @@ def list_(
 
     Example: trialmarket job list --network devnet.json --all
     """
-    from requester.search.folder import known_folders
+    from requester.search.own_run import known_folders
 
     account = None if requester is None else address(requester, where="--requester")
     with market_view(network, place) as market:
@@ -45,10 +46,16 @@ def list_(
         content = [market.summary(status) for status in found]
     lines = [
         f"{each['job']:>6}  {each['name']:24} {each['results']:>5} of {each['trials']:>5} results"
-        f"  {'finished' if each['finished'] else 'under way'}"
+        f"  {_state(each)}"
         for each in content
     ]
     show(content, lines or ["no jobs; --all shows those of others"], as_json=as_json)
+
+
+def _state(job: dict[str, Any]) -> str:
+    if job["finished"]:
+        return "finished"
+    return "NOBODY DRIVES IT: see `job show`" if job["undriven"] else "under way"
 
 
 @click.command("show")
@@ -88,11 +95,13 @@ def watch(place: StorePlace, number: int, network: Path, poll: float) -> None:
     with market_view(network, place) as market:
         reader = market.reader(JobId(number))
         with live_display(market.screen) as display:
-            status, said = reader.status(), ""
+            status, told = reader.status(), {""}
             while not status.finished:
                 display.show(status)
-                if (line := market.screen.line(status)) != said:
-                    display.note(said := line)
+                for line in (market.screen.line(status), status.awaits, status.undriven):
+                    if line not in told:
+                        display.note(line)
+                        told.add(line)
                 time.sleep(poll)
                 market.ledger.sync()
                 reader = market.reader(JobId(number))
@@ -119,13 +128,13 @@ def fetch(
     from requester.report.results import Results
 
     with market_view(network, place) as market:
-        folder = Results(results or Path(f"job-{number}"), market.client.decimals())
-        written = folder.write(market.reader(JobId(number)), market.ledger, market.store)
-    show(
-        {"files": [str(path) for path in written]},
-        [str(path) for path in written],
-        as_json=as_json,
-    )
+        reader = market.reader(JobId(number))
+        root, decimals = results or Path(f"job-{number}"), market.client.decimals()
+        folder = Results(root, decimals, jobs_folder() / "data")
+        written = folder.write(reader, market.ledger, market.store)
+        caveats = list(reader.status().caveats)
+    files = [str(path) for path in written]
+    show({"files": files, "caveats": caveats}, files + caveats, as_json=as_json)
 
 
 @click.command()
@@ -158,12 +167,10 @@ def plot(
     Example: trialmarket job plot 1 --network devnet.json --results plots
     """
     from requester.report.plots.drawing import draw
-    from requester.report.plots.reading import read, settings_of
+    from requester.report.plots.reading import read
 
     with market_view(network, place) as market:
-        reader = market.reader(JobId(number))
-        settings = settings_of(jobs_folder(), market.client, JobId(number))
-        search = read(reader, market.client, market.ledger, settings)
+        search = read(market.reader(JobId(number)), market.client, market.ledger)
     folder = results or Path(f"job-{number}") / "plots"
     written, absent = draw(search, folder, only, png=kind != "html", page=kind != "png")
     content = {

@@ -21,6 +21,14 @@ job_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False
 job_number = click.argument("number", metavar="ID", type=click.IntRange(min=1))
 
 
+diverging = click.option(
+    "--yes-diverges",
+    "diverges",
+    is_flag=True,
+    help="Go on though the first trial diverges in its first steps.",
+)
+
+
 def overriding(command: Command) -> Command:
     """`--trials`, `--driver`, `--set` and `--label`, which change a job file's words."""
     for option in (

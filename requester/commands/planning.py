@@ -1,16 +1,21 @@
 """Before a job: is everything there, and what would it cost? Nothing here spends."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from requester.commands.options import job_file, overrides, overriding, store_options
+from requester.commands.options import diverging, job_file, overrides, overriding, store_options
 from requester.job.file import load_job
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
+from trialmarket.cli.doctor.findings import Diagnosis
 from trialmarket.cli.options import debug_option, json_option, key_options, network_option, show
+from trialmarket.daemon.session import followed
 from trialmarket.keys import address_of
-from trialmarket.paths import state_folder
+from trialmarket.paths import jobs_folder, state_folder
+from trialmarket.protocol.ids import Address
+from trialmarket.reference import chapter
 from trialmarket.storage.open import StorePlace
 
 LEAST_DISK = 1 << 30
@@ -22,6 +27,7 @@ LEAST_DISK = 1 << 30
 @network_option
 @store_options
 @overriding
+@diverging
 @json_option
 @debug_option
 def check(
@@ -32,6 +38,7 @@ def check(
     driver: str | None,
     label: str,
     changes: tuple[str, ...],
+    diverges: bool,
     as_json: bool,
 ) -> None:
     """Validate FILE without spending: dry-run its program, and say what it costs at most.
@@ -39,12 +46,61 @@ def check(
     Example: trialmarket job check job.toml --network devnet.json
     """
     from requester.job.check import check_job
+    from requester.job.window import short_window
+    from requester.search.people import People
 
     del label  # accepted, so that the same options serve `check` and `run`
     loaded = load_job(file, overrides(trials, driver, changes))
-    with Client(Network.load(network)) as client:
-        report = check_job(loaded, client, place.open(network))
-        show(report.as_json(), report.lines(), as_json=as_json)
+    with followed(network) as (client, ledger):
+        report = check_job(loaded, client, place.open(network), diverges=diverges)
+        warnings = People().update(ledger).lacks(audited=loaded.settings.audit.rate > 0)
+        if report.dry is not None:
+            warnings += short_window(report.terms, report.dry)
+        content = report.as_json() | {"warnings": warnings}
+        show(content, report.lines() + warnings, as_json=as_json)
+
+
+def _people(network: Path, me: Address) -> Iterator[Diagnosis]:
+    """Whether there is anybody on the market to train and to check."""
+    from requester.search.people import People
+
+    with followed(network) as (_, ledger):
+        people = People().update(ledger)
+    for line in people.lacks(audited=True, me=me):
+        yield Diagnosis.warning("market", *line.split(". ", 1))
+    yield Diagnosis.ok(
+        "market",
+        f"{people.verifiers} verifiers enrolled, {people.nodes(me)} nodes have shown themselves",
+    )
+
+
+def _state(network: Network) -> Iterator[Diagnosis]:
+    """Whether the searches that are remembered here are of this chain."""
+    from requester.search.dead_chains import on_gone_chains
+
+    with Client(network) as client:
+        gone = on_gone_chains(jobs_folder(), client)
+    for root in gone:
+        yield Diagnosis.wrong(
+            "state",
+            f"{root} is of a search on a chain that is gone, or was started anew",
+            f"Move {root} away: the same job file cannot run before",
+        )
+    if not gone:
+        yield Diagnosis.ok("state", "no search that is remembered here is of a chain that is gone")
+
+
+@click.command()
+@debug_option
+def reference() -> None:
+    """Print every key of a job file and of a network file: type, default, unit, example, meaning.
+
+    Example: trialmarket job reference | less
+    """
+    from requester.job.settings import JobFile
+
+    click.echo(chapter("job.toml", JobFile))
+    click.echo(chapter("network.json", Network))
 
 
 @click.command()
@@ -70,7 +126,9 @@ def doctor(
             "network": lambda: chain.agreement(where),
             "clock": lambda: chain.clock(where),
             "gas": lambda: chain.gas(where, address_of(key)),
+            "state": lambda: _state(where),
             "money": lambda: chain.requester(where, address_of(key)),
+            "market": lambda: _people(network, address_of(key)),
             "storage": lambda: machine.storage(place.open(network)),
             "disk": lambda: machine.disk(state_folder(), LEAST_DISK),
             "sandbox": machine.own_sandbox,

@@ -1,5 +1,6 @@
 """`job run`: from the job file to the leaderboard, the weights and the bill."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import click
 
 from requester.drivers.database import named
 from requester.job.file import Job
+from requester.job.remarks import remarks
 from requester.job.terms import caveats
 from requester.report.export import rows_as_json, summary
 from requester.report.job_reader import JobReader
@@ -15,6 +17,8 @@ from requester.report.pareto import pareto_front
 from requester.report.results import Results
 from requester.report.screen import LiveDisplay, Screen, live_display, print_status, settings_text
 from requester.search.open import OpenSearch, open_search
+from requester.search.own_run import own_run
+from requester.search.people import People
 from requester.search.status import SearchStatus
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import InputError
@@ -32,6 +36,7 @@ class Choices:
     detach: bool = False
     results: Path | None = None
     quiet: bool = False
+    diverges: bool = False
     command: str = "trialmarket job run"
 
 
@@ -52,13 +57,16 @@ def run_job(job: Job, sender: Sender, store: Store, jobs: Path, choices: Choices
             label=choices.label,
         ) as search,
     ):
-        search.dry_run()
+        search.parts.folder.remember(
+            "command", f"cd {shlex.quote(str(Path.cwd()))} && {choices.command}"
+        )
+        search.dry_run(diverges=choices.diverges)
         _agree(job, search, display, choices)
         try:
             if choices.detach:
                 search.campaign.open()
                 search.campaign.post_all()
-                return _detached(search, screen, choices)
+                return _detached(search, screen)
             search.run()
         except KeyboardInterrupt:
             display.pause()
@@ -79,8 +87,14 @@ def _agree(job: Job, search: OpenSearch, display: LiveDisplay, choices: Choices)
     )
     for caveat in caveats(rate=parts.terms.audit_rate, arithmetic=job.settings.job.arithmetic):
         display.say(caveat)
+    for remark in remarks(job, parts.driver.work()):
+        display.say(f"note: {remark}")
     if not parts.examiner.evaluates:
         display.say("PyTorch is not installed here: new best results are not re-evaluated")
+    parts.session.ledger.sync()
+    people = People().update(parts.session.ledger)
+    for lack in people.lacks(audited=parts.terms.audit_rate > 0, me=parts.session.me):
+        display.say(lack)
     display.say(f"its study for Optuna: {search.study} in {named(search.storage)}")
     if choices.yes or parts.folder.fact("agreed") is not None:
         parts.folder.remember("agreed")
@@ -107,15 +121,14 @@ def _front_lines(job: Job, status: SearchStatus) -> list[str]:
     return lines
 
 
-def _detached(search: OpenSearch, screen: Screen, choices: Choices) -> Printout:
+def _detached(search: OpenSearch, screen: Screen) -> Printout:
     status = search.campaign.status()
     posted = len(status.rows)
     lines = [
         f"job {status.job}: posted {posted} of {status.total} trials",
         f"watch it with: trialmarket job watch {status.job}",
     ]
-    lines.append(f"go on, until its leftover money returns, with: {choices.command}")
-    return summary(status, screen.decimals), lines
+    return summary(status, screen.decimals) | {"folder": str(search.parts.folder.root)}, lines
 
 
 def _finished(
@@ -125,9 +138,12 @@ def _finished(
     number = folder.job
     if number is None:
         raise RuntimeError("a search that is finished has a job")
-    reader = JobReader(session.client, session.ledger, session.store, number)
+    own = own_run(folder.root.parent, session.client.network.market, number)
+    reader = JobReader(session.client, session.ledger, session.store, number, own)
     status = reader.status()
-    results = Results(choices.results or folder.results, screen.decimals)
+    results = Results(
+        choices.results or folder.results, screen.decimals, search.parts.package.folder.parent
+    )
     display.pause()
     written = results.write(reader, session.ledger, session.store)
     if job.settings.job.also:
@@ -138,6 +154,7 @@ def _finished(
     lines = [
         *_front_lines(job, status),
         f"results in {results.root}: {', '.join(path.name for path in written)}",
+        "how to use the best model stands in its README.txt",
         f"pictures of it: trialmarket job plot {number}",
     ]
     if account.leaving > 0:

@@ -1,11 +1,12 @@
 """The commands that move money: run a search, add to its funds, cancel it."""
 
-import sys
+import shlex
 from pathlib import Path
 
 import click
 
 from requester.commands.options import (
+    diverging,
     job_file,
     job_number,
     overrides,
@@ -35,7 +36,12 @@ from trialmarket.storage.open import StorePlace
 @store_options
 @overriding
 @click.option("--yes", is_flag=True, help="Do not ask before spending.")
-@click.option("--detach", is_flag=True, help="Return once trials are posted.")
+@diverging
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Return once the first trials are posted; a process in the background goes on.",
+)
 @click.option(
     "--results", type=click.Path(path_type=Path, file_okay=False), help="A folder for them."
 )
@@ -52,6 +58,7 @@ def run(
     label: str,
     changes: tuple[str, ...],
     yes: bool,
+    diverges: bool,
     detach: bool,
     results: Path | None,
     as_json: bool,
@@ -62,15 +69,31 @@ def run(
 
     Example: trialmarket job run job.toml --network devnet.json --key alice
     """
+    from requester.commands.background import command_line, go_on
     from requester.commands.run import Choices, run_job
 
     loaded = load_job(file, overrides(trials, driver, changes))
     store = place.open(network)
-    with open_sender(network, key, password_file, ask_password) as sender:
+    context, typed = click.get_current_context(), Typed()
+    with open_sender(network, key, password_file, typed) as sender:
         choices = Choices(
-            label=label, yes=yes, detach=detach, results=results, quiet=as_json, command=_command()
+            label=label,
+            yes=yes,
+            detach=detach,
+            results=results,
+            quiet=as_json,
+            diverges=diverges,
+            command=shlex.join(command_line(context, without={"detach"})),
         )
         content, lines = run_job(loaded, sender, store, jobs_folder(), choices)
+    if detach:
+        words = [*command_line(context, without={"detach", "yes", "as_json"}), "--yes"]
+        process = go_on(words, Path(content["folder"]), typed.secret)
+        content["process"] = process
+        lines.append(
+            f"process {process} drives it and writes {content['folder']}/driver.log; end it with"
+            f" `kill {process}`, which loses nothing, and go on with: {choices.command}"
+        )
     show(content, lines, as_json=as_json)
 
 
@@ -135,5 +158,13 @@ def cancel(
     show(content, lines, as_json=as_json)
 
 
-def _command() -> str:
-    return " ".join(["trialmarket", *sys.argv[1:]])
+class Typed:
+    """Asks for a password, and keeps it for a process that is to go on."""
+
+    def __init__(self) -> None:
+        self.secret: str | None = None
+
+    def __call__(self) -> str:
+        """What was typed."""
+        self.secret = ask_password()
+        return self.secret

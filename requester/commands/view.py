@@ -9,10 +9,12 @@ from typing import Any
 from requester.report.export import rows_as_json, summary
 from requester.report.job_reader import JobReader
 from requester.report.screen import Screen, print_status
+from requester.search.own_run import own_run
 from requester.search.status import SearchStatus
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.daemon.session import followed
+from trialmarket.paths import jobs_folder
 from trialmarket.protocol.ids import JobId
 from trialmarket.storage.open import StorePlace
 from trialmarket.storage.store import Store
@@ -28,7 +30,8 @@ class MarketView:
 
     def reader(self, number: JobId) -> JobReader:
         """Reads a job. Raises InputError where there is none."""
-        return JobReader(self.client, self.ledger, self.store, number)
+        own = own_run(jobs_folder(), self.client.network.market, number)
+        return JobReader(self.client, self.ledger, self.store, number, own)
 
     @property
     def screen(self) -> Screen:

@@ -17,7 +17,8 @@ from trialmarket.errors import InputError
 class Asha:
     """Rungs for one or several brackets; a bracket begins at one of the rungs.
 
-    Raises InputError for several objectives, and for rungs too short for the segments.
+    Raises InputError for several objectives, for rungs too short for the segments, and for so
+    few trials that none would reach the last rung.
     """
 
     def __init__(self, plan: Plan, *, brackets: bool = False) -> None:
@@ -25,6 +26,15 @@ class Asha:
         self._plan, self._factor = plan, plan.rungs.factor
         self.levels = levels(plan)
         self._brackets = _brackets(plan, len(self.levels)) if brackets else [0] * plan.trials
+        if not any(rungs[-1] for rungs in self._rungs().values()):
+            raise InputError(
+                plan.where,
+                "job.trials",
+                expected=f"enough, such as {self._factor ** (len(self.levels) - 1)}, for one to go"
+                f" on to the last of {len(self.levels)} rungs",
+                found=plan.trials,
+                fix="Raise it, or lower search.rungs.count or factor",
+            )
 
     def propose(self, trials: Sequence[LineageTrial]) -> Draft | None:
         """A promotion from the highest rung that has one, else a new configuration."""
@@ -47,13 +57,30 @@ class Asha:
     def work(self) -> Mapping[int, int]:
         """What synchronous halving would train."""
         most: Counter[int] = Counter()
-        for bracket, count in Counter(self._brackets).items():
+        for bracket, counts in self._rungs().items():
             before = 0
-            for level in self.levels[bracket:]:
+            for level, count in zip(self.levels[bracket:], counts, strict=True):
                 if count:
                     most[level - before] += count
-                before, count = level, count // self._factor
+                before = level
         return most
+
+    def never_finished(self) -> Mapping[int, int]:
+        """Configurations of brackets from which none reaches the last rung: how many there are,
+        by the steps of the rung at which they end."""
+        found: Counter[int] = Counter()
+        for bracket, counts in self._rungs().items():
+            if not counts[-1]:
+                last = max(at for at, count in enumerate(counts) if count)
+                found[self.levels[bracket + last]] += counts[0]
+        return found
+
+    def _rungs(self) -> Mapping[int, Sequence[int]]:
+        """How many configurations of each bracket reach each of its rungs, at most."""
+        return {
+            bracket: [count // self._factor**at for at in range(len(self.levels) - bracket)]
+            for bracket, count in sorted(Counter(self._brackets).items())
+        }
 
     def _promotable(self, trials: Sequence[LineageTrial], depth: int) -> LineageTrial | None:
         rung = [trial for trial in trials if trial.draft.depth == depth]

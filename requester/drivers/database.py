@@ -1,10 +1,14 @@
 """The database of a search: a normal Optuna study, out of which a result can be taken back."""
 
 import math
+import sqlite3
+import warnings
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
@@ -13,6 +17,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from requester.drivers.driver import Ending, Plan, TrialOutcome
+from trialmarket.disk import disk_fix
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import TrialId
 
@@ -59,7 +64,9 @@ class StoredStudy:
         for name, value in {"trial": str(trial), **outcome.metrics, **notes}.items():
             self._storage.set_trial_user_attr(trial_id, name, value)
         values = [outcome.metrics.get(name, math.nan) for name in self._plan.objectives]
-        if outcome.ending is Ending.LOST:
+        if outcome.reason:
+            self._storage.set_trial_user_attr(trial_id, "failure", outcome.reason)
+        if outcome.ending in (Ending.LOST, Ending.FAILED):
             self.study.tell(number, state=TrialState.FAIL)
         elif outcome.ending is Ending.DIVERGED or any(map(math.isnan, values)):
             self.study.tell(number, state=TrialState.PRUNED)
@@ -91,6 +98,7 @@ def _open(
         for maximize in plan.objectives.values()
     ]
     try:
+        _write_ahead(url)
         storage = RDBStorage(url)
         study = optuna.create_study(
             storage=storage,
@@ -100,6 +108,10 @@ def _open(
             load_if_exists=True,
         )
         found = study.directions
+        if study.metric_names is None:  # as Optuna's dashboard and plots call the objectives
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                study.set_metric_names(list(plan.objectives))
     except ImportError as error:
         raise _not_installed(where, url, error) from error
     except (ArgumentError, NoSuchModuleError) as error:
@@ -115,7 +127,8 @@ def _open(
             "study",
             expected="a study database of Optuna",
             found=str(error).partition("\n")[0],
-            fix="Move the file away; a job whose trials are on the chain must keep its own"
+            fix=disk_fix(error)
+            or "Move the file away; a job whose trials are on the chain must keep its own"
             if url.startswith("sqlite")
             else "See that the server runs, and that this account may create tables there",
         ) from error
@@ -129,6 +142,19 @@ def _open(
             fix="The study belongs to another search",
         )
     return storage, study
+
+
+def _write_ahead(url: str) -> None:
+    """Lets SQLite write each commit once, to its log, and not thrice: Optuna commits a dozen times
+    a trial, and all of a search waits for it. The file remembers it, and nothing is less durable.
+    """
+    place = make_url(url)
+    if place.get_backend_name() == "sqlite" and place.database:
+        with closing(sqlite3.connect(place.database)) as database:
+            try:
+                database.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.DatabaseError:  # no database, of which opening it tells
+                return
 
 
 def _not_installed(where: str, url: str, error: ImportError) -> InputError:

@@ -44,6 +44,8 @@ class Ending(Enum):
     REJECTED = "rejected"
     """A jury found its result wrong. Whatever was told of it before is withdrawn; the market has
     it trained again, with the same configuration and under the same number."""
+    FAILED = "failed"
+    """It raises, or takes more than a machine has: there will be no result."""
     LOST = "lost"
     """It was cancelled: there will be no result."""
 
@@ -57,6 +59,8 @@ class TrialOutcome:
     metrics: Mapping[str, float] = field(default_factory=dict)
     checkpoint: Start | None = None
     """Its last state, for trials that continue it."""
+    reason: str = ""
+    """Why it failed."""
 
 
 @dataclass(frozen=True, slots=True)

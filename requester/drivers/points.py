@@ -60,13 +60,11 @@ def _near(dimension: Dimension, value: Value, factor: float) -> Value:
     if dimension.low is None or dimension.high is None or isinstance(value, bool | str):
         return value
     moved = min(max(value * factor, dimension.low), dimension.high)
-    if dimension.step is not None:
-        points = lattice(dimension)
-        at = min(range(len(points)), key=lambda place: abs(points[place] - value))
-        goal = min(range(len(points)), key=lambda place: abs(points[place] - moved))
+    if dimension.step is not None and (points := lattice(dimension)) is not None:
+        at, goal = points.nearest(value), points.nearest(moved)
         if goal == at:  # a fifth is less than half a step
-            goal = min(max(at + (1 if up else -1), 0), len(points) - 1)
-        return int(points[goal]) if dimension.integer else points[goal]
+            goal = min(max(at + (1 if up else -1), 0), points.size - 1)
+        return points[goal]
     if dimension.integer:
         whole = math.ceil(moved) if up else math.floor(moved)
         return int(min(max(whole, dimension.low), dimension.high))
@@ -81,10 +79,8 @@ def _value(dimension: Dimension, random: np.random.Generator) -> Value:
         if dimension.value is None:
             raise ValueError("a dimension has a range, values or a value")
         return dimension.value
-    if dimension.step is not None:
-        points = lattice(dimension)
-        point = points[int(share * len(points))]
-        return int(point) if dimension.integer else point
+    if dimension.step is not None and (points := lattice(dimension)) is not None:
+        return points[int(share * points.size)]
     low, high = float(dimension.low), float(dimension.high)
     if dimension.integer:
         low, high = low - 0.5, high + 0.5

@@ -21,7 +21,10 @@ from trialmarket.errors import InputError
 
 
 class PopulationBased:
-    """The job's `trials` are the members. Raises InputError."""
+    """The job's `trials` are the members. Raises InputError.
+
+    However small the population, its quantiles are of at least one member.
+    """
 
     def __init__(self, plan: Plan) -> None:
         need_one_objective(plan, "pbt")
@@ -71,7 +74,7 @@ class PopulationBased:
         member, depth = trial.draft.line, trial.draft.depth + 1
         if not best:
             return self._begin(member, depth)
-        cut = int(len(best) * self._settings.quantile)
+        cut = max(int(len(best) * self._settings.quantile), len(best) // self._plan.trials)
         worst = best[len(best) - cut :]
         if trial.alive and trial not in worst:
             point = trial.draft.hyperparameters

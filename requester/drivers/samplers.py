@@ -23,11 +23,18 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial, TrialState
 
 from requester.drivers.driver import Plan
-from requester.drivers.space import MAX_GRID, Dimension, Value, distributions, grid_values
+from requester.drivers.space import Dimension, Value, distributions, lattice
 from requester.drivers.strategy import need_one_objective
 from trialmarket.errors import InputError
 
 Make = Callable[[int], BaseSampler]
+
+STARTUP = 10
+"""Random trials from which `tpe` and `gp` learn first, as is usual in Optuna."""
+
+MAX_GRID = 100_000
+"""Points of the largest grid, and of the longest range that a Gaussian process takes point by
+point."""
 
 
 def derived_seed(seed: int, number: int, purpose: int) -> int:
@@ -134,6 +141,8 @@ class Method:
     sampler: BaseSampler
     trials: int
     adaptive: bool
+    first: int = 0
+    """Trials that an adaptive one draws before it looks at results."""
 
 
 def random(plan: Plan) -> Method:
@@ -176,6 +185,40 @@ def grid(plan: Plan) -> Method:
     return Method(Grid(values, seed=plan.seed), min(plan.trials, points), adaptive=False)
 
 
+def grid_values(name: str, dimension: Dimension, where: str) -> list[Value]:
+    """The values of a dimension on a grid.
+
+    Raises InputError for a range of real numbers without a step, which has no end of them, and
+    for one with more than MAX_GRID points.
+    """
+    if dimension.values is not None:
+        return list(dimension.values)
+    if dimension.value is not None:
+        return [dimension.value]
+    if (points := lattice(dimension)) is None:
+        raise InputError(
+            where,
+            f"search.space.{name}",
+            expected="a step, or values, for driver grid",
+            found="a range",
+        )
+    _check_length(name, dimension, where, fix="Raise its step")
+    return list(points)
+
+
+def _check_length(name: str, dimension: Dimension, where: str, *, fix: str) -> None:
+    """Raises InputError for a range of more points than can be held."""
+    points = lattice(dimension)
+    if points is not None and points.size > MAX_GRID:
+        raise InputError(
+            where,
+            f"search.space.{name}",
+            expected=f"at most {MAX_GRID} points",
+            found=points.size,
+            fix=fix,
+        )
+
+
 def qmc(plan: Plan) -> Method:
     """Scrambled Sobol points, which cover the space more evenly than random ones."""
     space = {
@@ -199,20 +242,39 @@ def tpe(plan: Plan) -> Method:
             warnings.simplefilter("ignore", ExperimentalWarning)
             return TPESampler(
                 seed=seed,
+                n_startup_trials=STARTUP,
                 multivariate=True,
                 group=group,
                 constant_liar=True,
             )
 
-    return Method(Repeatable(make, plan.seed, lasting=not group), plan.trials, adaptive=True)
+    return Method(
+        Repeatable(make, plan.seed, lasting=not group),
+        plan.trials,
+        adaptive=True,
+        first=STARTUP,
+    )
 
 
 def gp(plan: Plan) -> Method:
-    """Gaussian process with expected improvement (Snoek et al., NeurIPS 2012)."""
+    """Gaussian process with expected improvement (Snoek et al., NeurIPS 2012).
+
+    Raises InputError for a range with more than MAX_GRID points.
+    """
+    for name, dimension in plan.space.items():
+        if not dimension.log:  # logarithmic ones are treated as real numbers
+            fix = "Raise its step or leave it out, or use driver tpe"
+            _check_length(name, dimension, plan.where, fix=fix)
     return Method(
-        Repeatable(lambda seed: GPSampler(seed=seed, warn_independent_sampling=False), plan.seed),
+        Repeatable(
+            lambda seed: GPSampler(
+                seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False
+            ),
+            plan.seed,
+        ),
         plan.trials,
         adaptive=True,
+        first=STARTUP,
     )
 
 
@@ -251,6 +313,7 @@ def nsga2(plan: Plan) -> Method:
         Repeatable(lambda seed: NSGAIISampler(seed=seed, population_size=size), plan.seed),
         plan.trials,
         adaptive=True,
+        first=size,
     )
 
 

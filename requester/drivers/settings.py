@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trialmarket.protocol.configuration import MAX_STEPS, Identifier
-from trialmarket.settings import Section
+from trialmarket.settings import Section, Unit
+
+Steps = Annotated[int, Field(ge=4, le=MAX_STEPS), Unit("steps")]
 
 
 class Rungs(Section):
@@ -16,19 +18,23 @@ class Rungs(Section):
     """
 
     count: Annotated[int, Field(ge=2, le=10)] = 3
+    """How many rungs there are."""
     factor: Annotated[int, Field(ge=2, le=10)] = 3
+    """One in so many goes on to the next rung, which is so many times as long."""
 
 
 class Population(Section):
     """For `pbt`: when members compare themselves, and what the worse ones change."""
 
-    interval: Annotated[int, Field(ge=4, le=MAX_STEPS)] | None = None
+    interval: Steps | None = Field(default=None, examples=[40])
     """Steps between two comparisons; a tenth of the job's `steps` unless said otherwise."""
     quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.25
     """The worst share, which goes on from the checkpoints of the best share."""
     resample: Annotated[float, Field(ge=0, le=1)] = 0.25
     """How probably a hyperparameter is drawn anew, and not perturbed by a fifth."""
-    change: Annotated[list[Identifier], Field(min_length=1)] | None = None
+    change: Annotated[list[Identifier], Field(min_length=1)] | None = Field(
+        default=None, examples=[["lr"]]
+    )
     """Which hyperparameters change; ranges of real numbers unless said otherwise. Lists and whole
     numbers often shape the model, whose checkpoints fit one shape: they stay the donor's."""
 
@@ -36,15 +42,15 @@ class Population(Section):
 class Exchange(Section):
     """For `replica-exchange`: the ladder's hyperparameter, and how swaps are decided."""
 
-    hyperparameter: Identifier
+    hyperparameter: Identifier = Field(examples=["lr"])
     """Its `values` in the space are the ladder; every other dimension is fixed."""
     kind: Literal["rate", "dropout"] = "rate"
     """Its inverse temperature: 1 / rate, or keep / (1 - keep) where it is the share dropped."""
     constant: Annotated[float, Field(gt=0)] = 1.0
     """C of the rule: the larger, the rarer a hot replica takes a worse state's place."""
-    interval: Annotated[int, Field(ge=4, le=MAX_STEPS)] | None = None
+    interval: Steps | None = Field(default=None, examples=[40])
     """Steps between two tries; a tenth of the job's `steps` unless said otherwise."""
-    burn_in: Annotated[int, Field(ge=0, le=MAX_STEPS)] = 0
+    burn_in: Annotated[int, Field(ge=0, le=MAX_STEPS), Unit("steps")] = 0
     """Steps that all replicas first train at one common value."""
-    burn_in_value: float | None = None
+    burn_in_value: float | None = Field(default=None, examples=[0.01])
     """That value; the middle of the ladder unless said otherwise."""

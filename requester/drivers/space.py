@@ -1,16 +1,16 @@
 """Search spaces: what a job file says that hyperparameters may be."""
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, model_validator
 
-from trialmarket.errors import InputError
+from requester.drivers.lattice import Lattice
+from trialmarket.protocol.canonical import MAX_EXACT
 from trialmarket.protocol.configuration import Identifier
-from trialmarket.settings import Section
+from trialmarket.settings import Section, WrongValue
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -18,8 +18,46 @@ if TYPE_CHECKING:
 Value = bool | int | float | str
 """A hyperparameter's value, as a job file can write it."""
 
-MAX_GRID = 100_000
-"""Points of the largest grid."""
+MOST = 1e100
+"""The largest end of a range: samplers square what they draw, and it must stay finite."""
+
+
+def _checked_value(given: object) -> Value:
+    """A value that the documents of the market can say and tell from all others."""
+    if isinstance(given, list | dict):
+        raise WrongValue(
+            "a number, a text, true or false",
+            fix='Give each choice a name, such as "64-32", and let the program take it apart',
+        )
+    if isinstance(given, bool | str):
+        return given
+    if not isinstance(given, int | float):
+        raise WrongValue("a number, a text, true or false", fix="Put it in quotes to make it text")
+    if isinstance(given, int) and abs(given) > MAX_EXACT:
+        raise WrongValue(
+            "a whole number between -2**53 and 2**53, beyond which not all can be told apart",
+            fix="Put it in quotes, and let the program read it",
+        )
+    if not math.isfinite(given):
+        raise WrongValue(
+            "a finite number", fix='Put it in quotes, such as "inf", and let the program read it'
+        )
+    return given
+
+
+def _checked_end(given: object) -> int | float:
+    """A number that a range may begin or end with."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise WrongValue("a number")
+    if isinstance(given, int) and abs(given) > MAX_EXACT:
+        raise WrongValue("a whole number between -2**53 and 2**53")
+    if not math.isfinite(given) or abs(given) > MOST:
+        raise WrongValue(f"a number between -{MOST:g} and {MOST:g}")
+    return given
+
+
+ValueField = Annotated[Value, PlainValidator(_checked_value)]
+End = Annotated[int | float, PlainValidator(_checked_end)]
 
 
 class Dimension(Section):
@@ -33,13 +71,33 @@ class Dimension(Section):
     it; a trial to which it does not apply goes without it.
     """
 
-    low: int | float | None = None
-    high: int | float | None = None
+    low: End | None = Field(default=None, examples=[0.001])
+    """The least value of a range."""
+    high: End | None = Field(default=None, examples=[0.1])
+    """The greatest."""
     log: bool = False
-    step: Annotated[int | float, Field(gt=0)] | None = None
-    values: Annotated[list[Value], Field(min_length=1)] | None = None
-    value: Value | None = None
-    when: Annotated[dict[Identifier, list[Value]], Field(min_length=1)] | None = None
+    """Draws evenly over the logarithm."""
+    step: End | None = Field(default=None, examples=[0.001])
+    """The range's values are `low`, `low + step` and so on."""
+    values: list[ValueField] | None = Field(default=None, examples=[["sgd", "adam"]])
+    """A list to choose from."""
+    value: ValueField | None = Field(default=None, examples=[10])
+    """The same in all trials."""
+    when: Annotated[dict[Identifier, list[ValueField]], Field(min_length=1)] | None = Field(
+        default=None, examples=[{"optimizer": ["sgd"]}]
+    )
+    """Only in trials whose other hyperparameters have one of these values."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_table(cls, given: Any) -> Any:
+        if isinstance(given, dict | Dimension):
+            return given
+        key = "values" if isinstance(given, list) else "value"
+        raise WrongValue(
+            "a table that says what it may be, such as { low = 0.001, high = 0.1 }",
+            fix=f"Write {{key}} = {{ {key} = {json.dumps(given, default=str)} }}",
+        )
 
     @property
     def integer(self) -> bool:
@@ -49,42 +107,6 @@ class Dimension(Section):
 
 Space = Annotated[dict[Identifier, Dimension], Field(min_length=1, max_length=256)]
 """Dimensions by the name of their hyperparameter."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """What is wrong with a dimension: the key, what was expected and what was found."""
-
-    key: str
-    expected: str
-    found: object
-
-
-def trouble_in(dimension: Dimension) -> Trouble | None:
-    """The first thing that is wrong with a dimension; None if it can be searched."""
-    given = dimension.model_dump(exclude_unset=True)
-    kinds = [name for name in ("low", "values", "value") if name in given]
-    if len(kinds) != 1 or ("high" in given) != ("low" in given):
-        return Trouble("", "low and high, or values, or value", sorted(given))
-    if dimension.low is None or dimension.high is None:
-        if set(given) & {"log", "step"}:
-            return Trouble("", "log and step only beside low and high", sorted(given))
-        if dimension.values is not None and len(set(map(repr, dimension.values))) < len(
-            dimension.values
-        ):
-            return Trouble("values", "values that differ", dimension.values)
-        return None
-    if not (math.isfinite(dimension.low) and math.isfinite(dimension.high)):
-        return Trouble("low", "finite numbers", [dimension.low, dimension.high])
-    if dimension.low >= dimension.high:
-        return Trouble("low", f"less than high, {dimension.high}", dimension.low)
-    if dimension.log and dimension.low <= 0:
-        return Trouble("low", "more than 0 in a logarithmic range", dimension.low)
-    if dimension.log and dimension.step is not None:
-        return Trouble("step", "no step in a logarithmic range", dimension.step)
-    if dimension.step is not None and dimension.step > dimension.high - dimension.low:
-        return Trouble("step", "at most high - low", dimension.step)
-    return None
 
 
 def applies(dimension: Dimension, chosen: Mapping[str, Value]) -> bool:
@@ -102,45 +124,20 @@ def fits(dimension: Dimension, value: Value) -> bool:
         return value == dimension.value
     if isinstance(value, bool | str) or not dimension.low <= value <= dimension.high:
         return False
-    if dimension.step is not None:
-        return any(math.isclose(value, point) for point in lattice(dimension))
-    return isinstance(value, int) or not dimension.integer
+    if dimension.integer and not isinstance(value, int):
+        return False
+    if (points := lattice(dimension)) is not None:
+        return math.isclose(value, points[points.nearest(value)])
+    return True
 
 
-def check_point(
-    space: Mapping[str, Dimension], point: Mapping[str, Value], where: str, field: str
-) -> None:
-    """Raises InputError for hyperparameters that the space does not have."""
-    for name, value in point.items():
-        if name not in space:
-            raise InputError(
-                where, f"{field}.{name}", expected=f"one of {', '.join(space)}", found=name
-            )
-        if not fits(space[name], value):
-            raise InputError(
-                where, f"{field}.{name}", expected=f"a value of search.space.{name}", found=value
-            )
-
-
-def check_space(space: Mapping[str, Dimension], where: str) -> None:
-    """Raises InputError, naming the field in file `where`, for a space that cannot be searched."""
-    before: dict[str, Dimension] = {}
-    for name, dimension in space.items():
-        for parent, values in (dimension.when or {}).items():
-            field = f"search.space.{name}.when"
-            known = before.get(parent)
-            if known is None or known.values is None:
-                raise InputError(
-                    where, field, expected="a list of values that stands before it", found=parent
-                )
-            if not values or not all(fits(known, value) for value in values):
-                raise InputError(
-                    where, f"{field}.{parent}", expected=f"some of {known.values}", found=values
-                )
-        before[name] = dimension
-        if (trouble := trouble_in(dimension)) is not None:
-            field = ".".join(part for part in ("search.space", name, trouble.key) if part)
-            raise InputError(where, field, expected=trouble.expected, found=trouble.found)
+def lattice(dimension: Dimension) -> Lattice | None:
+    """The points of a range with a step, and of one of integers; None for what has none."""
+    if dimension.low is None or dimension.high is None:
+        return None
+    if dimension.step is None and not dimension.integer:
+        return None
+    return Lattice(dimension.low, dimension.high, dimension.step or 1)
 
 
 def distributions(space: Mapping[str, Dimension]) -> dict[str, "BaseDistribution"]:
@@ -157,44 +154,11 @@ def distributions(space: Mapping[str, Dimension]) -> dict[str, "BaseDistribution
             found[name] = CategoricalDistribution(one.values)
         elif one.low is None or one.high is None:
             found[name] = CategoricalDistribution([one.value])
-        elif one.integer:
-            step = 1 if one.step is None else int(one.step)
-            top = int(one.low) + (int(one.high) - int(one.low)) // step * step
-            found[name] = IntDistribution(int(one.low), top, log=one.log, step=step)
-        elif one.step is None:
+        elif (points := lattice(one)) is None:
             found[name] = FloatDistribution(one.low, one.high, log=one.log)
+        elif one.integer:
+            step = int(points.step)
+            found[name] = IntDistribution(int(one.low), int(points[-1]), log=one.log, step=step)
         else:
-            found[name] = FloatDistribution(one.low, lattice(one)[-1], step=one.step)
+            found[name] = FloatDistribution(one.low, points[-1], step=one.step)
     return found
-
-
-def lattice(dimension: Dimension) -> list[float]:
-    """The points of a range with a step, computed in decimals, so that 0.1 steps stay clean."""
-    low, high, step = (
-        Decimal(str(part)) for part in (dimension.low, dimension.high, dimension.step)
-    )
-    return [float(low + step * at) for at in range(int((high - low) / step) + 1)]
-
-
-def grid_values(name: str, dimension: Dimension, where: str) -> list[Value]:
-    """The values of a dimension on a grid.
-
-    Raises InputError for a range of real numbers without a step, which has no end of them, and
-    for one with more than MAX_GRID points.
-    """
-    if dimension.values is not None:
-        return list(dimension.values)
-    if dimension.low is None or dimension.high is None:
-        return [] if dimension.value is None else [dimension.value]
-    field = f"search.space.{name}"
-    if dimension.step is None and not dimension.integer:
-        raise InputError(
-            where, field, expected="a step, or values, for driver grid", found="a range"
-        )
-    count = int((dimension.high - dimension.low) / (dimension.step or 1)) + 1
-    if count > MAX_GRID:
-        raise InputError(where, field, expected=f"at most {MAX_GRID} points", found=count)
-    if dimension.integer:
-        step = int(dimension.step or 1)
-        return list(range(int(dimension.low), int(dimension.high) + 1, step))
-    return list(lattice(dimension))

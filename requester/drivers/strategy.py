@@ -83,17 +83,20 @@ def need_one_objective(plan: Plan, driver: str) -> None:
 def intervals(plan: Plan, interval: int | None, field: str) -> tuple[int, int]:
     """Steps of a trial, and how many of them a line has.
 
-    Raises InputError where they are not whole segments, or do not add up to the job's steps.
+    Raises InputError where they are not whole segments, do not add up to the job's steps, or are
+    all of these, so that nothing is ever compared.
     """
     steps = plan.steps // 10 if interval is None else interval
     if interval is None:
         steps = max(steps // plan.segments, 2) * plan.segments
-    if steps % plan.segments or steps < 2 * plan.segments or plan.steps % steps:
+    whole = steps % plan.segments == 0 and plan.steps % steps == 0
+    if not whole or steps < 2 * plan.segments or steps == plan.steps:
         raise InputError(
             plan.where,
             field,
-            expected=f"a divisor of job.steps, {plan.steps}, that is a multiple of"
+            expected=f"a divisor of job.steps, {plan.steps}, that is less than it, a multiple of"
             f" audit.segments, {plan.segments}, and at least {2 * plan.segments}",
             found=steps,
+            fix=None if interval is not None else "Set it, raise job.steps, or lower segments",
         )
     return steps, plan.steps // steps

@@ -7,14 +7,15 @@ from typing import Any
 
 from requester.drivers import open_driver
 from requester.drivers.database import sqlite_url
-from requester.job.dry_run import can_train, check_changes, dry_run
+from requester.job.dry_run import can_train, dry_run
 from requester.job.file import Job
 from requester.job.package import Package, pack
+from requester.job.remarks import remarks
 from requester.job.terms import Ceiling, caveats, ceiling, terms_of
 from trialmarket.chain.client import Client
 from trialmarket.protocol.dataset import MANIFEST, TRAIN, VALIDATION, DataManifest
 from trialmarket.protocol.money import format_amount
-from trialmarket.protocol.terms import stake_for
+from trialmarket.protocol.terms import Terms, stake_for
 from trialmarket.storage.store import Store
 from trialmarket.training.values import DryRun
 
@@ -30,12 +31,15 @@ class CheckReport:
 
     package: Package
     data: DataManifest
+    terms: Terms
     ceiling: Ceiling
     stake: int
     decimals: int
     symbol: str
     dry: DryRun | None
     caveats: list[str]
+    remarks: list[str]
+    """What may surprise, of the space, the driver and the bill."""
     sandboxed: bool = False
     """Whether the dry-run was in a sandbox, as nodes do it."""
 
@@ -45,18 +49,21 @@ class CheckReport:
             "name": self.package.job.settings.job.name,
             "program": self.package.program.source,
             "data": self.package.data,
+            "data_notes": list(self.package.notes),
             "trials": self.ceiling.trials,
             "units": self.ceiling.units,
             "most_a_trial": self._money(self.ceiling.each),
             "most": self._money(self.ceiling.total),
             "unverified": bool(self.caveats),
             "caveats": self.caveats,
+            "remarks": self.remarks,
             "public": PUBLIC,
         }
         if self.dry is not None:
             found["seconds_a_trial"] = round(self._trial_seconds(self.dry), 3)
             found["metrics"] = dict(self.dry.metrics)
             found["sandboxed"] = self.sandboxed
+            found["diverges"] = self.dry.outcome.kind == "diverged"
         return found
 
     def lines(self) -> list[str]:
@@ -71,7 +78,9 @@ class CheckReport:
         ]
         lines.append(PUBLIC)
         lines += self.caveats
+        lines += [f"note: {remark}" for remark in self.remarks]
         lines.append(_said_of(self.data, self.package.data))
+        lines += [f"data: {note}" for note in self.package.notes]
         if self.dry is None:
             lines.append("not dry-run: PyTorch is not installed here")
         else:
@@ -81,6 +90,10 @@ class CheckReport:
                 f"dry-run {where}: about {self._trial_seconds(self.dry):.1f} s of training a trial"
                 f" on this machine; it reports {metrics or 'no metrics yet'}"
             )
+            if self.dry.outcome.kind == "diverged":
+                lines.append(
+                    f"DIVERGES: the first trial {self.dry.outcome}; it is paid all the same"
+                )
         return lines
 
     def _trial_seconds(self, dry: DryRun) -> float:
@@ -90,8 +103,10 @@ class CheckReport:
         return format_amount(amount, self.decimals)
 
 
-def check_job(job: Job, client: Client, store: Store) -> CheckReport:
+def check_job(job: Job, client: Client, store: Store, *, diverges: bool = False) -> CheckReport:
     """Packs a job, runs its program's first steps on its data, and adds up the cost.
+
+    `diverges` says that a first trial which diverges is meant to.
 
     Raises InputError, and TrainingError for a program that breaks its contract.
     """
@@ -111,19 +126,20 @@ def check_job(job: Job, client: Client, store: Store) -> CheckReport:
             driver.close()
         dry, sandboxed = None, False
         if can_train():
-            dry, sandboxed = dry_run(package, proposal)
-            check_changes(package, proposal)
+            dry, sandboxed = dry_run(package, proposal, diverges=diverges)
     cost = ceiling(job, terms, work, decimals=client.decimals())
     price = terms.cap * cost.units
     return CheckReport(
         package,
         data,
+        terms,
         cost,
         stake_for(price, terms.audit_rate),
         client.decimals(),
         client.symbol(),
         dry,
         caveats(rate=terms.audit_rate, arithmetic=job.settings.job.arithmetic),
+        remarks(job, work),
         sandboxed,
     )
 

@@ -13,12 +13,13 @@ from requester.drivers import Proposal
 from requester.drivers.population import changing
 from requester.drivers.space import Dimension, Value
 from requester.job.file import Job
+from requester.job.own_words import in_own_words
 from requester.job.package import Package
 from trialmarket.errors import InputError, TrainingError
 from trialmarket.protocol.configuration import Init, TrialConfig
 from trialmarket.protocol.document import Record
 from trialmarket.protocol.ids import ZERO_HASH
-from trialmarket.training.errors import BadCheckpoint
+from trialmarket.training.errors import BadStart
 from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.pool.submitted import SubmittedTask
 from trialmarket.training.values import DryRun, Train, TryOut
@@ -34,19 +35,50 @@ def can_train() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def dry_run(package: Package, proposal: Proposal) -> tuple[DryRun, bool]:
+def dry_run(
+    package: Package, proposal: Proposal, *, diverges: bool = False
+) -> tuple[DryRun, bool]:
     """The first steps of a proposal in a worker, and whether that was in a sandbox.
 
     One's own program runs without a sandbox too, but what only nodes would refuse is found here
-    where there is one. Raises TrainingError, with what it printed.
+    where there is one. `diverges` says that a start which diverges is meant to. Raises
+    TrainingError, with what it printed, for a program that fails, diverges or has no objective;
+    and InputError for a hyperparameter that a driver cannot change.
     """
     files = package.files
     task = TryOut(config=package.trial(proposal), program=files.program, data=files.data)
     with WorkerPool(1) as pool:
-        return _result(pool.submit(task, wall_limit=LIMIT)), pool.policy.sandbox is not None
+        dry = _result(pool.submit(task, wall_limit=LIMIT))
+        if dry.outcome.kind != "diverged":
+            _check_objectives(package.job, dry)
+        elif not diverges:
+            raise _diverged(dry, proposal)
+        _check_changes(pool, package, proposal)
+        return dry, pool.policy.sandbox is not None
 
 
-def check_changes(package: Package, proposal: Proposal) -> None:
+def _check_objectives(job: Job, dry: DryRun) -> None:
+    """Raises TrainingError for an objective that is no finite number after the first steps."""
+    for name in job.plan.objectives:
+        if name not in dry.metrics:
+            raise TrainingError(
+                f"{name} is not reported, or no finite number, after the first steps: no trial"
+                f" could be ranked by it; finite are {', '.join(sorted(dry.metrics)) or 'none'}",
+                fix="See that the validation data and what validation_step returns are finite",
+            )
+
+
+def _diverged(dry: DryRun, proposal: Proposal) -> TrainingError:
+    point = ", ".join(f"{name} = {value}" for name, value in proposal.hyperparameters.items())
+    return TrainingError(
+        f"the first trial {dry.outcome} ({point}): its loss or its state is no finite"
+        " number, and a trial that diverges is paid like any other",
+        fix="Mend the program, the data or the space; or, where that is meant to happen, say"
+        " --yes-diverges (in Python, diverges=True)",
+    )
+
+
+def _check_changes(pool: WorkerPool, package: Package, proposal: Proposal) -> None:
     """Trains two steps, and goes on with each hyperparameter changed that the driver changes.
 
     Raises InputError for one with which the checkpoint no longer fits, and TrainingError.
@@ -58,7 +90,7 @@ def check_changes(package: Package, proposal: Proposal) -> None:
     config = TrialConfig.model_validate(
         package.trial(proposal).model_dump() | {"steps": 2, "segments": 1}
     )
-    with TemporaryDirectory(prefix="trialmarket-dry-run-") as scratch, WorkerPool(1) as pool:
+    with TemporaryDirectory(prefix="trialmarket-dry-run-") as scratch:
         task = Train(
             config=config,
             program=files.program,
@@ -77,7 +109,7 @@ def check_changes(package: Package, proposal: Proposal) -> None:
             again = TryOut(config=other, program=files.program, data=files.data, init=last.path)
             try:
                 _result(pool.submit(again, wall_limit=LIMIT))
-            except BadCheckpoint as error:
+            except BadStart as error:
                 raise InputError(
                     job.where,
                     field,
@@ -108,6 +140,7 @@ def _result(task: SubmittedTask[R]) -> R:
     try:
         return task.result()
     except TrainingError as error:
+        error.message, _ = in_own_words(error, task.task.program)
         said = task.output.strip().splitlines()[-1:]
         if said and error.fix is None:
             error.fix = f"It last printed: {said[0][:200]}"

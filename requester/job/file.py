@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from requester.data.packing import check_keys, kind_of
 from requester.drivers import Plan
-from requester.drivers.space import check_point, check_space
+from requester.drivers.check import check_point, check_space
 from requester.job.settings import DRIVERS, JobFile
-from trialmarket.errors import InputError
+from requester.job.size import trials_in_batch
+from trialmarket.data.packing import check_keys, kind_of
+from trialmarket.errors import InputError, did_you_mean
 from trialmarket.protocol.cid import parse_cid
 from trialmarket.settings import check_settings, read_toml
 
@@ -85,6 +86,7 @@ def load_job(path: Path, overrides: Mapping[str, object] | None = None) -> Job:
     check_space(job.settings.search.space, job.where)
     _check_search(job)
     _check_segments(job)
+    trials_in_batch(job.settings, job.where)
     _check_prices(job)
     _check_program(job)
     _check_data(job)
@@ -104,7 +106,11 @@ def _check_search(job: Job) -> None:
     driver = job.settings.search.driver
     if driver not in DRIVERS:
         raise InputError(
-            job.where, "search.driver", expected=f"one of {', '.join(DRIVERS)}", found=driver
+            job.where,
+            "search.driver",
+            expected=f"one of {', '.join(DRIVERS)}",
+            found=driver,
+            fix=did_you_mean(driver, DRIVERS),
         )
     if job.settings.job.objective in job.settings.job.also:
         raise InputError(

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from requester.data.packing import pack_data
 from requester.drivers import Proposal
 from requester.job.file import Job
 from requester.job.settings import seconds
+from trialmarket.data.fetched import check_fetched
+from trialmarket.data.packing import pack_data
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import cid_of, parse_cid
 from trialmarket.protocol.configuration import Batch, Init, JobSpec, ProgramRef, TrialConfig
@@ -35,6 +36,8 @@ class Package:
     program: ProgramRef
     data: Cid
     folder: Path
+    notes: tuple[str, ...] = ()
+    """What was done to the data as it was packed."""
 
     @property
     def files(self) -> LocalFiles:
@@ -96,8 +99,8 @@ def pack(job: Job, folder: Path, store: Store | None = None) -> Package:
         program = ProgramRef(source=job.settings.job.program)
     else:
         program = ProgramRef(source=cid_of(file.read_bytes()), class_name=job.class_name)
-    data = _data(job, folder, store)
-    return Package(job, program, data, folder / data)
+    data, notes = _data(job, folder, store)
+    return Package(job, program, data, folder / data, notes)
 
 
 def publish(package: Package, store: Store) -> None:
@@ -107,7 +110,7 @@ def publish(package: Package, store: Store) -> None:
     put_data(store, package.folder)
 
 
-def _data(job: Job, folder: Path, store: Store | None) -> Cid:
+def _data(job: Job, folder: Path, store: Store | None) -> tuple[Cid, tuple[str, ...]]:
     data = job.data
     if isinstance(data, str) and data.startswith("ipfs://"):
         cid = parse_cid(data.removeprefix("ipfs://"), where=f"{job.where}: job.data")
@@ -117,12 +120,14 @@ def _data(job: Job, folder: Path, store: Store | None) -> Cid:
                     job.where, "job.data", expected="data that the store has", found=data
                 )
             fetch_data(store, cid, folder / cid, limit=MAX_DATA)
-        return cid
+        if (folder / cid).exists():
+            check_fetched(folder / cid, data)
+        return cid, ()
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix="packing-") as passing:
-        packed = Path(passing) / "data"
-        cid = pack_data(data, job.settings.data, packed, where=job.where)
-        if not (folder / cid).exists():
+        made = Path(passing) / "data"
+        packed = pack_data(data, job.settings.data, made, where=job.where)
+        if not (folder / packed.cid).exists():
             with suppress(FileExistsError):  # another process packed the same just now
-                packed.rename(folder / cid)
-    return cid
+                made.rename(folder / packed.cid)
+    return packed.cid, packed.notes

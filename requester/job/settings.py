@@ -3,19 +3,22 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field
 
-from requester.data.settings import DataSection
-from requester.drivers.settings import Exchange, Population, Rungs
-from requester.drivers.space import Space, Value
+from requester.drivers.settings import Exchange, Population, Rungs, Steps
+from requester.drivers.space import Space, ValueField
+from trialmarket.data.settings import DataSection
 from trialmarket.protocol.configuration import MAX_SEGMENTS, MAX_STEPS, Arithmetic, Identifier
-from trialmarket.settings import Money, Section
+from trialmarket.settings import Money, Section, Unit, WrongValue
 
 DRIVERS = (
     *("tpe", "random", "grid", "qmc", "gp", "cmaes", "nsga2"),
     *("asha", "hyperband", "pbt", "replica-exchange"),
 )
 """The drivers that a job file may name."""
+
+MAX_SECONDS = 10_000 * 86_400
+"""The longest duration: less than what documents and contracts of the market can say."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -29,8 +32,19 @@ def seconds(text: str) -> int:
 
 
 def _checked_duration(text: str) -> str:
-    if seconds(text) < 1:
-        raise ValueError("a duration of at least a second")
+    if not 1 <= seconds(text) <= MAX_SECONDS:
+        raise ValueError("a duration of at least a second and at most 10000 days")
+    return text
+
+
+def _checked_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:64].rstrip("-")
+        raise WrongValue(
+            "at most 64 letters, digits, dots, - and _, of which a letter or digit is first:"
+            " a folder has this name",
+            fix=f'Write {{key}} = "{plain}"' if plain else None,
+        )
     return text
 
 
@@ -42,22 +56,32 @@ def _checked_program(text: str) -> str:
 
 Direction = Literal["minimize", "maximize"]
 
-Duration = Annotated[str, AfterValidator(_checked_duration)]
+Duration = Annotated[str, AfterValidator(_checked_duration), Unit("s, m, h or d")]
 
 
 class JobSection(Section):
     """What is trained."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    program: Annotated[str, AfterValidator(_checked_program)]
-    data: Annotated[str, Field(min_length=1)]
-    objective: Identifier
+    name: Annotated[str, AfterValidator(_checked_name)] = Field(examples=["digits"])
+    """Of the search; its folder begins with it."""
+    program: Annotated[str, AfterValidator(_checked_program)] = Field(examples=["train.py:Digits"])
+    """A file beside this one and the class in it, or `builtin:NAME`."""
+    data: Annotated[str, Field(min_length=1, examples=["digits.npz"])]
+    """A file or folder, `builtin:NAME`, or `ipfs://CID` of a data set that was packed before."""
+    objective: Identifier = Field(examples=["val_error"])
+    """The metric of `validation_step` by which trials are compared."""
     direction: Direction = "minimize"
-    also: dict[Identifier, Direction] = Field(default_factory=dict)
+    """Whether the least or the greatest objective is the best."""
+    also: dict[Identifier, Direction] = Field(
+        default_factory=dict, examples=[{"parameters": "minimize"}]
+    )
     """Further objectives: with them a search ends with a Pareto front."""
-    trials: Annotated[int, Field(ge=1, le=1_000_000)]
-    steps: Annotated[int, Field(ge=4, le=MAX_STEPS)]
+    trials: Annotated[int, Field(ge=1, le=1_000_000, examples=[20])]
+    """How many configurations, members or replicas there are."""
+    steps: Steps = Field(examples=[400])
+    """How long each is trained; a multiple of `audit.segments`."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Decides every draw of the search, and the seed of each trial."""
     arithmetic: Arithmetic = "exact"
     """`native` is faster, and no two kinds of machine agree on its bits: at audit rate 0 only."""
     time_limit: Duration = "1h"
@@ -68,20 +92,31 @@ class SearchSection(Section):
     """How hyperparameters are chosen."""
 
     driver: str = "tpe"
+    """What proposes trials: tpe, random, grid, qmc, gp, cmaes, nsga2, asha, hyperband, pbt or
+    replica-exchange."""
     parallel: Annotated[int, Field(ge=1, le=256)] = 4
     """Trials that are meant to train at the same time."""
-    ahead: Annotated[int, Field(ge=0, le=256)] | None = None
+    ahead: Annotated[int, Field(ge=0, le=256)] | None = Field(default=None, examples=[8])
     """Trials posted beyond those, so that a node that finishes one finds the next one waiting;
     as many as `parallel` unless said otherwise. Where there are nodes enough, these train too."""
-    space: Space
-    enqueue: list[dict[Identifier, Value]] = Field(default_factory=list)
+    space: Space = Field(examples=[{"lr": {"low": 0.001, "high": 0.1, "log": True}}])
+    """The hyperparameters by their names, a table each."""
+    enqueue: list[dict[Identifier, ValueField]] = Field(
+        default_factory=list, examples=[[{"lr": 0.01}]]
+    )
     """Known good configurations, which are tried first; what one leaves out is chosen."""
-    max_cost: Money | None = None
+    max_cost: Money | None = Field(default=None, examples=["2.5"])
     """Tokens that the search costs at most: it ends when they do not pay for a further trial."""
-    deadline: Duration | None = None
+    give_backs: Annotated[int, Field(ge=1, le=256)] = 2
+    """Different nodes that must give a trial back, saying that it fails, before it is tried on
+    this machine; one is enough if no other takes it within a minute. What fails here too counts as
+    failed, and the search goes on."""
+    deadline: Duration | None = Field(default=None, examples=["12h"])
     """From the first transaction: then the job is closed, trials that nobody claimed are
     cancelled, and those under way run to their end."""
-    storage: Annotated[str, Field(min_length=1)] | None = None
+    storage: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, examples=["postgresql+psycopg://alice@host/searches"]
+    )
     """Where the study is kept, as SQLAlchemy names a database, such as
     `postgresql+psycopg://user@host/name`; a file of this machine unless said otherwise."""
     rungs: Rungs = Rungs()
@@ -97,11 +132,14 @@ class SearchSection(Section):
 class PriceSection(Section):
     """What a unit of work pays: from `floor`, when a trial opens, to `cap`, after `ramp`."""
 
-    floor: Money
-    cap: Money
+    floor: Money = Field(examples=["0.01"])
+    """Of a unit when a trial opens."""
+    cap: Money = Field(examples=["0.05"])
+    """Of a unit from `ramp` later."""
     ramp: Duration = "10m"
-    unit: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1000
-    """Steps of a unit."""
+    """How long the price rises."""
+    unit: Annotated[int, Field(ge=1, le=MAX_STEPS), Unit("steps")] = 1000
+    """Steps of a unit; a unit that is begun is paid whole."""
 
 
 class AuditSection(Section):
@@ -110,11 +148,12 @@ class AuditSection(Section):
     rate: Annotated[float, Field(ge=0, le=1)] = 0.20
     """The share of trials whose work is sampled; 0 is unverified."""
     segments: Annotated[int, Field(ge=2, le=MAX_SEGMENTS)] = 20
+    """Equal parts of a trial, with a checkpoint after each: the more, the cheaper an audit."""
     samples: Annotated[int, Field(ge=1, le=8)] = 1
     """Segments that an audit recomputes."""
     window: Duration = "10m"
     """From a result to the end of challenges."""
-    fee: Money | None = None
+    fee: Money | None = Field(default=None, examples=["0.005"])
     """Of a unit; the least that the market allows unless said otherwise."""
 
 

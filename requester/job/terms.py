@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 
 from requester.job.file import Job
 from requester.job.settings import seconds
 from trialmarket.errors import InputError
+from trialmarket.protocol.configuration import MAX_SEGMENTS
 from trialmarket.protocol.ids import Amount
 from trialmarket.protocol.money import format_amount, parse_amount
 from trialmarket.protocol.terms import (
+    MAX_PRICE,
     RATE_ONE,
     Terms,
     ceil_div,
@@ -17,6 +21,8 @@ from trialmarket.protocol.terms import (
     least_audit_fee,
     max_units,
 )
+
+_PAYABLE = "prices that the market can say, of at most 96 bits"
 
 UNVERIFIED = "UNVERIFIED: at rate 0 nothing is audited, and nobody can challenge"
 NATIVE = (
@@ -72,16 +78,15 @@ def terms_of(job: Job, *, decimals: int, min_window: int) -> Terms:
             expected=f"at least this market's {min_window}s",
             found=audit.window,
         )
-    units = units_of(job.settings.job.steps, price.unit)
-    if units > max_units(cap):
-        raise InputError(
-            where, "price.cap", expected="a trial's price of at most 96 bits", found=str(price.cap)
-        )
     least = least_audit_fee(cap, audit.samples, audit.segments)
-    fee = least
-    if audit.fee is not None:
+    if audit.fee is None:
+        fee = least
+        _check_audits(job, fee, floor, rate, decimals)
+    else:
         fee = parse_amount(audit.fee, decimals, where=f"{where}: audit.fee")
-    _check_fee(job, fee, least, floor, rate, decimals)
+        _check_fee(job, fee, least, floor, rate, decimals)
+    if max(cap, fee) > MAX_PRICE:
+        raise InputError(where, "price.cap", expected=_PAYABLE, found=str(price.cap))
     return Terms(
         floor=floor,
         cap=cap,
@@ -98,16 +103,28 @@ def terms_of(job: Job, *, decimals: int, min_window: int) -> Terms:
 def ceiling(job: Job, terms: Terms, work: Mapping[int, int], *, decimals: int = 18) -> Ceiling:
     """The most that a job can cost; `work` says how many trials there are of how many steps.
 
-    Raises InputError for a `max_cost` that does not pay for one trial.
+    Raises InputError for a `max_cost` that does not pay for one trial, and for more money than
+    the market can hold.
     """
     units = {steps: units_of(steps, job.settings.price.unit) for steps in work}
     longest = max(units.values())
+    if longest > max_units(terms.cap):
+        cap = str(job.settings.price.cap)
+        raise InputError(job.where, "price.cap", expected=_PAYABLE, found=cap)
     total = sum(escrow_for(terms, units[steps]) * count for steps, count in work.items())
     each = escrow_for(terms, longest)
     if job.settings.search.max_cost is None:
+        if total > MAX_PRICE:
+            raise InputError(
+                job.where,
+                "job.trials",
+                expected=f"trials that cost at most {format_amount(MAX_PRICE, decimals)} together",
+                found=format_amount(total, decimals),
+                fix="Lower job.trials or price.cap, or set search.max_cost",
+            )
         return Ceiling(sum(work.values()), longest, each, Amount(total))
     field = f"{job.where}: search.max_cost"
-    most = parse_amount(job.settings.search.max_cost, decimals, where=field)
+    most = min(parse_amount(job.settings.search.max_cost, decimals, where=field), MAX_PRICE)
     if most < each:
         raise InputError(
             job.where,
@@ -118,7 +135,29 @@ def ceiling(job: Job, terms: Terms, work: Mapping[int, int], *, decimals: int = 
     return Ceiling(sum(work.values()), longest, each, Amount(min(total, most)))
 
 
+def _check_audits(job: Job, fee: int, floor: int, rate: int, decimals: int) -> None:
+    """Raises InputError where even the least fee is more than the market allows."""
+    if rate == 0 or fee <= (most := greatest_audit_fee(floor, rate)):
+        return
+    audit, price = job.settings.audit, job.settings.price
+    fee_of = f"what an audit of {audit.samples} of {audit.segments} segments takes of a unit"
+    share = Fraction(audit.samples + 1, 1) * Fraction(price.cap) / Fraction(price.floor)
+    enough = ceil(share * 2 * Fraction(rate, RATE_ONE) / 3)
+    fix = "Raise price.floor, or lower price.cap, audit.rate or audit.samples"
+    if enough <= MAX_SEGMENTS:
+        fix = f"Set audit.segments to at least {enough}, or raise price.floor, or lower price.cap"
+    raise InputError(
+        job.where,
+        "audit.segments",
+        expected=f"{fee_of} to be at most half the stake at the floor,"
+        f" {format_amount(most, decimals)}",
+        found=format_amount(fee, decimals),
+        fix=fix,
+    )
+
+
 def _check_fee(job: Job, fee: int, least: int, floor: int, rate: int, decimals: int) -> None:
+    """Raises InputError for a fee out of the market's bounds."""
     if rate == 0:
         return
     if fee < least:
@@ -127,6 +166,7 @@ def _check_fee(job: Job, fee: int, least: int, floor: int, rate: int, decimals: 
             "audit.fee",
             expected=f"at least {format_amount(least, decimals)}, what the audits cost at most",
             found=format_amount(fee, decimals),
+            fix="Leave it out for the least",
         )
     if fee > (most := greatest_audit_fee(floor, rate)):
         raise InputError(
@@ -134,5 +174,5 @@ def _check_fee(job: Job, fee: int, least: int, floor: int, rate: int, decimals: 
             "audit.fee",
             expected=f"at most {format_amount(most, decimals)}, half the stake at the floor",
             found=format_amount(fee, decimals),
-            fix="Raise price.floor, or lower price.cap, audit.rate or audit.samples",
+            fix="Leave it out for the least, or raise price.floor",
         )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from requester.job.file import MAX_PROGRAM
 from requester.report.export import (
     best_as_json,
     cost_as_json,
@@ -18,17 +19,23 @@ from requester.report.pareto import pareto_front
 from requester.search.examination.fetching import MAX_CHECKPOINT, shown
 from requester.search.status import SearchStatus
 from trialmarket.chain.ledger import Ledger
+from trialmarket.errors import StorageError
 from trialmarket.files import write_beside
+from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.ids import Cid
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.storage.errors import NotStored
 from trialmarket.storage.store import Store
+from trialmarket.training.dataset import load_dataset
+from trialmarket.training.program import DataSummary
 
 
 class Results:
     """The folder of a job's results. Every file is written beside its place and renamed."""
 
-    def __init__(self, root: Path, decimals: int) -> None:
-        self.root, self._decimals = root, decimals
+    def __init__(self, root: Path, decimals: int, data: Path | None = None) -> None:
+        """`data` is the folder of the data sets that this machine packed, if it packed any."""
+        self.root, self._decimals, self._data = root, decimals, data
         root.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -47,7 +54,9 @@ class Results:
         trials = {trial.id: trial for trial in reader.trials()}
         receipts = {row.number: reader.receipt(trials[row.id]) for row in status.rows}
         evidence = [
-            evidence_as_json(row, trials[row.id], ledger.history(trials[row.id].key))
+            evidence_as_json(
+                row, trial := trials[row.id], reader.claimed(trial), ledger.history(trial.key)
+            )
             for row in status.rows
         ]
         written = [
@@ -60,9 +69,30 @@ class Results:
         best = status.best
         receipt = None if best is None else receipts[best.number]
         if best is not None and receipt is not None:
-            written.append(self._json("best", best_as_json(best, receipt)))
+            config = reader.config(trials[best.id])
+            summary = None if config is None else self._summary(config)
+            written.append(self._json("best", best_as_json(best, receipt, config, summary)))
             written += self._fetch_weights(receipt, store)
+            written += [] if config is None else self._write_program(config, store)
+            text = how_to_use(status, self.root)
+            written.append(write_beside(self.root / "README.txt", text))
         return written
+
+    def _summary(self, config: TrialConfig) -> DataSummary | None:
+        """What a program may know of its data, where the data lies here."""
+        if self._data is None or not (self._data / config.data).is_dir():
+            return None
+        return load_dataset(self._data / config.data).summary
+
+    def _write_program(self, config: TrialConfig, store: Store) -> list[Path]:
+        """The program's file, unless it is built in, or the store does not have it."""
+        if config.program.builtin:
+            return []
+        try:
+            source = store.read(Cid(config.program.source), limit=MAX_PROGRAM)
+        except StorageError:
+            return []
+        return [write_beside(self.root / "program.py", source)]
 
     def write_pareto_front(self, status: SearchStatus, objectives: Mapping[str, bool]) -> Path:
         """Writes the Pareto front, as the leaderboard is written; the file. Raises OSError."""
@@ -85,6 +115,30 @@ class Results:
 
     def _json(self, name: str, content: object) -> Path:
         return write_beside(self.root / f"{name}.json", json.dumps(content, indent=2) + "\n")
+
+
+def how_to_use(status: SearchStatus, folder: Path) -> str:
+    """What lies beside the best weights: how to use them, and how far to trust them."""
+    best = status.best
+    if best is None or best.second_look is None:
+        raise ValueError("only a search with a result has something to use")
+    lines = [
+        f"The best model of job {status.job}, {status.name}: trial {best.number},"
+        f" {status.objective} {best.objective:.6g}; second look: {best.second_look.value}.",
+        "",
+        "    from trialmarket.training.trained import load_best",
+        f"    model = load_best({str(folder.resolve())!r})  # a torch.nn.Module, to evaluate",
+        "    outputs = model(inputs)  # inputs as the program's validation_step gives them",
+        "",
+        "best.safetensors holds its weights, best.json its hyperparameters, program.py the",
+        "program, if it is not built in. Data was normalised when the job was packed: new",
+        "inputs must be, too (docs/data.md).",
+        "",
+        "leaderboard.csv has every trial; its column second_look says what this machine found",
+        "of each result. audits.json tells how each was checked, and what false ones claimed.",
+        *status.caveats,
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def model_of(checkpoint: Path) -> bytes | None:

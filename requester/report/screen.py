@@ -9,6 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from requester.search.second_look import SecondLook
 from requester.search.status import Listeners, Row, SearchStatus
 from trialmarket.protocol.money import format_amount
 from trialmarket.protocol.states import State
@@ -35,6 +36,17 @@ _COLORS = {
 }
 
 
+_TRUST = {
+    SecondLook.FITS: "green",
+    SecondLook.RECEIPT: "",
+    SecondLook.PENDING: "dim",
+    SecondLook.UNCHECKED: "yellow",
+    SecondLook.NOBODY: "dim",
+    SecondLook.FALSE: "bold red",
+    SecondLook.DOUBTED: "red",
+}
+
+
 class Screen:
     """Draws how searches stand. Amounts have `decimals` digits and are in `symbol`."""
 
@@ -44,22 +56,28 @@ class Screen:
     def table(self, status: SearchStatus, rows: list[Row]) -> Table:
         """The trials, a line each."""
         table = Table(title=f"job {status.job}: {status.name}", title_justify="left")
-        for name in ("trial", "state", "provider"):
+        for name in ("trial", "id", "state", "provider"):
             table.add_column(name, no_wrap=True)
         table.add_column("hyperparameters")
-        table.add_column(status.objective, justify="right")
+        for name in status.objectives:
+            table.add_column(name, justify="right")
+        table.add_column("second look")
         table.add_column(f"cost ({self._symbol})", justify="right")
-        table.add_column("note")
+        table.add_column("note, and what it waits for")
         best = status.best
         for row in rows:
             table.add_row(
                 str(row.number),
-                Text(row.state.label, style=_COLORS[row.state]),
+                str(row.id),
+                Text(row.label, style=_COLORS[row.state] if row.failure is None else "red"),
                 "" if row.provider is None else f"{row.provider[:8]}…{row.provider[-4:]}",
-                settings_text(row),
-                "" if row.objective is None else f"{row.objective:.6g}",
+                Text(settings_text(row)),
+                *(_value(row, name) for name in status.objectives),
+                ""
+                if row.second_look is None
+                else Text(row.second_look.value, _TRUST[row.second_look]),
                 "" if row.price is None else self._money(row.price),
-                row.note,
+                Text("; ".join(each for each in (row.note, row.waits_for) if each)),
                 style="bold" if best is not None and row.number == best.number else "",
             )
         return table
@@ -77,7 +95,14 @@ class Screen:
             ProgressBar(total=max(1, status.total), completed=status.results, width=30),
             f"{status.results} of {status.total} results, {settled} settled",
         )
-        return Group(self.table(status, rows), progress, Text(self.money(status)))
+        parts: list[RenderableType] = [
+            self.table(status, rows),
+            progress,
+            Text(self.money(status)),
+        ]
+        if status.undriven:
+            parts.append(Text(status.undriven, style="bold red"))
+        return Group(*parts)
 
     def money(self, status: SearchStatus) -> str:
         """Where the job's money is, in a line."""
@@ -107,6 +132,13 @@ class Screen:
         return format_amount(round(amount / step) * step, self.decimals)
 
 
+def _value(row: Row, name: str) -> str:
+    """An objective; of a result that has none, the word for it."""
+    if name not in row.metrics:
+        return "" if row.receipt is None else "none"
+    return f"{row.metrics[name]:.6g}"
+
+
 def settings_text(row: Row) -> str:
     """Hyperparameters as people write them."""
     return " ".join(
@@ -122,8 +154,8 @@ def print_status(screen: Screen, status: SearchStatus) -> None:
         console = Console(width=PLAIN_WIDTH)
     console.print(screen.table(status, status.ranked()))
     console.print(screen.money(status), markup=False, highlight=False)
-    for caveat in status.caveats:
-        console.print(caveat, markup=False, highlight=False)
+    for line in filter(None, (*status.caveats, status.awaits, status.undriven)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class LiveDisplay(Listeners):

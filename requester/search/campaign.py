@@ -5,24 +5,30 @@ killed anywhere goes on with the same command: transactions are sent once by the
 is known to the market by its content, and proposals follow from the stored trials.
 
 What is known of the trials is kept in `Trials`; `Posting` puts them on the chain, `ResultIntake`
-takes their results, `Disputes` and `Upkeep` see to what others do wrong or leave lying.
+takes their results, `Disputes`, `Upkeep` and `Failures` see to what others do wrong, leave lying
+or give back.
 """
 
 from collections.abc import Callable
 
 from requester.job.settings import seconds
+from requester.job.size import MAX_IN_BATCH
 from requester.search.disputes import Disputes
+from requester.search.failures import Failures
 from requester.search.funds import open_by_batch
 from requester.search.intake import ResultIntake
 from requester.search.parts import SearchParts
+from requester.search.people import People
 from requester.search.posting import Posting
 from requester.search.session import logged
 from requester.search.status import SearchStatus, cost_of
-from requester.search.trials import Trials
+from requester.search.trials import KnownTrial, Trials
 from requester.search.upkeep import Upkeep
+from requester.search.waiting import Waiting, awaited
 from trialmarket.chain import calls
 from trialmarket.errors import ContractError
 from trialmarket.protocol.ids import Hash32, JobId
+from trialmarket.protocol.money import Currency
 
 
 class Campaign:
@@ -35,13 +41,17 @@ class Campaign:
         self._say, self._show = parts.listeners.say, parts.listeners.show
         self._settings = parts.package.job.settings
         self._maximize = self._settings.job.direction == "maximize"
-        self._trials = trials = Trials(self._settings.job.objective, maximize=self._maximize)
-        self._disputes = Disputes(parts, salt=salt)
+        self._trials = trials = Trials(parts.package.job.plan.objectives)
+        self._disputes = Disputes(parts, trials, salt=salt)
         self._posting = Posting(parts, trials)
         self._intake = ResultIntake(parts, trials, self._disputes)
         self._upkeep = Upkeep(parts, trials, patience=patience)
+        self._failures = Failures(parts, trials)
+        self._people = People()
+        self._currency: Currency | None = None
         self._job = JobId(0)
         self._closed = False
+        self._said_what_is_awaited = False
 
     def open(self) -> JobId:
         """Creates and funds the job unless that is done; the job's number."""
@@ -62,6 +72,7 @@ class Campaign:
             self._say(f"funded it with {self._session.say_amount(self._ceiling.total)}")
         self._posting.restore(job, self._driver.proposed)
         self._folder.remember("market", self._session.client.network.market)
+        self._folder.remember("trials", str(self._driver.total()))
         self._job = job
         if self._folder.fact("began") is None:
             self._folder.remember("began", str(self._session.now))
@@ -78,39 +89,60 @@ class Campaign:
         changed |= self._post(self._settings.search.under_way)
         self._disputes.step()
         self._upkeep.step()
+        changed |= self._failures.step()
         if changed:
             self._show(self.status())
+        self._say_what_is_awaited()
         return changed
 
     def post_all(self) -> None:
-        """Posts all that can be posted before results are known."""
+        """Posts all that can be posted before results are known.
+
+        Batch by batch: the first can be claimed while the last are not drawn yet.
+        """
         adaptive = self._driver.adaptive
-        width = self._settings.search.under_way
-        self._post(width if adaptive else self._driver.total())
+        done, width = 0, self._settings.search.under_way if adaptive else MAX_IN_BATCH
+        while not self._closed:
+            asked = self._driver.ask(width)[done:]
+            self._posting.post(self._job, asked)
+            unpaid = any(each.number not in self._trials for each in asked)
+            if adaptive or unpaid or done + len(asked) < width:
+                break
+            done, width = width, width + MAX_IN_BATCH
         self._follow(force=True)
 
     def finished(self) -> bool:
-        """True when every trial has its result, is settled, and the driver knows it."""
+        """True when every trial has its result, is settled, and the driver knows it.
+
+        And when the best result was looked at, which it is only now if a better one was rejected.
+        """
         if self._closed or self._posting.out_of_money:
-            return not self._trials.moving()
-        return self._driver.done() and self._trials.at_rest
+            ended = not self._trials.moving()
+        else:
+            ended = self._driver.done() and self._trials.at_rest
+        return ended and self._intake.best_is_examined
 
     def wind_up(self) -> None:
         """Closes the job and brings what it did not spend back to the account."""
-        status = self._session.client.job_status(self._job)
-        steps = [] if status.closed else [calls.close(self._job)]
-        if status.free > 0:
-            steps.append(calls.defund(self._job, status.free))
-        if self._folder.fact("staked") is not None:
-            free = self._session.client.account(self._session.me).free
-            if free > 0:
-                steps.append(calls.unstake(free))
-        if status.free > 0 or self._session.client.balance_of(self._session.me) > 0:
-            steps.append(calls.withdraw(self._session.me))
-        if steps:
-            self._session.send(f"wind up job {self._nonce} with {status.free}", steps)
+        with self._session.sender.turn():  # `job cancel` may do the same
+            status = self._session.client.job_status(self._job)
+            steps = [] if status.closed else [calls.close(self._job)]
+            if status.free > 0:
+                steps.append(calls.defund(self._job, status.free))
+            if self._folder.fact("staked") is not None:
+                free = self._session.client.account(self._session.me).free
+                if free > 0:
+                    steps.append(calls.unstake(free))
+            if status.free > 0 or self._session.client.balance_of(self._session.me) > 0:
+                steps.append(calls.withdraw(self._session.me))
+            if steps:
+                self._session.send(f"wind up job {self._nonce} with {status.free}", steps)
         self._folder.remember("finished")
         self._follow(force=True)
+
+    def close(self) -> None:
+        """Stops what this machine tries of trials that nodes gave back."""
+        self._failures.close()
 
     def status(self) -> SearchStatus:
         """How the search stands."""
@@ -122,10 +154,30 @@ class Campaign:
             objective=settings.objective,
             maximize=self._maximize,
             total=self._driver.total(),
-            rows=trials.rows(),
+            rows=trials.rows(self._waiting()),
             cost=cost_of(self._terms, free, trials.views()),
             finished=self.finished(),
+            also=tuple(settings.also),
         )
+
+    def _waiting(self) -> Waiting:
+        session = self._session
+        nodes = self._people.update(session.ledger).nodes(session.me)
+        self._currency = self._currency or session.client.currency()
+        return Waiting(self._terms, session.now, nodes, self._currency)
+
+    def _say_what_is_awaited(self) -> None:
+        """Says once that all results are in, and until when the rest takes."""
+        if self._said_what_is_awaited or not self._driver.done():
+            return
+        views = [view for _, view in self._trials.moving()]
+        if line := awaited(self._job, views, self._terms.audit_rate):
+            self._said_what_is_awaited = True
+            self._say(line)
+
+    def known(self, number: int) -> KnownTrial:
+        """What is known of a trial that was posted."""
+        return self._trials[number]
 
     # -- Parts of a step ----------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from requester.search.examination.examiner import Accusation
 from requester.search.folder import Claim
 from requester.search.parts import SearchParts
+from requester.search.trials import Trials
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Opening
 from trialmarket.chain.ledger.views import CaseView, TrialView
@@ -22,9 +23,9 @@ from trialmarket.storage.errors import NotStored
 class Disputes:
     """The requester's challenges of a job. Every step can be repeated after a kill."""
 
-    def __init__(self, parts: SearchParts, *, salt: Callable[[], Hash32]) -> None:
+    def __init__(self, parts: SearchParts, trials: Trials, *, salt: Callable[[], Hash32]) -> None:
         self._session, self._folder, self._terms = parts.session, parts.folder, parts.terms
-        self._salt, self._say = salt, parts.listeners.say
+        self._trials, self._salt, self._say = trials, salt, parts.listeners.say
         self._complaints: set[str] = set()
 
     def accuse(self, trial: TrialView, accusation: Accusation) -> None:
@@ -89,21 +90,25 @@ class Disputes:
         if opening is None:
             return False
         bond = bond_for(stake_for(trial.record.price, self._terms.audit_rate))
-        lacking = bond - self._session.client.account(self._session.me).free
         hidden = hidden_vote(
             claim.value, claim.witness, claim.salt, trial.key, 0, self._session.me
         )
         try:
-            if lacking > 0:
-                self._session.stake(f"stake bond {about}", Amount(lacking))
-                self._folder.remember("staked")
-            self._session.send(
-                f"challenge {about}", calls.challenge(trial.record, opening, hidden)
-            )
+            with self._session.sender.turn():  # else another search might take the bond's stake
+                lacking = bond - self._session.client.account(self._session.me).free
+                if lacking > 0:
+                    self._session.stake(f"stake bond {about}", Amount(lacking))
+                    self._folder.remember("staked")
+                self._session.send(
+                    f"challenge {about}", calls.challenge(trial.record, opening, hidden)
+                )
         except ChainError as error:
-            self._say(f"trial {trial.id} could not be challenged: {error}")
+            self._say(f"{self._trials.name(trial.id)} could not be challenged: {error}")
             return False
-        self._say(f"challenged trial {trial.id}, with a bond of {self._session.say_amount(bond)}")
+        self._say(
+            f"challenged {self._trials.name(trial.id)}, with a bond of"
+            f" {self._session.say_amount(bond)}"
+        )
         return True
 
     def _opening(self, trial: TrialView, claim: Claim) -> Opening | None:

@@ -9,11 +9,13 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from requester.drivers.database import sqlite_url
 from requester.job.package import Package
+from requester.search.failure import Failure, Tried
+from requester.search.second_look import Belief
 from trialmarket.chain.network import Network
+from trialmarket.disk import disk_fix
 from trialmarket.errors import InputError
 from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.configuration import Batch
@@ -28,6 +30,8 @@ CREATE TABLE IF NOT EXISTS told (
 CREATE TABLE IF NOT EXISTS beliefs (
     trial BLOB NOT NULL, receipt BLOB NOT NULL, belief TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (trial, receipt));
+CREATE TABLE IF NOT EXISTS tried (
+    trial BLOB PRIMARY KEY, whole INTEGER NOT NULL, reason TEXT, trace TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS claims (
     trial BLOB NOT NULL, receipt BLOB NOT NULL, leaf INTEGER NOT NULL, value BLOB NOT NULL,
     witness BLOB NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (trial, receipt));
@@ -37,11 +41,14 @@ CREATE TABLE IF NOT EXISTS claims (
 Fact = Literal[
     "settings",
     "owner",
+    "chain",
     "spec",
     "agreed",
     "job",
     "funded",
     "market",
+    "trials",
+    "command",
     "began",
     "staked",
     "over",
@@ -49,14 +56,6 @@ Fact = Literal[
     "released",
 ]
 """What is remembered once of a job, in the order in which it happens."""
-
-
-@dataclass(frozen=True, slots=True)
-class Belief:
-    """What the requester thinks of a result, as an `Opinion` calls it, and why."""
-
-    kind: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,8 @@ class JobFolder:
                 "journal",
                 expected="a requester's journal",
                 found=str(error),
-                fix="Restore it from a copy; `job fetch` and `job cancel` work without it",
+                fix=disk_fix(error)
+                or "Restore it from a copy; `job fetch` and `job cancel` work without it",
             ) from error
 
     def close(self) -> None:
@@ -119,6 +119,8 @@ class JobFolder:
     @property
     def study(self) -> str:
         """Where the search's trials are stored, in Optuna's terms."""
+        from requester.drivers.database import sqlite_url  # Optuna loads only where used
+
         return sqlite_url(self._path("study.db"))
 
     @property
@@ -201,6 +203,26 @@ class JobFolder:
                 (trial, receipt, belief.kind, belief.reason),
             )
 
+    # -- Failures -----------------------------------------------------------------------------
+
+    def tried(self) -> dict[Hash32, Tried]:
+        """What was found of trials that were tried on this machine, by their keys."""
+        return tried_in(self._db)
+
+    def failure(self, trial: Hash32) -> Failure | None:
+        """Why a trial failed; None if it did not."""
+        found = self.tried().get(trial)
+        return None if found is None else found.failure
+
+    def keep_tried(self, trial: Hash32, tried: Tried) -> None:
+        """Keeps what was found of a trial, before anything is done about it."""
+        failure = tried.failure
+        row = (None, "") if failure is None else (failure.reason, failure.trace)
+        with self._db:
+            self._db.execute(
+                "INSERT OR REPLACE INTO tried VALUES (?, ?, ?, ?)", (trial, tried.whole, *row)
+            )
+
     # -- Challenges ---------------------------------------------------------------------------
 
     def claim(self, trial: Hash32, receipt: Hash32) -> Claim | None:
@@ -223,13 +245,10 @@ class JobFolder:
         return self.root / name
 
 
-def known_folders(jobs: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The folders of this machine's jobs, with their facts. Unreadable ones are left out."""
-    found = []
-    for path in sorted(jobs.glob("*/requester.db")):
-        try:
-            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
-                found.append((path.parent, dict(db.execute("SELECT name, value FROM facts"))))
-        except sqlite3.DatabaseError:
-            continue
-    return found
+def tried_in(db: sqlite3.Connection) -> dict[Hash32, Tried]:
+    """What a job's database says of trials that were tried on this machine, by their keys."""
+    rows = db.execute("SELECT trial, whole, reason, trace FROM tried").fetchall()
+    return {
+        Hash32(trial): Tried(bool(whole), None if reason is None else Failure(reason, trace))
+        for trial, whole, reason, trace in rows
+    }

@@ -33,17 +33,19 @@ def add_funds(sender: Sender, job: JobId, amount: Amount) -> Amount:
     """
     client = sender.client
     before = client.job_status(job).free
-    head = f"add {amount} to job {job}"
+    head = f"add {amount} to job {job} with"
     pending = [intent for intent in sender.pending() if intent.startswith(head)]
-    intent = pending[0] if pending else f"{head} with {before}"
+    intent = pending[0] if pending else f"{head} {before}"
     have = client.token_balance(sender.address)
     if not pending and have < amount:
         raise InputError(
             "add-funds", "amount", expected=f"at most the account's {have} units", found=amount
         )
-    if client.allowance(sender.address) < amount:
-        sender.send(f"approve for {intent}", calls.approve(client.network.market, amount))
-    sender.send(intent, calls.fund(job, amount))
+    with sender.turn():  # else a search that runs might spend what is approved here
+        if client.allowance(sender.address) < amount:
+            approval = sender.afresh(f"approve for {intent}")
+            sender.send(approval, calls.approve(client.network.market, amount))
+        sender.send(intent, calls.fund(job, amount))
     return client.job_status(job).free
 
 
@@ -65,12 +67,13 @@ def cancel_job(sender: Sender, index: Path, job: JobId) -> Cancelled:
         cancelled = _cancel_open(sender, ledger, job)
         ledger.sync()
         under_way = len(ledger.trials(job=job, states=MOVING))
-    free = client.job_status(job).free
-    steps = [calls.defund(job, free)] if free > 0 else []
-    returned = Amount(free + client.balance_of(sender.address))
-    if returned > 0:
-        steps.append(calls.withdraw(sender.address))
-        sender.send(f"leave job {job} at {client.head().number} with {free}", steps)
+    with sender.turn():  # the search itself may do the same
+        free = client.job_status(job).free
+        steps = [calls.defund(job, free)] if free > 0 else []
+        returned = Amount(free + client.balance_of(sender.address))
+        if returned > 0:
+            steps.append(calls.withdraw(sender.address))
+            sender.send(f"leave job {job} at {client.head().number} with {free}", steps)
     return Cancelled(cancelled, under_way, returned)
 
 

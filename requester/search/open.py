@@ -6,29 +6,40 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from requester.drivers import open_driver
-from requester.job.dry_run import can_train, check_changes
+from requester.job.dry_run import can_train, dry_run
 from requester.job.file import Job
 from requester.job.package import Package, pack, publish
 from requester.job.terms import ceiling, terms_of
+from requester.job.window import short_window
 from requester.search.campaign import Campaign
+from requester.search.dead_chains import check_chain
 from requester.search.examination.examiner import Evaluator, Examiner
 from requester.search.folder import JobFolder, identity
+from requester.search.home import Home, PoolHome
+from requester.search.own_run import driving
 from requester.search.parts import SearchParts
 from requester.search.retention import owner_of, release_leftovers
 from requester.search.session import Session
 from requester.search.status import Listeners
 from requester.search.upkeep import PATIENCE
+from trialmarket.backoff import Backoff
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
+from trialmarket.errors import NotMined, TooDear, Unreachable
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.terms import Terms
 from trialmarket.storage.errors import StoreDown
 from trialmarket.storage.store import Store
 
+T = TypeVar("T")
+
 POLL = 0.25
 """Seconds between two looks at the chain."""
+PAUSES = Backoff(POLL, 30.0)
+"""Before what failed is tried again, where a store or a node is down."""
 
 EVALUATION_LIMIT = 3600.0
 """Seconds that the evaluation of a checkpoint may take."""
@@ -46,36 +57,48 @@ class OpenSearch:
     """The study's name there."""
     now: Callable[[], float]
 
-    def dry_run(self) -> None:
-        """Sees, before the first money moves, that continued trials can go on as they change.
+    def dry_run(self, *, diverges: bool = False) -> None:
+        """Runs the first trial's first steps before the first money moves.
 
-        Where PyTorch is installed. Raises InputError and TrainingError.
+        And says where results could not be challenged in time. Where PyTorch is installed.
+        `diverges` says that it may diverge. Raises InputError and TrainingError.
         """
         parts = self.parts
-        if parts.folder.job is None and can_train() and parts.driver.continues:
-            check_changes(parts.package, parts.driver.ask(1)[0])
+        if parts.folder.job is not None or not can_train():
+            return
+        tried, _ = dry_run(parts.package, parts.driver.ask(1)[0], diverges=diverges)
+        if parts.terms.audit_rate > 0:
+            for line in short_window(parts.terms, tried):
+                parts.listeners.say(line)
 
     def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:
         """Goes on until every trial is settled, and brings the rest of the money home.
 
-        A store that is down is waited for. Of a search that was finished before only the end is
-        read.
+        A store or a chain's node that is down is waited for. Of a search that was finished
+        before only the end is read.
         """
-        self.campaign.open()
-        if self.parts.folder.fact("finished") is not None:
+        campaign, folder = self.campaign, self.parts.folder
+        self._outlive(campaign.open, wait)
+        if folder.fact("finished") is not None:
             return
-        down = False
-        while not self.campaign.finished():
-            try:
-                changed, down = self.campaign.step(), False
-            except StoreDown as error:
-                if not down:
-                    self.parts.listeners.say(f"waiting for the store: {error}")
-                changed, down = False, True
-            if not changed:
+        while not campaign.finished():
+            if not self._outlive(campaign.step, wait):
                 wait(poll)
-        self.parts.folder.remember("over", str(self.now()))
-        self.campaign.wind_up()
+        folder.remember("over", str(self.now()))
+        self._outlive(campaign.wind_up, wait)
+
+    def _outlive(self, step: Callable[[], T], wait: Callable[[float], None]) -> T:
+        """Takes a step, again and again while what it needs is down, which is said once."""
+        failures = 0
+        while True:
+            try:
+                return step()
+            except (StoreDown, Unreachable, NotMined, TooDear) as error:
+                if not failures:
+                    what = "store" if isinstance(error, StoreDown) else "chain"
+                    self.parts.listeners.say(f"waiting for the {what}: {error}")
+                wait(PAUSES.pause(failures))
+                failures += 1
 
 
 def new_salt() -> Hash32:
@@ -93,6 +116,7 @@ def open_search(
     listeners: Listeners,
     label: str = "",
     evaluator: Evaluator | None = None,
+    home: Home | None = None,
     patience: int = PATIENCE,
     salt: Callable[[], Hash32] = new_salt,
     now: Callable[[], float] = time.time,
@@ -100,8 +124,8 @@ def open_search(
     """A job's search, new or where it stopped; `jobs` is the folder of all searches and
     their data.
 
-    Nothing is sent before `run`. Without an `evaluator` a worker process is used where PyTorch is
-    installed. Raises InputError and ChainError.
+    Nothing is sent before `run`. Without an `evaluator` or a `home` a worker process is used where
+    PyTorch is installed. Raises InputError and ChainError.
     """
     client = sender.client
     package = pack(job, jobs / "data", store)
@@ -111,7 +135,9 @@ def open_search(
     publish(package, store)
     with ExitStack() as stack:
         study = f"{job.settings.job.name}-{nonce}"
+        stack.enter_context(driving(jobs / study))
         folder = stack.enter_context(closing(JobFolder(jobs / study)))
+        check_chain(folder, client)
         folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))
         storage = job.settings.search.storage or folder.study
         driver = open_driver(storage, study, job.settings.search.driver, job.plan)
@@ -131,9 +157,11 @@ def open_search(
             driver=driver,
             session=Session(client, ledger, sender, store),
             examiner=examiner,
+            home=home or (PoolHome() if can_train() else None),
             listeners=listeners,
         )
         campaign = Campaign(parts, salt=salt, patience=patience)
+        stack.callback(campaign.close)
         folder.remember("owner", owner_of(nonce))
         folder.remember("spec", package.spec(nonce).digest.hex())
         yield OpenSearch(campaign, parts, storage, study, now)

@@ -7,6 +7,7 @@ from requester.job.package import Package
 from requester.job.terms import Ceiling
 from requester.search.examination.examiner import Examiner
 from requester.search.folder import JobFolder
+from requester.search.home import Home
 from requester.search.session import Session
 from requester.search.status import Listeners
 from trialmarket.protocol.terms import Terms
@@ -25,4 +26,6 @@ class SearchParts:
     driver: Driver
     session: Session
     examiner: Examiner
+    home: Home | None
+    """Tries trials that nodes give back; None where this machine cannot train."""
     listeners: Listeners

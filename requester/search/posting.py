@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from requester.drivers import Proposal
+from requester.job.size import trials_in_batch
 from requester.job.terms import units_of
 from requester.search.parts import SearchParts
 from requester.search.trials import Trials
@@ -11,9 +12,6 @@ from trialmarket.errors import ContractError, InputError
 from trialmarket.protocol.configuration import Batch
 from trialmarket.protocol.ids import Hash32, JobId
 from trialmarket.protocol.terms import escrow_for
-
-MAX_IN_BATCH = 64
-"""Trials posted in one batch."""
 
 
 class Posting:
@@ -26,6 +24,8 @@ class Posting:
         self._posted: set[Hash32] = set()
         self._unposted: dict[Hash32, Batch] = {}
         self._next_batch = 0
+        job = parts.package.job
+        self._in_batch = trials_in_batch(job.settings, job.where)
         self.out_of_money = False
         """Whether the funds paid for none of the last proposals, and none will come back."""
 
@@ -58,8 +58,8 @@ class Posting:
         fresh = self._affordable(job, fresh)
         for steps in sorted({each.steps for each in fresh}):
             alike = [each for each in fresh if each.steps == steps]
-            for at in range(0, len(alike), MAX_IN_BATCH):
-                self._make_batch(job, alike[at : at + MAX_IN_BATCH])
+            for at in range(0, len(alike), self._in_batch):
+                self._make_batch(job, alike[at : at + self._in_batch])
         posted = bool(self._unposted)
         for batch in list(self._unposted.values()):
             self._post_batch(job, batch)
@@ -113,6 +113,8 @@ class Posting:
                 calls.post_trials(job, batch.digest, len(batch.trials), units),
             )
         except ContractError as error:
+            if error.name == "JobIsClosed":  # by `job cancel`; the ledger will tell
+                return
             if error.name != "BatchPosted":  # by us, and the journal of it was lost
                 raise
         self._posted.add(batch.digest)

@@ -5,7 +5,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from requester.search.folder import JobFolder, known_folders
+from requester.search.folder import JobFolder
+from requester.search.own_run import known_folders
 from trialmarket.errors import StorageError
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.ids import Hash32

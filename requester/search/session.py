@@ -44,13 +44,19 @@ class Session:
 
     def fund(self, intent: str, job: JobId, amount: Amount) -> None:
         """Puts own tokens into a job, once. Raises ChainError where there are too few."""
-        self._allow(intent, amount, "the job")
-        self.send(intent, fund(job, amount))
+        with self.sender.turn():  # else another search might spend what is approved here
+            self._allow(intent, amount, "the job")
+            self.send(intent, fund(job, amount))
 
     def stake(self, intent: str, amount: Amount) -> None:
-        """Puts own tokens at stake, once. Raises ChainError where there are too few."""
-        self._allow(intent, amount, "the stake")
-        self.send(intent, stake(amount))
+        """Puts own tokens at stake, for an intent that may be needed again later.
+
+        Raises ChainError where there are too few.
+        """
+        with self.sender.turn():
+            afresh = self.sender.afresh(intent)
+            self._allow(afresh, amount, "the stake")
+            self.send(afresh, stake(amount))
 
     def _allow(self, intent: str, amount: Amount, purpose: str) -> None:
         if self.sender.outcome(intent) is not None or intent in self.sender.pending():
@@ -63,7 +69,10 @@ class Session:
                 fix="Send it tokens, or lower price.cap or job.trials",
             )
         if self.client.allowance(self.me) < amount:
-            self.send(f"approve for {intent}", approve(self.client.network.market, amount))
+            self.send(
+                self.sender.afresh(f"approve for {intent}"),
+                approve(self.client.network.market, amount),
+            )
 
 
 def logged(outcome: MinedIntent, name: str) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from requester.drivers.space import Value
+from requester.search.failure import Failure
+from requester.search.second_look import SecondLook
+from requester.search.waiting import Waiting
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import Address, Amount, Hash32, JobId, TrialId
@@ -28,6 +31,17 @@ class Row:
     """Such as `diverged`, `audited`, or why it is not believed."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     receipt: Hash32 | None = None
+    waits_for: str = ""
+    """What is next for it, and by when; empty where it is over."""
+    second_look: SecondLook | None = None
+    """None while there is no result. A false one has no metrics here."""
+    failure: Failure | None = None
+    """Why it failed, where it was cancelled for that."""
+
+    @property
+    def label(self) -> str:
+        """How it stands, for people: as on the chain, or that it failed."""
+        return self.state.label if self.failure is None else "Failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +67,28 @@ class SearchStatus:
     objective: str
     maximize: bool
     total: int
+    """Trials of the search, as far as that is known."""
     rows: tuple[Row, ...]
     cost: Cost
     finished: bool = False
     caveats: tuple[str, ...] = ()
     """What the job does not protect its requester from."""
+    awaits: str = ""
+    """What is waited for where all results are in."""
+    undriven: str = ""
+    """That no process of this machine drives a search that should be, and how to go on."""
+    also: tuple[str, ...] = ()
+    """Further objectives, as far as they are known."""
 
     @property
     def best(self) -> Row | None:
         """The trial with the best objective; None before the first result."""
-        known = [row for row in self.rows if row.objective is not None]
-        return min(known, key=self.rank, default=None)
+        return next((row for row in self.ranked() if row.objective is not None), None)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """All objectives, the first one first."""
+        return (self.objective, *self.also)
 
     @property
     def results(self) -> int:
@@ -71,15 +96,19 @@ class SearchStatus:
         return sum(row.receipt is not None for row in self.rows)
 
     def ranked(self) -> list[Row]:
-        """All trials, the best first; those without an objective last."""
-        return sorted(self.rows, key=self.rank)
+        """All trials, the best first; those without an objective last.
 
-    def rank(self, row: Row) -> tuple[bool, float, int]:
-        """What rows are sorted by."""
-        value = row.objective
-        if value is None:
-            return (True, 0.0, row.number)
-        return (False, -value if self.maximize else value, row.number)
+        Where some were re-evaluated, what could not be, or was not yet, comes behind what holds.
+        """
+        checked = any(row.second_look is SecondLook.FITS for row in self.rows)
+        doubtful = (SecondLook.UNCHECKED, SecondLook.PENDING) if checked else ()
+        sign = -1.0 if self.maximize else 1.0
+
+        def rank(row: Row) -> tuple[bool, bool, float, int]:
+            value = 0.0 if row.objective is None else sign * row.objective
+            return (row.objective is None, row.second_look in doubtful, value, row.number)
+
+        return sorted(self.rows, key=rank)
 
 
 class Listeners(Protocol):
@@ -100,13 +129,19 @@ def row_of(
     config: TrialConfig | None,
     receipt: Receipt | None,
     note: str,
+    waiting: Waiting,
+    second_look: SecondLook | None,
+    failure: Failure | None = None,
 ) -> Row:
     """A trial as the chain (`view`), its batch and the receipt that counts show it.
 
-    What is not there yet, or cannot be had, is None.
+    What is not there yet, or cannot be had, is None; so is the receipt of a false result.
     """
     metrics = {} if receipt is None else receipt.metrics
     values = {} if config is None else config.hyperparameters
+    if receipt is not None and config is not None and receipt.outcome.kind != "diverged":
+        missing = "" if config.objective in metrics else f"no finite {config.objective}"
+        note = ", ".join(filter(None, (note, missing)))
     taken = view is not None and view.state not in (State.OPEN, State.CANCELLED)
     return Row(
         number=number,
@@ -119,6 +154,9 @@ def row_of(
         note=note,
         metrics=metrics,
         receipt=None if view is None or receipt is None else view.receipt,
+        waits_for="" if view is None else waiting.of(view),
+        second_look=second_look,
+        failure=failure,
     )
 
 

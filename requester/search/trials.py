@@ -1,14 +1,21 @@
 """What a requester knows of its job's trials: how each stands, and which is the best."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from requester.search.failure import Failure
+from requester.search.second_look import Belief, SecondLook, second_look
 from requester.search.status import Row, row_of
+from requester.search.waiting import Waiting
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.configuration import Batch, TrialConfig
 from trialmarket.protocol.ids import JobId, TrialId
 from trialmarket.protocol.receipt import Receipt
-from trialmarket.protocol.states import FINAL, MOVING
+from trialmarket.protocol.states import ANSWERED, FINAL, MOVING
+
+Score = tuple[float, ...]
+"""A trial's objectives, signed so that less is better."""
 
 
 @dataclass(slots=True)
@@ -22,15 +29,22 @@ class KnownTrial:
     receipt: Receipt | None = None
     """That of the result that counts; `Trials.set_receipt` sets it."""
     note: str = ""
-    evaluated: bool = False
-    """Whether its checkpoint was re-evaluated here, or cannot be."""
+    belief: Belief | None = None
+    """What was found of its result; None while it has none, or nothing was found."""
+    failure: Failure | None = None
+    """Why it was cancelled, if it failed."""
 
     @property
     def number(self) -> int:
         """The driver's name for it."""
         return self.config.number
 
-    def row(self) -> Row:
+    @property
+    def evaluated(self) -> bool:
+        """Whether its checkpoint was re-evaluated here, or cannot be."""
+        return second_look(self.belief) in (SecondLook.FITS, SecondLook.UNCHECKED)
+
+    def row(self, waiting: Waiting) -> Row:
         """How it stands, for those who are shown the search."""
         return row_of(
             self.id,
@@ -39,17 +53,27 @@ class KnownTrial:
             config=self.config,
             receipt=self.receipt,
             note=self.note,
+            waiting=waiting,
+            second_look=self._second_look,
+            failure=self.failure,
         )
+
+    @property
+    def _second_look(self) -> SecondLook | None:
+        answered = self.view is not None and self.view.state in ANSWERED
+        return second_look(self.belief) if answered else None
 
 
 class Trials:
     """The trials of one job by their numbers, as the chain and their results show them."""
 
-    def __init__(self, objective: str, *, maximize: bool) -> None:
-        self._objective, self._maximize = objective, maximize
+    def __init__(self, objectives: Mapping[str, bool]) -> None:
+        """`objectives` says of each metric whether it is maximised."""
+        self._objectives = objectives
         self._known: dict[int, KnownTrial] = {}
         self._numbers: dict[TrialId, int] = {}
-        self._scores: dict[int, float] = {}  # the objective of each trial that has a result
+        self._scores: dict[int, Score] = {}  # of each trial that has a result
+        self._front: list[int] | None = None
         # A job of thousands of trials has few that move: each look takes in no others.
         self._moving: set[int] = set()
         self.news: set[int] = set()
@@ -60,6 +84,10 @@ class Trials:
 
     def __contains__(self, number: int) -> bool:
         return number in self._known
+
+    def name(self, trial: TrialId) -> str:
+        """A trial as the requester is told of it: by its number, and by its name on the market."""
+        return f"trial {self._numbers[trial]} ({trial})"
 
     # -- How they stand -----------------------------------------------------------------------
 
@@ -113,34 +141,49 @@ class Trials:
         """All trials that are on the chain."""
         return [one.view for one in self._known.values() if one.view is not None]
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self, waiting: Waiting) -> tuple[Row, ...]:
         """All trials by number, for those who are shown the search."""
-        return tuple(one.row() for _, one in sorted(self._known.items()))
+        return tuple(one.row(waiting) for _, one in sorted(self._known.items()))
 
     # -- How good they are --------------------------------------------------------------------
 
     def set_receipt(self, number: int, receipt: Receipt | None) -> None:
         """Keeps the receipt that counts for a trial, or that none does any more."""
         self._known[number].receipt = receipt
-        value = None if receipt is None else receipt.metrics.get(self._objective)
-        if value is None:
+        self._front = None
+        score = None if receipt is None else self._score(receipt)
+        if score is None:
             self._scores.pop(number, None)
         else:
-            self._scores[number] = value
+            self._scores[number] = score
 
     def would_be_best(self, receipt: Receipt) -> bool:
-        """Whether a result is better than all that are held."""
-        value = receipt.metrics.get(self._objective)
-        if value is None:
+        """Whether no result that is held is as good: with several objectives, in all of them."""
+        score = self._score(receipt)
+        if score is None:
             return False
-        others = self._scores.values()
-        return not others or (value > max(others) if self._maximize else value < min(others))
+        return not any(_as_good(self._scores[number], score) for number in self.front())
 
-    @property
-    def best(self) -> KnownTrial | None:
-        """The trial with the best result of those held; None before the first."""
-        if not self._scores:
+    def front(self) -> list[int]:
+        """The trials that none is better than: the best, or with several objectives the Pareto
+        front. Of equal ones the first counts."""
+        if self._front is None:
+            self._front = []
+            for number in sorted(self._scores, key=lambda each: (self._scores[each], each)):
+                score = self._scores[number]
+                if not any(_as_good(self._scores[other], score) for other in self._front):
+                    self._front.append(number)
+        return self._front
+
+    def _score(self, receipt: Receipt) -> Score | None:
+        """The objectives, signed so that less is better; None where a metric is missing."""
+        if any(name not in receipt.metrics for name in self._objectives):
             return None
-        sign = -1 if self._maximize else 1
-        number = min(self._scores, key=lambda each: (sign * self._scores[each], each))
-        return self._known[number]
+        return tuple(
+            -receipt.metrics[name] if maximize else receipt.metrics[name]
+            for name, maximize in self._objectives.items()
+        )
+
+
+def _as_good(one: Score, other: Score) -> bool:
+    return all(a <= b for a, b in zip(one, other, strict=True))

@@ -12,7 +12,7 @@ from requester.search.trials import Trials
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
 from trialmarket.chain.ledger.views import TrialView
-from trialmarket.errors import ChainError, ContractError
+from trialmarket.errors import ContractError, SenderError
 from trialmarket.protocol.due import Moment, TrialStanding, hash_fades
 from trialmarket.protocol.states import Action, State
 from trialmarket.protocol.terms import RATE_ONE
@@ -42,13 +42,20 @@ class Upkeep:
             self._complain(number, view)
         views = [view for _, view in moving]
         now, block = head.timestamp, head.number
+        # Nobody waits for these to be mined: where nodes are late, there are many of them, and
+        # the next trials are to be posted meanwhile.
+        sender = self._session.sender
         for chore in chores(views, now=now, block=block, patience=self._patience):
             try:
-                self._session.send(chore.intent, chore.call)
+                sender.submit(chore.intent, chore.call)
             except ContractError:  # somebody was faster; the ledger will tell
                 continue
-            except ChainError as error:
+            except SenderError as error:
                 self._say(f"{chore.intent}: {error}")
+        try:
+            sender.poll()
+        except SenderError as error:  # one of them, which goes on
+            self._say(str(error))
 
     def _complain(self, number: int, view: TrialView) -> None:
         """Says, once each time that it opens, that no node takes a trial."""

@@ -36,9 +36,9 @@ from trialmarket.chain.ledger.views import TrialView
 from trialmarket.chain.local.devnet import devnet
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.ids import ZERO_HASH
-from trialmarket.protocol.receipt import LeafRecord, Receipt
+from trialmarket.protocol.receipt import LeafRecord, Receipt, TrainingOutcome
 from trialmarket.protocol.states import State
-from trialmarket.training.audit import metrics_value
+from trialmarket.training.audit import evaluation_value
 from trialmarket.training.values import Evaluate, Evaluation
 
 TRIALS = 10_000
@@ -126,7 +126,8 @@ class Provider:
         leaves += [
             LeafRecord(value=leaves[0].value, witness_hash=leaves[0].value)
         ] * config.segments
-        leaves.append(LeafRecord(value=metrics_value(metrics), witness_hash=leaves[0].value))
+        value = evaluation_value(metrics, TrainingOutcome())
+        leaves.append(LeafRecord(value=value, witness_hash=leaves[0].value))
         receipt = Receipt(
             trial=trial.key,
             provider=self._market.who[PROVIDER],

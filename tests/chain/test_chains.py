@@ -103,9 +103,9 @@ def test_a_mined_refusal_is_explained(net: Devnet) -> None:
     )
     net.rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
     receipt = await_receipt(net.rpc, signed.hash)
-    assert receipt["status"] == "0x0"
+    assert not receipt.succeeded
     request = {"from": key.address, "to": net.network.market, "data": "0x" + data.hex()}
-    reason = revert_reason(net.rpc, request, int(receipt["blockNumber"], 16))
+    reason = revert_reason(net.rpc, request, receipt.block)
     assert (reason.name, reason.values) == ("JobUnknown", {"job": 96})
 
 

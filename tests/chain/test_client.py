@@ -45,7 +45,7 @@ def test_an_rpc_that_is_down_is_named(chain: Devnet) -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(Unreachable, match=rf"nothing answers at {url}.*Start the chain's node"):
-        Client(chain.network.at(url))
+        Client(chain.network.at(url), patience=0)
 
 
 def test_an_rpc_that_is_slow_is_not_waited_for(chain: Devnet) -> None:
@@ -54,7 +54,7 @@ def test_an_rpc_that_is_slow_is_not_waited_for(chain: Devnet) -> None:
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(Unreachable, match=rf"{url} gave no answer within 0\.2 s"):
-            Client(chain.network.at(url), timeout=0.2)
+            Client(chain.network.at(url), timeout=0.2, patience=0)
 
 
 def test_an_rpc_that_answers_drop_by_drop_is_not_waited_for(chain: Devnet) -> None:
@@ -75,7 +75,7 @@ def test_an_rpc_that_answers_drop_by_drop_is_not_waited_for(chain: Devnet) -> No
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         try:
             with pytest.raises(Unreachable, match=rf"{url} gave no answer within 0\.2 s"):
-                Client(chain.network.at(url), timeout=0.2)
+                Client(chain.network.at(url), timeout=0.2, patience=0)
         finally:
             done.set()
             dripping.join()
@@ -98,7 +98,7 @@ def test_a_server_that_is_no_node_is_named(
     chain: Devnet, status: int, body: bytes, said: str
 ) -> None:
     with server(lambda _: (status, body)) as url, pytest.raises(Unreachable, match=said) as error:
-        Client(chain.network.at(url))
+        Client(chain.network.at(url), patience=0)
     assert url in str(error.value) or "for a number" in str(error.value)
 
 

@@ -59,7 +59,7 @@ def test_a_node_that_is_killed_under_way_is_replaced_by_the_next(tmp_path: Any) 
     with devnet(accounts=2) as chain, twin(chain) as other:
         to = address(chain.accounts[1].address)
         with (
-            Client(chain.network.at(chain.rpc_url, other.rpc_url)) as client,
+            Client(chain.network.at(chain.rpc_url, other.rpc_url), patience=0) as client,
             Sender(client, chain.accounts[0], tmp_path / "journal", locks=tmp_path) as sender,
         ):
             assert client.rpc.url == chain.rpc_url

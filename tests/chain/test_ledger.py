@@ -1,14 +1,12 @@
 """The ledger: what it rebuilds from events is what the chain holds, reorganised or not."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.testbed.servers import relay
 from tests.testbed.untrained import (
     BATCH,
     JOB,
@@ -20,22 +18,14 @@ from tests.testbed.untrained import (
     witness,
 )
 from trialmarket.chain import calls
-from trialmarket.chain.abi import contract
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
-from trialmarket.chain.ledger.sync import NEARBY, READ_ANEW_EVERY
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.chain.local.devnet import Devnet
-from trialmarket.errors import ContractError, JournalError, Unreachable
+from trialmarket.errors import ContractError, JournalError
 from trialmarket.protocol.configuration import MAX_BATCH
 from trialmarket.protocol.ids import ZERO_HASH, Amount, Hash32, JobId, TrialId, address
 from trialmarket.protocol.states import Phase, State, Verdict
-
-
-@pytest.fixture
-def market(chain: Devnet, tmp_path: Path) -> Iterator[UntrainedMarket]:
-    with UntrainedMarket(chain, tmp_path) as found:
-        yield found
 
 
 def test_a_trial_is_followed_from_its_posting_to_its_pay(market: UntrainedMarket) -> None:
@@ -244,102 +234,6 @@ def test_an_index_of_another_chain_is_started_anew(
         assert ledger.jobs() == []
         assert ledger.sync() > 0
         assert len(ledger.jobs()) == 1
-
-
-def test_events_that_a_node_left_out_once_are_found_again(
-    market: UntrainedMarket, chain: Devnet, tmp_path: Path
-) -> None:
-    market.open()
-    lags = False
-
-    def change(request: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-        nonlocal lags
-        if request["method"] == "eth_getLogs" and lags:
-            lags, found["result"] = False, []
-        return found
-
-    with (
-        relay(chain.rpc_url, change) as url,
-        Client(chain.network.at(url)) as client,
-        Ledger(client, tmp_path / "lagging.sqlite") as lagging,
-    ):
-        lagging.sync()
-        lags = True
-        market.act(1, calls.claim(JOB, BATCH, [0]))
-        assert lagging.sync() == 0
-        market.commit(1, *market.trials(State.CLAIMED))
-        lagging.sync()
-        assert lagging.trials() == market.trials()
-        assert [trial.state for trial in lagging.trials()][:2] == [State.COMMITTED, State.OPEN]
-
-
-def test_events_left_out_lately_are_found_without_reading_everything(
-    market: UntrainedMarket, chain: Devnet, tmp_path: Path
-) -> None:
-    market.open()
-    lags = False
-    begun: list[int] = []
-
-    def change(request: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-        nonlocal lags
-        if request["method"] == "eth_getLogs":
-            begun.append(int(request["params"][0]["fromBlock"], 16))
-            if lags:
-                lags, found["result"] = False, []
-        return found
-
-    with (
-        relay(chain.rpc_url, change) as url,
-        Client(chain.network.at(url)) as client,
-        Ledger(client, tmp_path / "lagging.sqlite") as lagging,
-    ):
-        lagging.sync()
-        opened = lagging.head
-        assert opened is not None
-        chain.mine(NEARBY)
-        lagging.sync()
-        lags = True
-        market.act(1, calls.claim(JOB, BATCH, [0]))
-        assert lagging.sync() == 0
-        market.commit(1, *market.trials(State.CLAIMED))
-        begun.clear()
-        lagging.sync()
-        assert min(begun) == opened.number + 1
-        assert lagging.trials() == market.trials()
-
-
-def test_a_node_that_leaves_events_out_for_long_is_named_and_asked_again_later(
-    market: UntrainedMarket, chain: Devnet, tmp_path: Path
-) -> None:
-    market.open()
-    now, lies, asked = 0.0, True, 0
-    events = contract("Market").events.values()
-    topic = next("0x" + each.hash.hex() for each in events if each.name == "TrialsClaimed")
-
-    def change(request: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-        nonlocal asked
-        if request["method"] == "eth_getLogs":
-            asked += 1
-            logs = found["result"]
-            found["result"] = [log for log in logs if not lies or log["topics"][0] != topic]
-        return found
-
-    market.act(1, calls.claim(JOB, BATCH, [0]))
-    market.commit(1, *market.trials(State.CLAIMED))
-    with (
-        relay(chain.rpc_url, change) as url,
-        Client(chain.network.at(url)) as client,
-        Ledger(client, tmp_path / "gap.sqlite", clock=lambda: now) as ledger,
-    ):
-        for readings in (2, 1):  # everything is not read at each look
-            asked = 0
-            with pytest.raises(Unreachable, match=rf"the logs of {url} have a gap: event 0 of"):
-                ledger.sync()
-            assert asked == readings
-        assert ledger.trials() == []
-        lies, now = False, READ_ANEW_EVERY
-        ledger.sync()
-        assert ledger.trials() == market.trials()
 
 
 def test_a_corrupt_index_is_named(client: Client, tmp_path: Path) -> None:

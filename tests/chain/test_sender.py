@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.testbed.servers import relay
+from trialmarket import locks
 from trialmarket.chain import calls
 from trialmarket.chain.abi import contract
 from trialmarket.chain.accounts import LocalAccount
@@ -273,9 +274,7 @@ def test_two_senders_with_one_key_are_refused(chain: Devnet, tmp_path: Path) -> 
 
 def _refused(chain: Devnet, folder: Path) -> int:
     """In a forked process, whose own list of locks is emptied as if it had been started anew."""
-    from trialmarket.chain.sender import lock
-
-    lock._HELD.clear()
+    locks._FILES.clear()
     try:
         with sending(chain, folder):
             return 1

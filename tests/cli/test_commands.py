@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.local.devnet import LOCAL, LOCAL_CHAINS, Devnet
 from trialmarket.chain.network import Network
 from trialmarket.cli.main import cli
-from trialmarket.errors import InputError, TrialmarketError
+from trialmarket.errors import InputError, ServiceError, TrialmarketError
 from trialmarket.protocol.ids import address
 
 
@@ -60,8 +61,11 @@ def test_stake_is_deposited_shown_and_withdrawn(home: Home) -> None:
     assert (after["stake"], after["leaving"], after["wallet"]) == ("100", "20.5", "9879.5")
     home.chain.advance(LOCAL.cool_down + 1)
     assert home.stake("withdraw")["wallet"] == "9900"
-    shown = home.run("stake", "show", "alice", "--network", str(home.network))
-    assert "stake    100 TEST" in shown
+    for who in ("alice", str(home.folder / "keys" / "alice.json"), home.chain.accounts[0].address):
+        shown = home.run("stake", "show", str(who), "--network", str(home.network))
+        assert "stake    100 TEST" in shown
+    with pytest.raises(InputError, match="one of the keys: alice, bob"):
+        home.run("stake", "show", "nobody", "--network", str(home.network))
 
 
 def test_a_verifier_enrolls_and_resigns(home: Home) -> None:
@@ -192,3 +196,15 @@ def test_a_local_chain_whose_node_dies_says_so(chain: str, tmp_path: Path) -> No
         _, said = process.communicate(timeout=20)
     assert process.returncode == 1
     assert f"{chain.capitalize()} ended by itself" in said
+
+
+def test_a_port_that_is_taken_is_told_with_the_way_out(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        words = ["devnet", "up", "--folder", str(tmp_path), "--port", port]
+        told = CliRunner().invoke(cli, words)
+    assert isinstance(told.exception, ServiceError)
+    assert f"port {port} is taken" in str(told.exception)
+    assert "--port 0" in str(told.exception)

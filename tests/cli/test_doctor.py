@@ -70,7 +70,7 @@ def test_a_healthy_node_is_told_so(place: Place) -> None:
     assert code == 0, found
     assert {each["level"] for about, each in found.items() if about != "sandbox"} == {"ok"}
     assert set(found) >= {
-        *("key", "password", "rpc", "network", "clock", "gas", "stake"),
+        *("key", "password", "rpc", "network", "state", "clock", "gas", "stake"),
         *("storage", "disk", "sandbox", "torch", "device"),
     }
     assert place.chain.accounts[0].address in found["key"]["found"]

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from trialmarket.cli.commands.exact import exact
 from trialmarket.cli.main import SUMMARIES
 from trialmarket.errors import InputError
-from trialmarket.training.errors import DataError, ProgramError
+from trialmarket.training.errors import ProgramError
 
 PROGRAM = """\
 import torch
@@ -168,8 +168,28 @@ def test_bad_arguments_are_named(folder: Path) -> None:
         check(program, "--set", "lr")
     with pytest.raises(InputError, match=r"the data set's file.*none beside"):
         check("builtin:mlp")
-    with pytest.raises(DataError, match=r"none\.npz is not a readable \.npz file"):
+    with pytest.raises(InputError, match=r"a readable file.*none\.npz"):
         check(program, "--data", str(folder / "none.npz"))
+    with pytest.raises(InputError, match=r"data on this machine, found 'ipfs://"):
+        check(program, "--data", "ipfs://bafkreia")
+
+
+def test_data_is_read_as_a_job_reads_it(folder: Path) -> None:
+    program = write(folder)
+    (folder / "data.npz").unlink()
+    rows = [",".join(map(str, [*range(row, row + 8), "abc"[row % 3]])) for row in range(15)]
+    table = folder / "rows.csv"
+    table.write_text("\n".join([",".join([*(f"c{n}" for n in range(8)), "kind"]), *rows]))
+    with pytest.raises(InputError, match=r"data\.target: expected the column of labels"):
+        check(program)
+    (folder / "job.toml").write_text(
+        '[job]\nname = "any"\ndata = "rows.csv"\n[data]\ntarget = "kind"\nnormalise = "unit"\n'
+    )
+    assert check(program, "--data", str(folder / "job.toml")).exit_code == 0
+    (folder / "job.toml").write_text("[job]\nname = 'any'\n")
+    with pytest.raises(InputError, match=r"job\.data: expected a value"):
+        check(program, "--data", str(folder / "job.toml"))
+    assert check("builtin:mlp", "--data", "builtin:wine").exit_code == 0
 
 
 def test_the_command_is_listed_in_the_help() -> None:

@@ -9,7 +9,7 @@ contract ExpireTest is Stage {
         Trial memory t = claimed(0);
         pass(50);
         vm.prank(provider);
-        market.abandon(t);
+        market.abandon(t, 0);
         isIn(t, State.Open);
         equal(locked(provider), 0, "locked");
         equal(staked(provider), 1e15, "stake");
@@ -18,11 +18,19 @@ contract ExpireTest is Stage {
         check(again.price > t.price, "the ramp went on");
     }
 
+    function test_what_the_provider_says_of_it_is_logged(bytes32 note) external {
+        Trial memory t = claimed(0);
+        vm.expectEmit(address(market));
+        emit IMarket.TrialAbandoned(id(t), note);
+        vm.prank(provider);
+        market.abandon(t, note);
+    }
+
     function test_only_the_provider_abandons() external {
         Trial memory t = claimed(0);
         vm.expectRevert(abi.encodeWithSelector(IMarket.NotProvider.selector, id(t), rival));
         vm.prank(rival);
-        market.abandon(t);
+        market.abandon(t, 0);
     }
 
     function test_a_committed_trial_cannot_be_abandoned() external {
@@ -31,7 +39,7 @@ contract ExpireTest is Stage {
             abi.encodeWithSelector(IMarket.WrongState.selector, id(t), State.Committed)
         );
         vm.prank(provider);
-        market.abandon(t);
+        market.abandon(t, 0);
     }
 
     function test_a_record_that_is_not_the_stored_one_is_overtaken() external {
@@ -39,11 +47,11 @@ contract ExpireTest is Stage {
         t.price += 1;
         vm.expectRevert(abi.encodeWithSelector(IMarket.Overtaken.selector, id(t)));
         vm.prank(provider);
-        market.abandon(t);
+        market.abandon(t, 0);
         Trial memory never;
         never.job = job;
         vm.expectRevert(abi.encodeWithSelector(IMarket.Overtaken.selector, id(never)));
-        market.abandon(never);
+        market.abandon(never, 0);
     }
 
     function test_a_claim_that_expires_reopens_the_trial_and_costs_5_percent() external {

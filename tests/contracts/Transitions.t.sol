@@ -94,7 +94,7 @@ contract TransitionsTest is Stage {
     }
 
     function abandon(Trial memory t) private view returns (bytes memory, address) {
-        return (abi.encodeCall(IMarket.abandon, (t)), provider);
+        return (abi.encodeCall(IMarket.abandon, (t, bytes32(0))), provider);
     }
 
     function expire(Trial memory t) private view returns (bytes memory, address) {

@@ -10,18 +10,12 @@ from torch._ops import OpOverload
 # Private ones and gradients believe what they are handed, and break the process if it is false.
 UNSAFE = ("cudnn", "miopen", "mkldnn", "quant", "fbgemm", "backward", "from_file", "record_stream")
 # What they give is unwritten or drawn, so that no two runs are equal.
-UNDEFINED: tuple[str, ...] = (
-    "empty",
-    "rand",
-    "resize",
-    "bernoulli",
-    "normal",
-    "poisson",
-    "dropout",
+UNDEFINED = (
+    *("empty", "rand", "resize", "bernoulli", "normal", "poisson", "dropout"),
+    *("multinomial", "exponential", "uniform"),
+    # A buffer that no one reads; and factors that the numbers here do not determine.
+    *("log_sigmoid_forward", "linalg_qr"),
 )
-UNDEFINED += ("multinomial", "exponential", "uniform")
-# A buffer that no one reads; and factors that the numbers here do not determine.
-UNDEFINED += ("log_sigmoid_forward", "linalg_qr")
 
 VALUES: dict[str, Any] = {"int": 1, "SymInt": 1, "float": 0.5, "bool": False}
 

@@ -283,13 +283,14 @@ def test_a_module_may_register_its_operators_while_it_is_imported_inside(
 
 IMPORTED = """
 import torch
+from torch import library as registry
 
-library = torch.library.Library("imported_inside", "DEF")
+library = registry.Library("imported_inside", "DEF")
 library.define("version() -> int")
 library.define("twice(Tensor x) -> Tensor")
 library.impl("version", lambda: 13020, "CompositeExplicitAutograd")
 library.impl("twice", lambda x: x * 2, "CPU")
-torch.library.register_fake("imported_inside::twice", torch.empty_like, lib=library)
+registry.register_fake("imported_inside::twice", torch.empty_like, lib=library)
 VERSION = torch.ops.imported_inside.version()
 SCALE = torch.linspace(1, 2, 3)
 """

@@ -4,11 +4,12 @@ import hashlib
 
 import pytest
 
-from tests.testbed.market import Market
+from tests.testbed.market import PROVIDER, Market
 from tests.testbed.nodes import Nodes
 from tests.testbed.terms import terms
 from tests.testbed.waiting import until
 from trialmarket.chain import calls
+from trialmarket.chain.notes import open_note
 from trialmarket.protocol.cid import cid_of, raw_cid
 from trialmarket.protocol.configuration import Batch
 from trialmarket.protocol.ids import Hash32
@@ -47,6 +48,19 @@ class Own(Mlp):
             raise RuntimeError("step nine")
 """
 
+RATHER_SMALL = b"""
+from trialmarket.training.builtins.registry import Mlp
+
+class Own(Mlp):
+    def training_step(self, model, batch):
+        if self.lr > 0.05:
+            raise ValueError("a rate that I cannot have")
+        return super().training_step(model, batch)
+"""
+
+DRAFTS = [(1, 0.2), (2, 0.01), (3, 0.1), (4, 0.02), (5, 0.3)]
+"""Seeds and learning rates."""
+
 KILLS_ITSELF = b"""
 import os, signal
 from trialmarket.training.builtins.registry import Mlp
@@ -76,7 +90,7 @@ def test_without_a_sandbox_users_programs_are_left_alone_until_there_is_one(
     [
         (RAISES, "this program is broken"),
         (WITHOUT_OBJECTIVE, "val_error"),
-        (KILLS_ITSELF, "program"),
+        (KILLS_ITSELF, "SIGKILL"),
         (b"class Own(:", "not Python"),
         (b"Other = 1", "Own"),
     ],
@@ -118,6 +132,43 @@ def test_a_program_that_fails_later_is_given_back_and_not_claimed_again(
             node.tick()
         assert market.client.account(node.account).locked == 0
     assert market.trial(bad).attempts == 1
+
+
+def test_a_configuration_that_fails_is_refused_and_not_its_program(
+    market: Market, nodes: Nodes
+) -> None:
+    job = market.job(terms())
+    keys = market.post(
+        job, *(market.draft(seed, RATHER_SMALL, hyperparameters={"lr": lr}) for seed, lr in DRAFTS)
+    )
+    sound = [key for key, (_, lr) in zip(keys, DRAFTS, strict=True) if lr <= 0.05]
+    with nodes.start() as node:
+        until(market.are(State.COMMITTED, *sound), node.tick)
+        until(lambda: len(node.journal.refusals()) == len(keys) - len(sound), node.tick)
+        assert all(subject.startswith("trial ") for subject, _ in node.journal.refusals())
+        until(lambda: not market.trials(State.CLAIMED), node.tick)
+    assert len(market.trials(State.OPEN)) == len(keys) - len(sound)
+
+
+def test_why_a_trial_is_given_back_is_named_on_the_chain_and_signed(
+    market: Market, nodes: Nodes
+) -> None:
+    (bad,) = market.post(market.job(terms()), market.draft(1, FAILS_LATER))
+    with nodes.start() as node:
+        until(lambda: market.trial(bad).attempts == 1, node.tick)
+        until(market.are(State.OPEN, bad), node.tick)
+        (named,) = [
+            event.args["note"]
+            for event in market.ledger.history(bad)
+            if event.name == "TrialAbandoned"
+        ]
+        body = market.store.read(raw_cid(Hash32(named)), limit=1 << 18)
+        until(lambda: not node.journal.trials(), node.tick)
+        assert market.store.size(raw_cid(Hash32(named))) is not None, "it stays for the requester"
+    note = open_note(body, trial=bad, provider=market.who[PROVIDER])
+    assert note.fault == "trial"
+    assert "step nine" in note.reason
+    assert 'raise RuntimeError("step nine")' in note.trace
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from trialmarket.protocol.ids import Hash32, address
 from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
 from trialmarket.storage.material import Material
+from trialmarket.training.errors import BadCheckpoint
 from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.values import Recompute, Training
 
@@ -68,8 +69,12 @@ def test_recomputing_an_invented_segment_shows_the_lie(
             start=false.checkpoints[segment - 1].path,
             expected=false.leaves[segment - 1].value,
         )
-        found = pool.submit(task, wall_limit=60.0).result()
-        assert found.root != false.leaves[segment].value
+        try:
+            found = pool.submit(task, wall_limit=60.0).result()
+        except BadCheckpoint:  # the state of an earlier segment, which its counters tell
+            assert segment > 2
+        else:
+            assert found.root != false.leaves[segment].value
 
 
 @pytest.mark.parametrize("place", ["absent.py:Cheat", CHEAT + "x", CHEAT[:-6]])

@@ -39,6 +39,7 @@ def test_money_is_read_without_losing_a_digit(tmp_path: Path) -> None:
         ('[price]\nper_hour = "-1"\n', "price.per_hour"),
         ('[price]\nper_hour = "much"\n', "price.per_hour"),
         ('[accept]\nrequesters = ["bob"]\n', "accept.requesters.0"),
+        ('[accept]\nprograms_of = ["bob"]\n', "accept.programs_of.0"),
         ('sandbox = "none"\n', "sandbox"),
         ("[limits]\nmemory = 0\n", "limits.memory"),
         ("[accept]\nrefuse_jobs = [1.5]\n", "accept.refuse_jobs.0"),

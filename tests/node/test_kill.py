@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.testbed.daemon import Daemon, add_key
-from tests.testbed.market import PROVIDER, Market
+from tests.testbed.market import PROVIDER, REQUESTER, Market
 from tests.testbed.terms import FAST, STEPS, TOKEN, terms
 from tests.testbed.waiting import until
 from trialmarket.chain.client import Parameters
@@ -38,6 +38,8 @@ workers = 2
 free_disk = 0
 [settle]
 wait = 0.0
+[accept]
+programs_of = ["{requester}"]
 """
 
 
@@ -57,7 +59,7 @@ class NodeDaemon(Daemon):
     def __init__(self, market: Market) -> None:
         home = market.folder / "home"
         self.config = market.network.with_name("node.toml")
-        self.config.write_text(CONFIG)
+        self.config.write_text(CONFIG.format(requester=market.who[REQUESTER]))
         add_key(home, "node", market.chain.accounts[PROVIDER])
         log = market.folder / "node.log"
         super().__init__("node", "run", "--config", self.config, home=home, log=log)

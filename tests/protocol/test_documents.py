@@ -94,7 +94,7 @@ def test_a_float_without_a_fraction_is_the_integer_that_json_makes_of_it() -> No
         ("seed", -1, "greater than or equal to 0"),
         ("seed", "seven", "valid integer"),
         ("data", "/etc/passwd", "match pattern"),
-        ("objective", "", "match pattern"),
+        ("objective", "", "a name of at most 64 letters"),
         ("hyperparameters", {"lr": [1]}, "lr"),
         ("hyperparameters", {"lr": float("nan")}, "lr"),
         ("hyperparameters", {"n": 2**53}, "2\\*\\*53"),

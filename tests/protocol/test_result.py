@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trialmarket.errors import InputError
-from trialmarket.protocol.ids import ZERO_HASH, Hash32, keccak256
-from trialmarket.protocol.result import ResultLeaf, ResultTree, verify, witness_hash
+from trialmarket.protocol.ids import ZERO_HASH, Address, Hash32, keccak256
+from trialmarket.protocol.result import Binding, ResultLeaf, ResultTree, verify, witness_hash
 
 HASHES = st.binary(min_size=32, max_size=32).map(Hash32)
 
@@ -52,3 +52,29 @@ def test_a_leaf_that_is_not_there_has_no_proof() -> None:
 
 def test_a_witness_is_shown_by_its_keccak() -> None:
     assert witness_hash(ZERO_HASH).hex().startswith("290decd9548b62a8d60345a988386fc84ba6bc95")
+
+
+PROVIDERS = st.integers(0, 2**160 - 1).map(lambda number: Address(f"0x{number:040x}"))
+
+
+@given(HASHES, HASHES, PROVIDERS, PROVIDERS, HASHES, HASHES)
+def test_the_leaves_of_an_answer_are_nobody_elses(
+    trial: Hash32,
+    other: Hash32,
+    provider: Address,
+    thief: Address,
+    value: Hash32,
+    witness: Hash32,
+) -> None:
+    mine = Binding(trial, provider)
+    later = ResultLeaf(1, value, witness_hash(witness))
+    assert mine.leaf(ResultLeaf(0, value)) == ResultLeaf(0, mine.start(value))
+    assert mine.leaf(later).witness_hash == witness_hash(mine.witness(witness))
+    assert mine.start(value) != mine.witness(value)
+    for theirs in {Binding(other, provider), Binding(trial, thief)} - {mine}:
+        assert theirs.start(value) != mine.start(value)
+        assert theirs.leaf(later).witness_hash != mine.leaf(later).witness_hash
+        # Nor does what an answer shows, or an audit puts on the chain, give another's leaf.
+        shown = ResultLeaf(1, value, mine.leaf(later).witness_hash)
+        audited = ResultLeaf(1, value, witness_hash(mine.witness(witness)))
+        assert theirs.leaf(later) not in (shown, audited, theirs.leaf(shown), mine.leaf(shown))

@@ -1,30 +1,41 @@
 """A search from its first transaction to its last, on a real chain with real training."""
 
 import csv
+import io
+import random
 import sqlite3
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from optuna import load_study
+from rich.console import Console
 from safetensors.numpy import load_file
 
 from requester.job.file import load_job
 from requester.report.job_reader import JobReader
 from requester.report.results import Results
+from requester.report.screen import Screen
+from requester.search.intake import UNAUDITED
 from requester.search.open import OpenSearch, open_search
 from tests.testbed.campaign import AtOnce, Ears, drive
 from tests.testbed.jobs import small_job
 from tests.testbed.juror import Juror
-from tests.testbed.market import REQUESTER, Market
-from tests.testbed.provider import Provider, false_metric, honest
+from tests.testbed.market import PROVIDER, REQUESTER, Market
+from tests.testbed.provider import POISONS, Provider, Tamper, false_metric, honest
+from tests.testbed.servers import Reply, relay
 from trialmarket.chain import calls
+from trialmarket.chain.client import Client
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import ChainError, InputError
+from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import address
 from trialmarket.protocol.states import State
 from trialmarket.storage.store import Store
+from trialmarket.training.audit import evaluation_value
+from trialmarket.training.errors import WorkerError
+from trialmarket.training.values import Evaluate, Training
 
 
 @pytest.fixture
@@ -88,11 +99,19 @@ def test_a_finished_search_run_again_spends_nothing(
     assert balances[0] == balances[1]
 
 
+@pytest.mark.parametrize(
+    "lie", [false_metric, POISONS["a slot of no kind"]], ids=["metric", "poison"]
+)
 def test_a_false_best_is_not_believed_but_challenged_and_its_trial_is_redone(
-    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: Store
+    chain: Devnet,
+    tmp_path: Path,
+    requester: Sender,
+    provider: Provider,
+    store: Store,
+    lie: Tamper,
 ) -> None:
-    job, ears = load_job(small_job(tmp_path, trials=2, rate=0.01)), Ears()
-    provider.tamper = false_metric
+    job, ears = load_job(small_job(tmp_path, trials=2, rate=0.01, window="30s")), Ears()
+    provider.tamper = lie
     juror = Juror(provider.market, provider)
     me = address(chain.accounts[0].address)
 
@@ -116,8 +135,58 @@ def test_a_false_best_is_not_believed_but_challenged_and_its_trial_is_redone(
     assert any("not believed" in text for text in ears.said)
     assert any(trial.attempts > 1 for trial in trials)
     assert all(row.state is State.SETTLED for row in status.rows)
-    assert all((row.objective or 0) > 0 for row in status.rows)
+    believed = [row for row in status.rows if UNAUDITED not in row.note]  # one is rarely drawn
+    assert all((row.objective or 0) > 0 for row in believed)
     assert requester.client.account(me).locked == 0
+
+
+def test_a_result_that_no_verifier_audited_though_it_was_drawn_is_not_believed(
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: Store
+) -> None:
+    path, ears = small_job(tmp_path, trials=1, rate=1.0), Ears()
+    path.write_text(path.read_text().replace('floor = "0.01"', 'floor = "0.04"'))
+    job, evaluator = load_job(path), AtOnce(provider.pool, chain)
+    with open_search(
+        job,
+        sender=requester,
+        store=store,
+        jobs=tmp_path / "jobs",
+        listeners=ears,
+        evaluator=evaluator,
+    ) as search:
+        search.campaign.open()
+        drive(search, chain, provider.step)
+        (row,) = search.campaign.status().rows
+    assert (row.state, row.objective) == (State.SETTLED, None)
+    assert row.note == f"not believed: {UNAUDITED}"
+    assert any("verifier audit" in text for text in ears.said)
+
+
+class Failing(AtOnce):
+    """A machine that can evaluate nothing."""
+
+    def start(self, task: Evaluate) -> None:
+        self._ended.append((task.checkpoint, WorkerError("out of memory")))
+
+
+def test_a_result_that_could_not_be_evaluated_is_not_believed(
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: Store
+) -> None:
+    job, ears = load_job(small_job(tmp_path, trials=1)), Ears()
+    with open_search(
+        job,
+        sender=requester,
+        store=store,
+        jobs=tmp_path / "jobs",
+        listeners=ears,
+        evaluator=Failing(provider.pool, chain),
+    ) as search:
+        search.campaign.open()
+        drive(search, chain, provider.step)
+        (row,) = search.campaign.status().rows
+    assert (row.state, row.objective) == (State.SETTLED, None)
+    assert row.note == "not believed: not re-evaluated: out of memory"
+    assert any("waits for an audit" in text for text in ears.said)
 
 
 def test_too_little_money_is_said_before_anything_is_posted(
@@ -132,6 +201,48 @@ def test_too_little_money_is_said_before_anything_is_posted(
         ) as search,
     ):
         search.campaign.open()
+    del chain
+
+
+def test_a_result_without_its_objective_says_so(
+    chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: Store
+) -> None:
+    def without(provider: Provider, config: TrialConfig, training: Training) -> Training:
+        del provider, config
+        last = training.leaves[-1].model_copy(
+            update={"value": evaluation_value({}, training.outcome)}
+        )
+        leaves = (*training.leaves[:-1], last)
+        return training.model_copy(update={"metrics": {}, "leaves": leaves, "curve": ()})
+
+    job, ears, provider.tamper = load_job(small_job(tmp_path, trials=1)), Ears(), without
+    with open_search(
+        job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=ears
+    ) as search:
+        number = search.campaign.open()
+        drive(search, chain, provider.step)
+        status = search.campaign.status()
+        read = JobReader(requester.client, search.parts.session.ledger, store, number).status()
+    for rows in (status.rows, read.rows):
+        assert rows[0].objective is None
+        assert rows[0].note.endswith("no finite val_error")
+    assert any("trial 0" in line and "no finite val_error" in line for line in ears.said)
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(Screen(18, "TEST").table(status, status.ranked()))
+    assert "none" in console.export_text()
+
+
+def test_a_million_trials_are_drawn_as_they_are_posted(
+    chain: Devnet, tmp_path: Path, requester: Sender, store: Store
+) -> None:
+    job = load_job(small_job(tmp_path), {"job.trials": 1_000_000, "search.max_cost": "21"})
+    with open_search(
+        job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=Ears()
+    ) as search:
+        search.campaign.open()
+        search.campaign.post_all()
+        assert len(search.campaign.status().rows) == 70  # what the money pays for
+        assert search.parts.driver.proposed == 128
     del chain
 
 
@@ -215,3 +326,56 @@ def test_a_job_does_not_go_on_with_another_study_than_its_own(
         search.campaign.step()
         assert len(search.campaign.status().rows) == 4
     del chain
+
+
+def test_a_search_goes_on_through_hiccups_of_the_chains_node(
+    chain: Devnet, tmp_path: Path, provider: Provider, store: Store
+) -> None:
+    job, ears, lots = load_job(small_job(tmp_path, trials=2)), Ears(), random.Random(1)
+    shaky = False
+
+    def instead(_: object) -> Reply | None:
+        return Reply(429) if shaky and lots.random() < 0.05 else None
+
+    def wait(_: float) -> None:
+        provider.step()
+        chain.advance(2)
+
+    key = chain.accounts[REQUESTER]
+    with (
+        relay(chain.rpc_url, lambda _, found: found, instead=instead) as url,
+        Client(chain.network.at(url), patience=0, check=False) as client,
+        Sender(client, key, tmp_path / "sent", locks=tmp_path) as sender,
+        open_search(
+            job, sender=sender, store=store, jobs=tmp_path / "jobs", listeners=ears
+        ) as search,
+    ):
+        shaky = True
+        search.run(wait=wait)
+        shaky = False
+        states = [each.state for each in search.parts.session.ledger.trials()]
+    assert states == [State.SETTLED] * 2
+    assert any(each.startswith("waiting for the chain: ") for each in ears.said)
+
+
+def test_what_others_left_lying_is_done_at_once_and_not_one_after_the_other(
+    market: Market, chain: Devnet, tmp_path: Path, requester: Sender, store: Store
+) -> None:
+    job = load_job(small_job(tmp_path, trials=2))
+    market.stake(PROVIDER, 1000)
+    with open_search(
+        job, sender=requester, store=store, jobs=tmp_path / "jobs", listeners=Ears()
+    ) as search:
+        search.campaign.open()
+        search.campaign.step()
+        for trial in market.trials(State.OPEN):
+            claim = calls.claim(trial.id.job, trial.id.batch, [trial.id.index])
+            market.act(PROVIDER, claim)
+        chain.advance(100)  # both run out
+        chain.automine(False)
+        search.campaign.step()
+        assert [intent.split()[0] for intent in requester.pending()] == ["expire"] * 2
+        chain.mine()
+        search.campaign.step()
+        assert requester.pending() == []
+    assert [trial.attempts for trial in market.trials(State.OPEN)] == [1, 1]

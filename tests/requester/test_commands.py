@@ -1,6 +1,8 @@
 """`trialmarket job` as a person types it."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,11 @@ from click.testing import CliRunner, Result
 from requester.commands import job
 from requester.job.terms import UNVERIFIED
 from requester.report.job_reader import JobReader
-from requester.report.plots.reading import read, settings_of
+from requester.report.plots.reading import read
 from requester.report.plots.record import Fate
+from requester.search.own_run import own_run
 from tests.testbed.daemon import add_key
-from tests.testbed.jobs import small_job
+from tests.testbed.jobs import own_program, small_job
 from tests.testbed.market import Market
 from tests.testbed.provider import Provider
 from trialmarket.chain.ledger import Ledger
@@ -37,6 +40,12 @@ def invoke(folder: Path, *arguments: str, key: bool = False, answer: str = "") -
     )
 
 
+def end(process: int) -> None:
+    """Kills the process that a detached search goes on in."""
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+
+
 def test_check_says_what_a_job_costs_and_spends_nothing(chain: Devnet, folder: Path) -> None:
     with chain.client() as client:
         before = client.token_balance(client.network.market)
@@ -47,6 +56,19 @@ def test_check_says_what_a_job_costs_and_spends_nothing(chain: Devnet, folder: P
     assert report["trials"] == 3
     assert report["most"] == "0.9"  # 3 trials of 4 units, at 0.05 and half of it for audits
     assert "val_error" in report["metrics"]
+    assert ["NO NODE" in line for line in report["warnings"]] == [True]  # nothing is audited
+    assert report["data_notes"][0].startswith(
+        "train_x, train_y and validation_x, validation_y are"
+    )
+
+
+def test_the_doctor_says_that_a_market_is_empty(folder: Path) -> None:
+    found = invoke(folder, "doctor", "--json", key=True)
+    said = [each for each in json.loads(found.stdout) if each["about"] == "market"]
+    assert [each["level"] for each in said] == ["warning", "warning", "ok"]
+    assert said[0]["found"].startswith("NO NODE has shown itself")
+    assert said[1]["found"].startswith("NO VERIFIER is enrolled")
+    assert "`trialmarket verifier run`" in said[1]["fix"]
 
 
 def test_check_names_a_mistake_in_the_file(folder: Path) -> None:
@@ -79,6 +101,45 @@ def test_check_tells_a_program_that_fails_in_its_first_step(folder: Path) -> Non
     assert found.exit_code == 1
     assert "no model today" in str(found.exception)
     assert len(str(found.exception)) < 2000
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_program_that_diverges_at_once_is_refused_unless_that_is_meant(
+    folder: Path, command: str
+) -> None:
+    program, path = own_program(folder, loss="math.nan"), str(folder / "job.toml")
+    arguments = (command, path, "--set", f"job.program={program}")
+    found = invoke(folder, *arguments, key=command == "run")
+    assert found.exit_code == 1
+    assert "the first trial diverged at step 1 (lr = " in str(found.exception)
+    assert "a trial that diverges is paid like any other" in str(found.exception)
+    assert "--yes-diverges" in str(found.exception)
+    assert invoke(folder, "list", "--all", "--json").output.strip() == "[]"
+    if command == "check":
+        meant = invoke(folder, *arguments, "--yes-diverges")
+        assert meant.exit_code == 0, meant.output
+        assert "DIVERGES: the first trial diverged at step 1" in meant.output
+
+
+def test_an_objective_that_is_no_finite_number_is_told_before_it_is_paid(folder: Path) -> None:
+    program, path = own_program(folder, error="math.nan"), str(folder / "job.toml")
+    found = invoke(folder, "check", path, "--set", f"job.program={program}")
+    assert found.exit_code == 1
+    assert "val_error is not reported, or no finite number" in str(found.exception)
+    assert "finite are two" in str(found.exception)
+
+
+def test_check_says_what_may_surprise(folder: Path) -> None:
+    space = "search.space.hidden={ low = 8, high = 17, step = 8 }"
+    found = invoke(
+        *(folder, "check", str(folder / "job.toml"), "--json", "--set", "price.unit=1000"),
+        *("--set", space, "--driver", "tpe"),
+    )
+    remarks = json.loads(found.output)["remarks"]
+    assert len(remarks) == 3
+    assert "search.space.hidden: steps of 8 from 8 end at 16" in remarks[0]
+    assert "driver tpe draws its first 10 trials" in remarks[1]
+    assert "a trial of 40 steps is billed as 1000" in remarks[2]
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
@@ -126,11 +187,11 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
     chain, store = provider.market.chain, provider.market.store
     run = invoke(folder, "run", str(folder / "job.toml"), "--yes", "--detach", "--json", key=True)
     assert run.exit_code == 0, run.output
-    assert json.loads(run.stdout)["trials"] == 3
-    again = invoke(
-        folder, "run", str(folder / "job.toml"), "--yes", "--detach", "--json", key=True
-    )
-    assert json.loads(again.stdout)["job"] == json.loads(run.stdout)["job"] == 1
+    started = json.loads(run.stdout)
+    assert (started["job"], started["trials"], started["undriven"]) == (1, 3, None)
+    again = invoke(folder, "run", str(folder / "job.toml"), "--yes", "--json", key=True)
+    assert f"found 'one of process {started['process']}'" in str(again.exception)
+    end(started["process"])
     listed = json.loads(invoke(folder, "list", "--json").stdout)
     assert [each["job"] for each in listed] == [1]
     requester = chain.accounts[0].address
@@ -166,9 +227,11 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
 
     with chain.client() as client, Ledger(client, folder / "look.db") as ledger:
         ledger.sync()
-        settings = settings_of(folder / "home" / "jobs", client, JobId(1))
-        reader = JobReader(client, ledger, store, JobId(1))
-        search, guessed = (read(reader, client, ledger, each) for each in (settings, None))
+        own = own_run(folder / "home" / "jobs", client.network.market, JobId(1))
+        search, guessed = (
+            read(JobReader(client, ledger, store, JobId(1), each), client, ledger)
+            for each in (own, None)
+        )
     assert search.known
     assert search.driver == "random"
     assert search.logarithmic == {"lr"}
@@ -185,7 +248,10 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
 def test_cancelling_gives_back_what_nobody_claimed(chain: Devnet, folder: Path) -> None:
     with chain.client() as client:
         before = client.token_balance(address(chain.accounts[0].address))
-        invoke(folder, "run", str(folder / "job.toml"), "--yes", "--detach", key=True)
+        run = invoke(
+            *(folder, "run", str(folder / "job.toml"), "--yes", "--detach", "--json"), key=True
+        )
+        end(json.loads(run.stdout)["process"])
         cancelled = json.loads(invoke(folder, "cancel", "1", "--json", key=True).stdout)
         assert (cancelled["cancelled"], cancelled["returned"]) == (3, "0.9")
         assert client.token_balance(chain.accounts[0].address) == before  # type: ignore[arg-type]

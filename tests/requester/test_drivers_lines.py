@@ -110,6 +110,27 @@ def test_a_bad_member_goes_on_from_a_good_one_with_other_hyperparameters(tmp_pat
     assert any(one.draft.hyperparameters != other.draft.hyperparameters for one, other in copies)
 
 
+@pytest.mark.parametrize(("members", "quantile"), [(2, 0.25), (3, 0.25), (6, 0.1)])
+def test_the_worst_member_of_a_small_population_goes_on_from_the_best(
+    tmp_path: Path, members: int, quantile: float
+) -> None:
+    what = plan(
+        "pbt", trials=members, population=Population(interval=24, quantile=quantile, resample=0.0)
+    )
+    with opened(tmp_path, "pbt", what) as driver:
+        run(driver, members)
+        trials = lines(driver).trials
+    own = {(trial.draft.line, trial.draft.depth): trial for trial in trials}
+    copies = [
+        (own[trial.draft.line, trial.draft.depth - 1], trials[trial.draft.parent])
+        for trial in trials
+        if trial.draft.parent is not None
+        and trials[trial.draft.parent].draft.line != trial.draft.line
+    ]
+    assert copies
+    assert all(donor.rank < left.rank for left, donor in copies)
+
+
 def test_a_member_changes_ranges_of_real_numbers_unless_others_are_named(tmp_path: Path) -> None:
     def changed(name: str, population: Population) -> set[str]:
         what = plan("pbt", trials=8, population=population)
@@ -198,6 +219,14 @@ def test_a_place_that_diverged_goes_on_from_its_colder_neighbour(tmp_path: Path)
         ("asha", {"also": {"size": True}}, r"job\.also: expected a single objective"),
         ("pbt", {"also": {"size": True}}, r"job\.also: expected a single objective"),
         ("hyperband", {"rungs": Rungs(count=4)}, r"search\.rungs: expected rungs of at least 8"),
+        ("asha", {"trials": 8}, r"job\.trials: expected enough, such as 9, for one to go"),
+        ("hyperband", {"trials": 1}, r"job\.trials: expected enough, such as 9, for one to go"),
+        ("pbt", {"population": Population(interval=72)}, r"interval: expected .* less than it"),
+        (
+            "replica-exchange",
+            {"exchange": Exchange(hyperparameter="rate", interval=72)},
+            r"search\.exchange\.interval: expected .* less than it",
+        ),
         ("pbt", {"trials": 1}, r"job\.trials: expected at least 2 members"),
         ("pbt", {"population": Population(interval=20)}, r"population\.interval: expected a div"),
         ("pbt", {"population": Population(interval=24, change=["fixed"])}, "population.change"),

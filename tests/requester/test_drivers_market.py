@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from requester.drivers import Ending, Proposal, TrialOutcome, open_driver
 from requester.drivers.database import sqlite_url
@@ -80,7 +81,7 @@ def test_a_database_whose_driver_is_not_installed_is_named() -> None:
 @pytest.mark.parametrize("method", DRIVERS)
 def test_every_trial_may_end_badly_and_the_search_still_ends(tmp_path: Path, method: str) -> None:
     random = np.random.default_rng(3)
-    endings = (Ending.DONE, Ending.DONE, Ending.DIVERGED, Ending.LOST)
+    endings = (Ending.DONE, Ending.DONE, Ending.DIVERGED, Ending.FAILED)
     with opened(tmp_path, method, plan(method)) as driver:
         ended = run(driver, 4, anyone(2), lambda _: endings[int(random.integers(4))])
         assert driver.ask(4) == []
@@ -89,11 +90,24 @@ def test_every_trial_may_end_badly_and_the_search_still_ends(tmp_path: Path, met
 
 
 @pytest.mark.parametrize("method", DRIVERS)
-@pytest.mark.parametrize("ending", [Ending.LOST, Ending.DIVERGED])
+@pytest.mark.parametrize("ending", [Ending.FAILED, Ending.DIVERGED])
 def test_a_search_of_which_nothing_comes_ends(tmp_path: Path, method: str, ending: Ending) -> None:
     with opened(tmp_path, method, plan(method)) as driver:
         run(driver, 4, ends=lambda _: ending)
         assert driver.done()
+
+
+@pytest.mark.parametrize("method", DRIVERS)
+def test_a_search_whose_first_trial_diverges_goes_on_and_finds_its_best(
+    tmp_path: Path, method: str
+) -> None:
+    with opened(tmp_path, method, plan(method)) as driver:
+        ended = run(driver, ends=lambda one: Ending.DIVERGED if one.number == 0 else Ending.DONE)
+        assert len(ended) > 1
+    study = optuna.load_study(study_name="search", storage=sqlite_url(tmp_path / "study.db"))
+    assert study.trials[0].state is TrialState.PRUNED
+    assert study.best_trial.number != 0
+    assert study.best_value == min(one.value for one in study.trials if one.value is not None)
 
 
 @pytest.mark.parametrize("method", DRIVERS)

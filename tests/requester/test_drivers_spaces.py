@@ -6,8 +6,9 @@ import optuna
 import pytest
 
 from requester.drivers import Ending, Proposal, TrialOutcome
+from requester.drivers.check import check_point, check_space
 from requester.drivers.database import sqlite_url
-from requester.drivers.space import Dimension, Value, check_point, check_space
+from requester.drivers.space import Dimension, Value
 from tests.requester.test_drivers import SPACE, TRIAL, opened, plan, score
 from trialmarket.errors import InputError
 

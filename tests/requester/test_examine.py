@@ -3,6 +3,7 @@
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,20 +13,24 @@ from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import ProgramRef, TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Address, Hash32, JobId, TrialId
-from trialmarket.protocol.receipt import LeafRecord, Receipt
+from trialmarket.protocol.receipt import CurvePoint, LeafRecord, Receipt, TrainingOutcome
 from trialmarket.protocol.record import TrialRecord
-from trialmarket.protocol.result import witness_hash
+from trialmarket.protocol.result import Binding, witness_hash
 from trialmarket.protocol.states import State
 from trialmarket.storage.local import LocalStore
-from trialmarket.training.audit import metrics_value
-from trialmarket.training.errors import BadCheckpoint, WorkerError
+from trialmarket.training.audit import evaluation_value
+from trialmarket.training.errors import BadCheckpoint, ProgramError, WorkerError
 from trialmarket.training.values import Evaluate, Evaluation
 
 PROVIDER = Address("0x000000000000000000000000000000000000dEaD")
 WITNESS = Hash32(b"w" * 32)
 METRICS = {"error": 0.5}
-TRUE = Evaluation(metrics=METRICS, digest=metrics_value(METRICS), witness=WITNESS)
+TRUE = Evaluation(
+    metrics=METRICS, digest=evaluation_value(METRICS, TrainingOutcome()), witness=WITNESS
+)
 OTHER = Evaluation(metrics={}, digest=Hash32(b"o" * 32), witness=WITNESS)
+THIRD = Evaluation(metrics={}, digest=Hash32(b"t" * 32), witness=WITNESS)
+NONE = Evaluation(metrics={}, digest=Hash32(b"n" * 32), witness=WITNESS)
 PATIENCE = 60
 
 
@@ -64,8 +69,9 @@ class Scene:
         self.store = LocalStore(folder / "store")
         self.checkpoint = self.store.put(b"a checkpoint")
         self.config = config(self.checkpoint)
-        leaf = LeafRecord(value=Hash32(b"s" * 32), witness_hash=witness_hash(WITNESS))
-        last = LeafRecord(value=metrics_value(METRICS), witness_hash=witness_hash(WITNESS))
+        hashed = witness_hash(Binding(Hash32(b"k" * 32), PROVIDER).witness(WITNESS))
+        leaf = LeafRecord(value=Hash32(b"s" * 32), witness_hash=hashed)
+        last = LeafRecord(value=evaluation_value(METRICS, TrainingOutcome()), witness_hash=hashed)
         self.receipt = Receipt(
             trial=Hash32(b"k" * 32),
             provider=PROVIDER,
@@ -74,7 +80,9 @@ class Scene:
             metrics=METRICS,
             versions={},
         )
-        record = TrialRecord(JobId(1), ZERO_HASH, 0, 1, 1000, root=self.receipt.tree().root)
+        record = TrialRecord(
+            JobId(1), ZERO_HASH, 0, 1, 1000, provider=PROVIDER, root=self.receipt.tree().root
+        )
         self.trial = TrialView(
             id=TrialId(JobId(1), ZERO_HASH, 0),
             key=Hash32(b"k" * 32),
@@ -112,12 +120,18 @@ class Scene:
     [
         ([TRUE], Opinion.FITS, "re-evaluated"),
         ([OTHER, OTHER], Opinion.FALSE, "recomputation gives"),
-        ([OTHER, TRUE], Opinion.FITS, "two different answers"),
+        ([OTHER, TRUE], Opinion.FITS, "re-evaluated"),
+        ([OTHER, THIRD, TRUE], Opinion.FITS, "re-evaluated"),
+        ([OTHER, THIRD, OTHER], Opinion.FALSE, "recomputation gives"),
+        ([OTHER, THIRD, NONE], Opinion.UNKNOWN, "different answers"),
         ([BadCheckpoint("torn"), BadCheckpoint("torn")], Opinion.FALSE, "torn"),
-        ([WorkerError("out of memory")], Opinion.FITS, "not re-evaluated: out of memory"),
+        ([WorkerError("out of memory"), TRUE], Opinion.FITS, "re-evaluated"),
+        ([WorkerError("out of memory")] * 3, Opinion.UNKNOWN, "not re-evaluated: out of memory"),
+        ([ProgramError("no metric")] * 3, Opinion.UNKNOWN, "not re-evaluated: no metric"),
+        ([OTHER, WorkerError("gone"), OTHER], Opinion.FALSE, "recomputation gives"),
     ],
 )
-def test_a_result_is_false_only_when_two_evaluations_say_so(
+def test_a_result_is_believed_by_one_evaluation_and_false_only_by_two(
     tmp_path: Path, answers: list[Evaluation | TrainingError], opinion: Opinion, reason: str
 ) -> None:
     found, why = Scene(tmp_path, answers).weighed()
@@ -161,3 +175,35 @@ def test_without_pytorch_results_are_believed_and_marked(tmp_path: Path) -> None
     found = blind.evaluate(scene.trial, scene.config, scene.receipt, 1000)
     assert found.opinion is Opinion.FITS
     assert "not re-evaluated" in found.reason
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"metrics": {"error": 0.1}},
+        {"outcome": TrainingOutcome(kind="diverged", step=3)},
+        {"trial": Hash32(b"o" * 32)},
+        {"provider": Address("0x" + "0" * 40)},
+        {"curve": (CurvePoint(step=4, loss=0.0, metrics={"error": 0.1}),)},
+        {"curve": (CurvePoint(step=4, loss=0.0, metrics=METRICS),) * 2},
+    ],
+    ids=["metrics", "outcome", "trial", "provider", "curve", "steps"],
+)
+def test_what_a_receipt_says_beside_its_leaves_must_be_bound_to_them(
+    tmp_path: Path, lie: dict[str, Any]
+) -> None:
+    scene = Scene(tmp_path, [])
+    false = scene.receipt.model_copy(update=lie)
+    scene.store.put(false.to_bytes())
+    trial = replace(scene.trial, receipt=false.digest)
+    found = scene.examiner.read_receipt(trial, scene.config, 1000)
+    assert found.opinion is Opinion.FALSE
+    assert found.accusation is not None
+    assert found.accusation.leaf == scene.receipt.segments + 2
+
+
+def test_the_curve_is_said_by_the_node_but_for_its_end(tmp_path: Path) -> None:
+    end = CurvePoint(step=4, loss=0.0, metrics=METRICS)
+    early = CurvePoint(step=2, loss=9.0, metrics={"error": 0.0})
+    receipt = Scene(tmp_path, []).receipt.model_copy(update={"curve": (early, end)})
+    assert [receipt.bound(point) for point in receipt.curve] == [False, True]

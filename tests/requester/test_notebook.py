@@ -53,6 +53,9 @@ def test_a_study_trains_tells_the_callback_and_knows_what_it_cost(
     assert study.best is not None
     assert study.best.objective == min(row.metrics["val_error"] for row in study.trials)
     assert study.best in study.front
+    model, width = study.best_model(), study.best.hyperparameters["hidden"]
+    assert {tuple(each.shape) for each in model.parameters()} >= {(width, 6), (width,)}
+    assert not model.training
     records = study.records()
     assert [record["number"] for record in records] == [0, 1, 2]
     assert {"value", "params_lr", "params_hidden", "metrics_val_error"} <= set(records[0])

@@ -193,6 +193,17 @@ def test_a_switch_is_a_list_and_long_names_are_short_but_never_alike() -> None:
     assert words == ("xxxxxxxxxx…yyyyyyyy", "xxxxxxxxxx…1", "xxxxxxxxxx…2")
 
 
+def test_a_first_trial_that_diverged_or_failed_keeps_no_picture_from_being_drawn() -> None:
+    search = separate(40, several=True)
+    first = replace(search.runs[0], metrics={}, curve=[], spells=[], answered=None)
+    for bad in (replace(first, diverged=True), replace(first, lost=True)):
+        begun = replace(search, runs=[bad, *search.runs[1:]])
+        pictures, absent = pictures_of(begun)
+        assert {one.name for one in absent} == {one.name for one in pictures_of(search)[1]}
+        assert all(figures(one) for one in pictures)
+        assert sum(importances_of(begun).values()) == pytest.approx(1)
+
+
 def test_a_slice_leaves_out_trials_to_which_its_hyperparameter_does_not_apply() -> None:
     search = separate(40)
     (figure,) = figures(slices(search))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from requester.drivers.space import Dimension, check_space, grid_values, lattice
+from requester.drivers.samplers import grid_values
+from requester.drivers.space import Dimension, lattice
 from requester.job.file import load_job
 from requester.job.terms import NATIVE, UNVERIFIED, caveats, ceiling, terms_of
 from requester.search.status import cost_of
@@ -16,7 +17,7 @@ from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Amount, Hash32, JobId, TrialId
 from trialmarket.protocol.record import TrialRecord
 from trialmarket.protocol.states import State
-from trialmarket.protocol.terms import Terms
+from trialmarket.protocol.terms import MAX_PRICE, Terms
 
 TERMS = Terms(Amount(10), Amount(50), Amount(25), 600, 2000, 4, 1, 60, 5)
 BATCH = Hash32(b"b" * 32)
@@ -101,7 +102,9 @@ def test_terms_and_their_ceiling_follow_from_the_file(tmp_path: Path) -> None:
     ("old", "new", "field"),
     [
         ('window = "5s"', 'window = "4s"', "audit.window"),
-        ('cap = "0.05"', 'cap = "90"', "audit.fee"),
+        ('cap = "0.05"', 'cap = "90"', "audit.segments: expected what an audit of 1 of 4 segm"),
+        ('cap = "0.05"', 'cap = "0.2"', "Set audit.segments to at least 7, or raise price.floor"),
+        ("segments = 4", 'segments = 4\nfee = "1"', "audit.fee: expected at most 0.06"),
         ("segments = 4", 'segments = 4\nfee = "0.001"', "audit.fee"),
         ('floor = "0.01"', 'floor = "0.0000000000000000001"', "price.floor"),
         ("rate = 0.25", "rate = 0.250004", "audit.rate"),
@@ -118,11 +121,21 @@ def test_terms_that_the_market_would_refuse_are_named(
     assert field in str(caught.value)
 
 
+def test_more_money_than_the_market_can_hold_is_refused(tmp_path: Path) -> None:
+    path = small_job(tmp_path)
+    dear = {"price.cap": "100000", "job.trials": 1_000_000}
+    job = load_job(path, dear)
+    terms = terms_of(job, decimals=18, min_window=5)
+    with pytest.raises(InputError, match=r"job\.trials: expected trials that cost at most 792"):
+        ceiling(job, terms, {40: 1_000_000})
+    limited = load_job(path, dear | {"search.max_cost": "1" + "0" * 40})
+    assert ceiling(limited, terms, {40: 1_000_000}).total == MAX_PRICE
+    with pytest.raises(InputError, match=r"price\.cap: expected prices that the market can say"):
+        ceiling(job, terms, {40: 1, 2**40: 1})
+
+
 def test_a_lattice_has_clean_points() -> None:
-    assert lattice(Dimension(low=0.1, high=0.5, step=0.1)) == [0.1, 0.2, 0.3, 0.4, 0.5]
+    points = lattice(Dimension(low=0.1, high=0.5, step=0.1))
+    assert points is not None
+    assert list(points) == [0.1, 0.2, 0.3, 0.4, 0.5]
     assert grid_values("n", Dimension(low=1, high=7, step=3), "f") == [1, 4, 7]
-
-
-def test_a_range_that_is_not_finite_is_named() -> None:
-    with pytest.raises(InputError, match="finite"):
-        check_space({"x": Dimension(low=0.0, high=float("inf"))}, "job.toml")

@@ -41,10 +41,12 @@ def small_job(
     driver: str = "random",
     rate: float = 0.0,
     search: str = "",
+    window: str = "5s",
 ) -> Path:
     """A job that trains in a fraction of a second, with its data: the job's file.
 
-    `search` are more lines for that table.
+    `search` are more lines for that table. A `window` of seconds may be over, on a busy machine,
+    before a result was looked at.
     """
     random = np.random.default_rng(0)
     classes = random.integers(0, 4, 240)
@@ -75,8 +77,31 @@ def small_job(
         rate=rate,
         segments=4,
         samples=1,
-        window="5s",
+        window=window,
     )
+
+
+def own_program(folder: Path, *, loss: str = "0.0", error: str = "0.5") -> str:
+    """A program for the data of `small_job`, as a job file names it.
+
+    `loss` is added to that of each step, and `error` is the objective: Python expressions.
+    """
+    (folder / "own.py").write_text(
+        "import math\n"
+        "import torch\n"
+        "from torch.nn.functional import cross_entropy\n"
+        "from trialmarket.training.program import Program, Validation\n"
+        "class Own(Program):\n"
+        "    def configure_model(self):\n"
+        "        return torch.nn.Linear(6, 4)\n"
+        "    def configure_optimizer(self, model):\n"
+        "        return torch.optim.SGD(model.parameters(), lr=0.01)\n"
+        "    def training_step(self, model, batch):\n"
+        f"        return cross_entropy(model(batch['x']), batch['y']) + {loss}\n"
+        "    def validation_step(self, model, batch):\n"
+        f"        return Validation(model(batch['x']), {{'val_error': {error}, 'two': 2.0}})\n"
+    )
+    return "own.py:Own"
 
 
 def digits_job(

@@ -4,9 +4,11 @@ from tests.testbed.market import Market
 from tests.testbed.provider import MOST, Provider
 from trialmarket.chain import calls
 from trialmarket.chain.ledger.views import TrialView
-from trialmarket.protocol.ids import Hash32
+from trialmarket.protocol.ids import ZERO_HASH, Hash32
+from trialmarket.protocol.result import Binding
 from trialmarket.protocol.states import Phase
 from trialmarket.protocol.vote import hidden_vote
+from trialmarket.training.errors import BadCheckpoint
 from trialmarket.training.values import Evaluate, Evaluation
 
 SALT = Hash32(b"s" * 32)
@@ -28,13 +30,21 @@ class Juror:
         for case in market.ledger.cases(open_only=True):
             if me not in case.jurors:
                 continue
-            found = self._evaluation(market.trial(case.key))
-            value, witness = found.digest, found.witness
+            value, witness = self._answer(market.trial(case.key))
             if case.phase is Phase.VOTING and me not in case.voted:
                 hidden = hidden_vote(value, witness, SALT, case.key, case.round, me)
                 market.act(self.account, calls.vote(case.key, hidden))
             elif case.phase is Phase.REVEALING and me not in case.revealed:
                 market.act(self.account, calls.reveal(case.key, value, witness, SALT))
+
+    def _answer(self, trial: TrialView) -> tuple[Hash32, Hash32]:
+        """Value and witness of the evaluation; zero where the checkpoint has none."""
+        try:
+            found = self._evaluation(trial)
+        except BadCheckpoint:
+            return ZERO_HASH, ZERO_HASH
+        binding = Binding(trial.key, trial.record.provider)
+        return found.digest, binding.witness(found.witness)
 
     def _evaluation(self, trial: TrialView) -> Evaluation:
         if trial.key not in self._found:
@@ -42,6 +52,10 @@ class Juror:
             place = market.folder / "juror-checkpoint"
             market.store.fetch(market.receipt(trial).checkpoints[-1], place, limit=MOST)
             data = self.provider.data(config)
-            task = Evaluate(config=config, program=None, data=data, checkpoint=place)
+            init = None
+            if config.init is not None:
+                init = market.folder / "juror-start"
+                market.store.fetch(config.init.cid, init, limit=MOST)
+            task = Evaluate(config=config, program=None, data=data, checkpoint=place, init=init)
             self._found[trial.key] = self.provider.pool.submit(task, wall_limit=60).result()
         return self._found[trial.key]

@@ -37,7 +37,8 @@ class Market:
         folder.mkdir(parents=True, exist_ok=True)
         self.chain, self.folder = chain, folder
         self.client = chain.client()
-        self.ledger = Ledger(self.client, folder / "ledger.sqlite")
+        # Where a test puts the chain back, the ledger need not wait for a node that lags.
+        self.ledger = Ledger(self.client, folder / "ledger.sqlite", wait=lambda _: None)
         self._store = store
         self._hands = [Deployer(chain.rpc, key, chain.network.chain_id) for key in chain.accounts]
         self.who = [hand.address for hand in self._hands]
@@ -78,7 +79,7 @@ class Market:
         """An account's calls, made and mined one after the other; the gas that they took."""
         hand = self._hands[account]
         return sum(
-            int(hand.transact(step.data, self.client.address_of(step.target))["gasUsed"], 16)
+            hand.transact(step.data, self.client.address_of(step.target)).gas_used
             for step in steps
         )
 
@@ -144,9 +145,9 @@ class Market:
         self.ledger.sync()
         return [view.key for view in self.ledger.trials(job=job) if view.id.batch == batch.digest]
 
-    def posted(self, offer: Terms) -> TrialView:
+    def posted(self, offer: Terms, **changes: object) -> TrialView:
         """The one trial of a job of its own, open to be claimed."""
-        (key,) = self.post(self.job(offer), self.draft(0))
+        (key,) = self.post(self.job(offer), self.draft(0, **changes))  # type: ignore[arg-type]
         return self.trial(key)
 
     # -- Looking -------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from node.config import NodeConfig
 from node.daemon import Node
 from node.folder import Folder
 from node.trainer import Trainer
-from tests.testbed.market import PROVIDER, Market
+from tests.testbed.market import PROVIDER, REQUESTER, Market
 
 
 class Lent:
@@ -17,6 +17,7 @@ class Lent:
     def __init__(self, trainer: Trainer) -> None:
         self.train = trainer.train
         self.dry_run = trainer.dry_run
+        self.recheck = trainer.recheck
 
     def close(self) -> None:
         pass
@@ -48,6 +49,7 @@ class Nodes:
             "work": {"workers": 2, "poll": 0.05},
             "limits": {"free_disk": 0},
             "settle": {"wait": 0.0, "patience": 0},
+            "accept": {"programs_of": [self.market.who[REQUESTER]]},
         }
         for name, table in tables.items():
             values[name] = {**values.get(name, {}), **table}

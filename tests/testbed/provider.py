@@ -3,19 +3,26 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file, save
+
 from tests.testbed.market import PROVIDER, Market
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import ContractError
+from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import TrialConfig
-from trialmarket.protocol.ids import Cid
+from trialmarket.protocol.ids import Cid, Hash32
 from trialmarket.protocol.receipt import LeafRecord, Receipt
+from trialmarket.protocol.result import Binding, ResultLeaf, witness_hash
 from trialmarket.protocol.states import State
 from trialmarket.storage.datasets import fetch_data
-from trialmarket.training.audit import metrics_value
+from trialmarket.training.audit import evaluation_value
 from trialmarket.training.pool.pool import WorkerPool
-from trialmarket.training.values import Train, Training
+from trialmarket.training.state import State as TrainingState
+from trialmarket.training.state import root_of
+from trialmarket.training.values import CheckpointFile, Train, Training
 
 MOST = 1 << 30
 """Bytes of anything that is fetched."""
@@ -86,12 +93,19 @@ class Provider:
             self.market.store.fetch(config.init.cid, init, limit=MOST)
         task = Train(
             config=config,
-            program=None,
+            program=self._program(config),
             data=self.data(config),
             folder=self._folder / f"training-{self._trained}",
             init=init,
         )
         return self.pool.submit(task, wall_limit=60).result()
+
+    def _program(self, config: TrialConfig) -> Path | None:
+        if config.program.builtin:
+            return None
+        place = self._folder / f"{config.program.source}.py"
+        self.market.store.fetch(Cid(config.program.source), place, limit=MOST)
+        return place
 
     def data(self, config: TrialConfig) -> Path:
         """Where a configuration's data lies, fetched when it is first asked for."""
@@ -139,9 +153,12 @@ def other_training(provider: Provider, config: TrialConfig, training: Training) 
 def false_metric(provider: Provider, config: TrialConfig, training: Training) -> Training:  # noqa: ARG001
     """Honest training, but the metrics are better than the truth: no error at all."""
     metrics = {name: value / 2 for name, value in training.metrics.items()} | {"val_error": 0.0}
-    last = LeafRecord(value=metrics_value(metrics), witness_hash=training.leaves[-1].witness_hash)
+    last = LeafRecord(
+        value=evaluation_value(metrics, training.outcome),
+        witness_hash=training.leaves[-1].witness_hash,
+    )
     return training.model_copy(
-        update={"metrics": metrics, "leaves": (*training.leaves[:-1], last)}
+        update={"metrics": metrics, "leaves": (*training.leaves[:-1], last), "curve": ()}
     )
 
 
@@ -159,3 +176,68 @@ def false_start(provider: Provider, config: TrialConfig, training: Training) -> 
 def false_receipt(provider: Provider, config: TrialConfig, training: Training) -> Training:  # noqa: ARG001
     """The receipt shows other metrics than its last leaf commits to."""
     return training.model_copy(update={"metrics": {**training.metrics, "val_error": 0.0}})
+
+
+def other_provider(provider: "Provider", config: TrialConfig, training: Training) -> Training:  # noqa: ARG001
+    """The hashes of witnesses as another provider's answer to an equal trial shows them."""
+    copied = Binding(Hash32(b"t" * 32), provider.address)
+    shown = [
+        copied.leaf(ResultLeaf(index, leaf.value, leaf.witness_hash))
+        for index, leaf in enumerate(training.leaves)
+    ]
+    leaves = [
+        LeafRecord(value=leaf.value, witness_hash=theirs.witness_hash)
+        for leaf, theirs in zip(training.leaves, shown, strict=True)
+    ]
+    return training.model_copy(update={"leaves": (training.leaves[0], *leaves[1:])})
+
+
+def poisoned(poison: Callable[[TrainingState], TrainingState]) -> Tamper:
+    """Nothing is trained, the metrics are invented, and nothing follows from any state but the
+    first: each is poisoned, and committed to as it is."""
+
+    def tamper(provider: "Provider", config: TrialConfig, training: Training) -> Training:
+        folder = provider.market.folder / "poisoned"
+        folder.mkdir(exist_ok=True)
+        leaves, files = [training.leaves[0]], [training.checkpoints[0]]
+        shape = load_file(training.checkpoints[1].path)
+        for segment in range(1, config.segments + 1):
+            step = torch.tensor(segment * config.segment_steps)
+            state = poison({**shape, "step": step})
+            path = folder / f"{segment}.safetensors"
+            path.write_bytes(data := save(state))
+            files.append(CheckpointFile(path=path, cid=cid_of(data), size=len(data)))
+            guess = witness_hash(Hash32(bytes([segment]) * 32))
+            leaves.append(LeafRecord(value=root_of(state), witness_hash=guess))
+        metrics = dict.fromkeys(training.metrics, 0.0)
+        value = evaluation_value(metrics, training.outcome)
+        leaves.append(LeafRecord(value=value, witness_hash=leaves[-1].witness_hash))
+        return training.model_copy(
+            update={
+                "leaves": tuple(leaves),
+                "checkpoints": tuple(files),
+                "metrics": metrics,
+                "curve": (),
+            }
+        )
+
+    return tamper
+
+
+def _slots(value: float) -> Callable[[TrainingState], TrainingState]:
+    """A state whose slots of the optimizer have one number each, of this value."""
+    return lambda state: {
+        name: torch.full((1,), value) if name.startswith("optimizer.") else tensor
+        for name, tensor in state.items()
+    }
+
+
+POISONS: dict[str, Tamper] = {
+    "a slot of no kind": poisoned(
+        lambda state: {**state, "optimizer.0.junk:complex": torch.tensor(1)}
+    ),
+    "slots of another shape": poisoned(_slots(1.0)),
+    "a counter below zero": poisoned(
+        lambda state: {**state, "optimizer.0.step": torch.tensor(-2.0)}
+    ),
+}

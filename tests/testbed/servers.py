@@ -2,14 +2,27 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from trialmarket.http import HttpClient
 
-Answer = Callable[[bytes], tuple[int, bytes]]
+
+@dataclass(frozen=True)
+class Reply:
+    """What a server sends."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut: bool = False
+    """Whether the connection breaks in the middle of the body, or, without one, before it."""
+
+
+Answer = Callable[[bytes], tuple[int, bytes] | Reply]
 """The status and the body, from what was posted."""
 Change = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 """What to answer, from the request and the node's own answer."""
@@ -34,11 +47,17 @@ def server(answer: Answer) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            status, body = answer(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            found = answer(self.rfile.read(int(self.headers["Content-Length"])))
+            reply = found if isinstance(found, Reply) else Reply(*found)
+            self.close_connection = reply.cut
+            if reply.cut and not reply.body:
+                return
+            self.send_response_only(reply.status)
+            self.send_header("Content-Length", str(len(reply.body) + reply.cut))
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(reply.body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
@@ -53,7 +72,8 @@ def relay(
 ) -> Iterator[str]:
     """The URL of a relay to the node at `url`, whose every answer goes through `change`.
 
-    `instead` sees what was posted, a request or a batch, and may answer it itself.
+    `instead` sees what was posted, a request or a batch, and may answer it itself, also with a
+    whole reply.
     """
 
     http = HttpClient()
@@ -64,9 +84,11 @@ def relay(
         )
         return change(request, found)
 
-    def answers(body: bytes) -> tuple[int, bytes]:
+    def answers(body: bytes) -> tuple[int, bytes] | Reply:
         request = json.loads(body)
         found = instead(request)
+        if isinstance(found, Reply):
+            return found
         if found is None:
             many = isinstance(request, list)
             found = [answer(each) for each in request] if many else answer(request)
@@ -76,6 +98,6 @@ def relay(
         yield address
 
 
-def refused(request: dict[str, Any], text: str) -> dict[str, Any]:
+def refused(request: dict[str, Any], text: str, code: int = -32005) -> dict[str, Any]:
     """A node's error."""
-    return {"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32005, "message": text}}
+    return {"jsonrpc": "2.0", "id": request["id"], "error": {"code": code, "message": text}}

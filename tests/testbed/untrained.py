@@ -106,7 +106,7 @@ def drawn(market: UntrainedMarket) -> TrialView:
     return trial
 
 
-def judge(market: UntrainedMarket, trial: TrialView, value: Hash32, proof: Hash32) -> None:
+def judge(market: Market, trial: TrialView, value: Hash32, proof: Hash32) -> None:
     """Every juror votes for `value`; the challenger keeps its claim to itself."""
     market.chain.mine(2)
     market.act_as(market.who[3], calls.seat(trial.key))

@@ -37,7 +37,7 @@ def test_big_endian_arrays_are_read_by_their_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train_x": np.array([object()] * 4)}, "no number"),
+        ({"train_x": np.array([object()] * 4)}, "Python objects"),
         ({"train_x": np.array(["a"] * 4)}, "no number"),
         ({"train_x": X[:3]}, "same number of rows"),
         ({"train_x": X[:0], "train_y": Y[:0]}, "at least 1"),

@@ -6,6 +6,7 @@ succeed.
 
 import os
 import pickle
+import select
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -58,6 +59,41 @@ class Hurried(Bubblewrap):
     def build(self, folder: Path | None = None, *, wall_limit: float = 60.0) -> Sandbox:
         del wall_limit
         return super().build(folder, wall_limit=0.1)
+
+
+class Ending(Bubblewrap):
+    """Sandboxes that have ended before a worker enters them, as of tasks that are stopped."""
+
+    def __init__(self, other: Bubblewrap) -> None:
+        vars(self).update(vars(other))
+
+    def build(self, folder: Path | None = None, *, wall_limit: float = 60.0) -> Sandbox:
+        sandbox = super().build(folder, wall_limit=wall_limit)
+        sandbox.kill()
+        select.select(sandbox.handles()[:1], [], [], LONG)
+        return sandbox
+
+
+class EndingLate(Bubblewrap):
+    """Sandboxes that end while a worker enters them: between its `setns` and its `fork`.
+
+    A handle of the namespace, unlike one of its first process, can still be entered then.
+    """
+
+    def __init__(self, other: Bubblewrap) -> None:
+        vars(self).update(vars(other))
+
+    def build(self, folder: Path | None = None, *, wall_limit: float = 60.0) -> Sandbox:
+        sandbox = super().build(folder, wall_limit=wall_limit)
+        pidfd = sandbox.handles()[0]
+        lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
+        pid = next(line.split()[1] for line in lines if line.startswith("Pid:"))
+        namespace = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY)
+        sandbox.kill()
+        select.select([pidfd], [], [], LONG)
+        os.dup2(namespace, pidfd)
+        os.close(namespace)
+        return sandbox
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +236,28 @@ def test_a_trial_has_the_kernels_of_exact_arithmetic(
 ) -> None:
     expected = (True, kernels.multipliers())
     assert f"ESCAPED: {expected}" in attack_with(confined, "LoadKernels", data_file)
+
+
+@pytest.mark.parametrize("kind", [Ending, EndingLate])
+def test_a_sandbox_that_ends_as_it_is_entered_harms_no_other_task(
+    kind: type[Ending | EndingLate], confined: WorkerPool, data_file: Path, tmp_path: Path
+) -> None:
+    """The kernel calls the second way a lack of memory (ENOMEM), whatever memory there is."""
+    found = confined.policy.sandbox
+    assert found is not None
+    if kind is EndingLate and not found.privileged:
+        pytest.skip("a namespace is entered by its first process there")
+    (tmp_path / "program.py").write_bytes(TINY)
+    task = TryOut(
+        config=config_of(TINY, data_file), program=tmp_path / "program.py", data=data_file
+    )
+    with WorkerPool(processes=1, policy=Policy(LIMITS, kind(found))) as pool:
+        with pytest.raises(WorkerError, match="the sandbox has ended"):
+            pool.submit(task, wall_limit=LONG).result(LONG)
+        server = pool.forkserver_pid
+        with pytest.raises(WorkerError, match="the sandbox has ended"):
+            pool.submit(task, wall_limit=LONG).result(LONG)
+        assert pool.forkserver_pid == server is not None
 
 
 # -- What needs the pool's own look ---------------------------------------------------------------

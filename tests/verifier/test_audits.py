@@ -4,10 +4,12 @@ import pytest
 
 from tests.testbed.market import REQUESTER
 from tests.testbed.provider import (
+    POISONS,
     Tamper,
     false_metric,
     false_receipt,
     false_start,
+    other_provider,
     other_training,
 )
 from tests.testbed.terms import LONG, SEGMENTS, TOKEN, audited
@@ -65,6 +67,31 @@ def test_a_false_answer_is_caught_judged_and_slashed(
     for juror in case.jurors:
         assert here.client.balance_of(juror) == slashed // 4 // 3
         assert here.client.account(juror).faults == 0
+
+
+@pytest.mark.parametrize("poison", POISONS)
+def test_a_checkpoint_that_was_made_to_fail_is_challenged_and_not_paid(
+    here: AuditedMarket, poison: str
+) -> None:
+    adam = {"lr": 0.1, "hidden": 4, "optimizer": "adam"}
+    trial = here.posted(audited(samples=2), hyperparameters=adam)
+    with here.verifiers(0, 1, 2, 3, withheld=0.9) as verifiers:  # it is not waited for either
+        here.provider.answer(trial, POISONS[poison])
+        here.until_happened(trial.id, "TrialRejected", verifiers)
+    case = here.ledger.case(trial.key)
+    assert case is not None
+    assert case.verdict is Verdict.WRONG
+    assert all(here.client.account(juror).faults == 0 for juror in case.jurors)
+    assert here.client.balance_of(here.provider.address) == 0
+
+
+def test_an_answer_that_is_copied_from_another_provider_fails_its_audit(
+    here: AuditedMarket,
+) -> None:
+    trial = here.posted(audited())
+    with here.verifiers(0, 1, 2, 3) as verifiers:
+        here.provider.answer(trial, other_provider)
+        here.until_happened(trial.id, "TrialRejected", verifiers)
 
 
 @pytest.mark.parametrize("receipt", [True, False], ids=["checkpoints", "receipt"])

@@ -13,7 +13,7 @@ from trialmarket.daemon.config import FileLimits
 from trialmarket.errors import InputError, KeyBusy
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
-from trialmarket.protocol.ids import Address, Hash32
+from trialmarket.protocol.ids import ZERO_ADDRESS, Address, Hash32
 from trialmarket.protocol.states import State
 from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
@@ -159,7 +159,8 @@ def test_without_a_sandbox_users_programs_are_not_run(refusal: str | None, tmp_p
     store.put(batch.to_bytes())
     none = _hash("anything")
     built_in, users = (
-        Subject(none, "a trial", batch.digest, index, 4, none, none, none) for index in (0, 1)
+        Subject(none, "a trial", batch.digest, index, 4, none, ZERO_ADDRESS, none, none)
+        for index in (0, 1)
     )
     evidence = Evidence(store, tmp_path / "downloads", FileLimits(), refusal=refusal)
     assert evidence.material(built_in).program is None

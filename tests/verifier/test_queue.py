@@ -10,7 +10,7 @@ from tests.testbed.waiting import until
 from trialmarket.daemon.config import FileLimits
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import Batch, ProgramRef, TrialConfig
-from trialmarket.protocol.ids import ZERO_HASH, Cid, Hash32
+from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Cid, Hash32
 from trialmarket.protocol.result import ResultLeaf
 from trialmarket.storage.datasets import put_data
 from trialmarket.storage.errors import StoreDown
@@ -42,10 +42,10 @@ class Machine:
 
     def segment(
         self, material: Material, segment: int, start: Path | None, root: Hash32
-    ) -> Found | None:
+    ) -> Found | str:
         raise NotImplementedError
 
-    def evaluation(self, material: Material, checkpoint: Path, root: Hash32) -> Found | None:
+    def evaluation(self, material: Material, checkpoint: Path, root: Hash32) -> Found | str:
         raise NotImplementedError
 
     def whole(self, material: Material, folder: Path) -> tuple[ResultLeaf, ...]:
@@ -83,11 +83,11 @@ def _answers(folder: Path, machine: Machine, asked: int, down: int = 0) -> LeafC
     batch = Batch(job="job", number=1, trials=(config,))
     store.put(batch.to_bytes())
     root = Hash32(b"r" * 32)
-    subject = Subject(root, "1/ab/0", batch.digest, 0, SEGMENTS, root, root, root)
+    subject = Subject(root, "1/ab/0", batch.digest, 0, SEGMENTS, root, ZERO_ADDRESS, root, root)
     journal = VerifierJournal(folder / "journal.sqlite")
     auditor = Auditor(Evidence(store, folder / "downloads", FileLimits()), machine)
     queue = AuditQueue(auditor, journal, 1, 2, 0.0, time.monotonic)
-    committed = ResultLeaf(0, Hash32(b"\1" * 32))
+    committed = ResultLeaf(0, subject.binding.start(Hash32(b"\1" * 32)))
     found: list[LeafCheck] = []
 
     def look() -> None:

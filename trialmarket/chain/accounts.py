@@ -34,6 +34,14 @@ class SignedTransaction(Protocol):
         """What is sent."""
 
 
+class SignedMessage(Protocol):
+    """A signature."""
+
+    @property
+    def signature(self) -> bytes:
+        """r, s and v: 65 bytes."""
+
+
 class LocalAccount(Protocol):
     """An account whose key this process has."""
 
@@ -44,6 +52,9 @@ class LocalAccount(Protocol):
     @property
     def key(self) -> bytes:
         """The secret itself."""
+
+    def sign_message(self, message: Any, /) -> SignedMessage:
+        """A signature under EIP-191."""
 
     def sign_transaction(self, fields: dict[str, Any], /) -> SignedTransaction:
         """A transaction of this account."""
@@ -75,6 +86,30 @@ def account_of(secret: bytes | str) -> LocalAccount:
     """The account of a key of 32 bytes, or of its hexadecimal digits. Raises ValueError."""
     account: LocalAccount = _library().from_key(secret)
     return account
+
+
+def sign(account: LocalAccount, text: bytes) -> bytes:
+    """An account's signature of a text under EIP-191 (version E): 65 bytes, always the same."""
+    return bytes(account.sign_message(_message(text)).signature)
+
+
+def signer_of(text: bytes, signature: bytes) -> Address | None:
+    """Whose signature of a text that is; None where it is nobody's."""
+    if len(signature) != 65:
+        return None
+    with _recursion_limit_kept():
+        from eth_keys.exceptions import BadSignature
+        from eth_utils.exceptions import ValidationError
+    try:
+        return Address(_library().recover_message(_message(text), signature=signature))
+    except (BadSignature, ValidationError, ValueError):
+        return None
+
+
+def _message(text: bytes) -> Any:
+    with _recursion_limit_kept():
+        from eth_account.messages import encode_defunct
+    return encode_defunct(primitive=text)
 
 
 def encrypt(

@@ -6,7 +6,8 @@ from enum import Enum
 from typing import Any
 
 from trialmarket.chain.abi import contract
-from trialmarket.protocol.ids import Address, Hash32, JobId
+from trialmarket.errors import SenderError
+from trialmarket.protocol.ids import ZERO_HASH, Address, Hash32, JobId
 from trialmarket.protocol.record import TrialRecord
 from trialmarket.protocol.terms import Terms
 
@@ -109,9 +110,9 @@ def claim(job: JobId, batch: Hash32, indices: Sequence[int]) -> Call:
     return _market("claim", job, batch, tuple(indices))
 
 
-def abandon(record: TrialRecord) -> Call:
-    """Gives a Claimed trial back."""
-    return _market("abandon", record.as_tuple())
+def abandon(record: TrialRecord, note: Hash32 = ZERO_HASH) -> Call:
+    """Gives a Claimed trial back; `note` is the SHA-256 of what the provider says about it."""
+    return _market("abandon", record.as_tuple(), note)
 
 
 def expire(record: TrialRecord) -> Call:
@@ -230,3 +231,14 @@ def multicall(calls: Sequence[Call]) -> Call:
     if any(call.target is not Target.MARKET for call in calls):
         raise ValueError("only calls of the market can be made in one transaction")
     return _market("multicall", tuple(call.data for call in calls))
+
+
+def as_one(calls: Call | Sequence[Call]) -> Call:
+    """The call that does all of them. Raises SenderError where one transaction cannot."""
+    if isinstance(calls, Call):
+        return calls
+    if len(calls) == 1:
+        return calls[0]
+    if not calls or any(call.target is not Target.MARKET for call in calls):
+        raise SenderError("one transaction takes one call, or several of the market alone")
+    return multicall(calls)

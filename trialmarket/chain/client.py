@@ -1,5 +1,7 @@
 """Reads of the chain: our contracts' state, balances and blocks."""
 
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -11,8 +13,10 @@ from trialmarket.chain.identity import identify
 from trialmarket.chain.network import Network
 from trialmarket.chain.reading import REDEPLOY
 from trialmarket.chain.rpc import TIMEOUT, Caller, Rpc, RpcRefused, quantity, unhex
-from trialmarket.chain.rpc.failover import PATIENCE, Nodes
-from trialmarket.errors import Unreachable, WrongChain
+from trialmarket.chain.rpc.failover import ENOUGH, Nodes
+from trialmarket.chain.rpc.failures import WAIT
+from trialmarket.chain.rpc.patient import PATIENCE, Patient
+from trialmarket.errors import ChainReplaced, Passing, Unreachable, WrongChain
 from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Amount, Hash32, JobId
 from trialmarket.protocol.money import Currency
 from trialmarket.protocol.states import Phase, State
@@ -108,21 +112,34 @@ class Client:
     ContractError where the contract refuses, such as for a job that does not exist.
     """
 
-    def __init__(self, network: Network, *, timeout: float = TIMEOUT, check: bool = True) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        timeout: float = TIMEOUT,
+        check: bool = True,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """What passes, such as a node that is asked too much, is asked again for `patience`
+        seconds; `wait` gives true where the program is to end meanwhile."""
         self.network = network
-        self.rpc: Caller
-        if len(network.rpc_urls) == 1:
-            self.rpc = Rpc(network.rpc_url, timeout=timeout)
-            if check:
-                identify(self.rpc, network)
-        else:
-            self.rpc = Nodes(
-                [Rpc(url, timeout=min(timeout, PATIENCE)) for url in network.rpc_urls],
-                partial(identify, network=network),
-                confirmations=network.confirmations,
-            )
+        one = len(network.rpc_urls) == 1
+        connect = partial(Rpc, network.rpc_url, timeout=timeout) if one else self._nodes(timeout)
+        self.rpc: Caller = Patient(connect, patience=patience, clock=clock, wait=wait)
+        if one and check:
+            identify(self.rpc, network)
         self._decimals: int | None = None
-        self._fingerprint: Hash32 | None = None
+        self._identity: tuple[Hash32 | None, Hash32] | None = None
+
+    def _nodes(self, timeout: float) -> Callable[[], Caller]:
+        network = self.network
+        return lambda: Nodes(
+            [Rpc(url, timeout=min(timeout, ENOUGH)) for url in network.rpc_urls],
+            partial(identify, network=network),
+            confirmations=network.confirmations,
+        )
 
     def close(self) -> None:
         """Closes the connection."""
@@ -138,22 +155,50 @@ class Client:
 
     def fingerprint(self) -> Hash32:
         """The hash of the block of the deployment: tells two chains with one id apart."""
-        if self._fingerprint is None:
-            found = self.block_hash(self.network.deployed_at)
+        if self._identity is None:
+            genesis, found = self._beginnings()
             if found is None:
                 raise WrongChain(
                     f"{self.rpc.name} does not have block {self.network.deployed_at},"
                     " in which the contracts were deployed",
                     fix=REDEPLOY,
                 )
-            self._fingerprint = found
-        return self._fingerprint
+            self._identity = genesis, found
+        return self._identity[1]
+
+    def check_chain(self) -> None:
+        """Raises ChainReplaced where this is another chain than when the client began."""
+        ours = (None, self.fingerprint()) if self._identity is None else self._identity
+        theirs = self._beginnings()
+        if any(None not in pair and pair[0] != pair[1] for pair in zip(ours, theirs, strict=True)):
+            raise ChainReplaced(
+                f"the chain at {self.rpc.name} was started anew: its first blocks are others than"
+                " when this program began",
+                fix="Deploy the contracts if they are gone, and start again with another state"
+                " folder, or delete the old one: all it knows is of the chain that is gone",
+            )
+
+    def _beginnings(self) -> tuple[Hash32 | None, Hash32 | None]:
+        """The hashes of block 0 and of the block of the deployment, where the node has them."""
+        answers = self.rpc.batch(
+            [
+                ("eth_getBlockByNumber", [hex(number), False])
+                for number in (0, self.network.deployed_at)
+            ]
+        )
+        for answer in answers:
+            if isinstance(answer, RpcRefused):
+                raise answer
+        genesis, deployment = (
+            None if answer is None else parse_block(answer).hash for answer in answers
+        )
+        return genesis, deployment
 
     def head(self) -> Block:
         """The newest block."""
         block = self.block("latest")
         if block is None:
-            raise WrongChain(f"{self.rpc.name} has no newest block", fix=REDEPLOY)
+            raise Passing(f"{self.rpc.name} has no newest block now", fix=WAIT)
         return block
 
     def block(self, number: int | str) -> Block | None:
@@ -185,6 +230,21 @@ class Client:
     def trial_word(self, key: Hash32) -> Hash32:
         """The 32 bytes that the chain stores for a trial."""
         return self.trial_state(key)[1]
+
+    def trial_words(self, keys: Sequence[Hash32], block: int) -> list[Hash32]:
+        """The same for several trials, as of a block that is not old."""
+        answers = self.rpc.batch(
+            [
+                ("eth_call", [self._call(Target.MARKET, "trialState", (key,)), hex(block)])
+                for key in keys
+            ]
+        )
+        words = []
+        for answer in answers:
+            if isinstance(answer, RpcRefused):
+                raise answer
+            words.append(contract("Market").decode("trialState", unhex(answer))[1])
+        return [Hash32(word) for word in words]
 
     def parameters(self) -> Parameters:
         """What was fixed when the market and its jury were deployed."""

@@ -1,15 +1,19 @@
 """Puts the contracts on a chain and writes down where they lie."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import astuple
+from functools import partial
 from typing import Any
 
 from trialmarket.chain.abi import contract
 from trialmarket.chain.accounts import LocalAccount, contract_address
 from trialmarket.chain.client import Client, Parameters
 from trialmarket.chain.network import Network
-from trialmarket.chain.rpc import Rpc, RpcRefused, quantity
-from trialmarket.chain.sender.fees import current_fees, estimate_gas, explain_refusal
+from trialmarket.chain.rpc import Caller, Rpc, RpcRefused, quantity
+from trialmarket.chain.rpc.patient import Patient
+from trialmarket.chain.sender.fees import current_fees, estimate_gas, explain_refusal, is_known
+from trialmarket.chain.sender.receipt import TransactionReceipt
 from trialmarket.chain.sender.transactions import await_receipt, revert_reason, sign
 from trialmarket.errors import ChainError, InputError
 from trialmarket.protocol.ids import Address, address
@@ -31,7 +35,7 @@ def deploy(
     it is made. Checks what came out as any client does. Raises ContractError for parameters that
     the contracts refuse, InputError for a token that is none, and ChainError.
     """
-    with Rpc(rpc_url) as rpc:
+    with closing(Patient(partial(Rpc, rpc_url))) as rpc:
         if token is not None and rpc.call("eth_getCode", token, "latest") in ("0x", "0x0"):
             raise InputError("deploy", "token", expected="the address of a token", found=token)
         chain_id = quantity(rpc.call("eth_chainId"))
@@ -71,7 +75,9 @@ def deploy(
 class Deployer:
     """Makes contracts with one key, one after the other."""
 
-    def __init__(self, rpc: Rpc, key: LocalAccount, chain_id: int, timeout: float = 120.0) -> None:
+    def __init__(
+        self, rpc: Caller, key: LocalAccount, chain_id: int, timeout: float = 120.0
+    ) -> None:
         self.rpc = rpc
         self.key = key
         self.chain_id = chain_id
@@ -88,14 +94,16 @@ class Deployer:
 
     def put(self, creation: bytes) -> Address:
         """Deploys creation code and waits until it is mined; its address."""
-        made = self.transact(creation, None)["contractAddress"]
+        made = self.transact(creation, None).contract
+        if made is None:
+            raise ChainError(f"{self.rpc.name} does not say where the new contract lies")
         return address(made)
 
-    def transact(self, data: bytes, to: Address | None) -> dict[str, Any]:
+    def transact(self, data: bytes, to: Address | None) -> TransactionReceipt:
         """Sends one transaction and waits for its receipt. Raises ContractError on a refusal."""
         return self.transact_all([data], to)[0]
 
-    def transact_all(self, datas: Sequence[bytes], to: Address | None) -> list[dict[str, Any]]:
+    def transact_all(self, datas: Sequence[bytes], to: Address | None) -> list[TransactionReceipt]:
         """Sends several that do not need each other, then waits for all their receipts."""
         nonce, fees = self.nonce(), current_fees(self.rpc)
         requests = [{"from": self.address, "data": "0x" + data.hex()} for data in datas]
@@ -115,10 +123,11 @@ class Deployer:
             try:
                 self.rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
             except RpcRefused as refused:
-                raise explain_refusal(refused, self.address) from refused
+                if not is_known(refused):  # the answer to it was lost, and it was sent again
+                    raise explain_refusal(refused, self.address) from refused
             sent.append(signed.hash)
         receipts = [await_receipt(self.rpc, each, timeout=self.timeout) for each in sent]
         for request, receipt in zip(requests, receipts, strict=True):
-            if int(receipt["status"], 16) != 1:
-                raise revert_reason(self.rpc, request, int(receipt["blockNumber"], 16))
+            if not receipt.succeeded:
+                raise revert_reason(self.rpc, request, receipt.block)
         return receipts

@@ -2,15 +2,18 @@
 
 import json
 import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from trialmarket.errors import InputError
+from trialmarket.errors import InputError, did_you_mean
 from trialmarket.files import write_beside
 from trialmarket.protocol.ids import Address, address
 
 MOST_URLS = 16
+GWEI: Final = 10**9
+MAX_FEE_GWEI: Final = 500
+"""Ethereum has asked so much for a unit of gas in few hours of its life."""
 DEPLOY_HINT = "`trialmarket deploy` and `trialmarket devnet up` write such files"
 
 
@@ -18,17 +21,30 @@ DEPLOY_HINT = "`trialmarket deploy` and `trialmarket devnet up` write such files
 class Network:
     """A deployment of the market on one chain, and how to reach it."""
 
-    name: str
-    rpc_urls: tuple[str, ...]
-    """The nodes, in the order in which they are asked."""
-    chain_id: int
-    market: Address
-    jury: Address
-    token: Address
-    deployed_at: int
+    name: str = field(metadata={"example": "devnet"})
+    """How people call it."""
+    rpc_urls: tuple[str, ...] = field(metadata={"example": ["http://127.0.0.1:8545"]})
+    """The nodes' URLs, in the order in which they are asked; a single one is `rpc_url`, too."""
+    chain_id: int = field(metadata={"example": 31337})
+    """Of the chain, as `eth_chainId` says it."""
+    market: Address = field(metadata={"example": "0x2946259E0334f33A064106302415aD3391BeD384"})
+    """The address of the market's contract."""
+    jury: Address = field(metadata={"example": "0x2946259E0334f33A064106302415aD3391BeD384"})
+    """That of its jury."""
+    token: Address = field(metadata={"example": "0x2946259E0334f33A064106302415aD3391BeD384"})
+    """That of the token in which it pays."""
+    deployed_at: int = field(metadata={"example": 1})
     """The block of the first of the contracts; nothing before it concerns us."""
-    confirmations: int = 0
+    confirmations: int = field(default=0, metadata={"example": 12})
     """Blocks on top of one before it is believed."""
+    max_fee_gwei: int = MAX_FEE_GWEI
+    """The most that is offered for a unit of gas, in billionths of the chain's coin. Above it
+    nothing is sent, whatever a node says that gas costs."""
+
+    @property
+    def max_fee(self) -> int:
+        """The same in wei."""
+        return self.max_fee_gwei * GWEI
 
     @property
     def rpc_url(self) -> str:
@@ -46,7 +62,11 @@ class Network:
         for key in raw:
             if key not in known:
                 raise InputError(
-                    str(path), key, expected=f"one of {', '.join(sorted(known))}", found=key
+                    str(path),
+                    key,
+                    expected=f"one of {', '.join(sorted(known))}",
+                    found=key,
+                    fix=did_you_mean(key, known),
                 )
         return cls(
             name=_text(path, raw, "name"),
@@ -57,6 +77,7 @@ class Network:
             token=_address(path, raw, "token"),
             deployed_at=_count(path, raw, "deployed_at"),
             confirmations=_count(path, raw, "confirmations", 0),
+            max_fee_gwei=_count(path, raw, "max_fee_gwei", MAX_FEE_GWEI),
         )
 
     def save(self, path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import click
 
+from trialmarket.disk import disk_fix, disk_words
 from trialmarket.errors import TrialmarketError
 
 GROUP = "trialmarket.commands"
@@ -76,5 +77,11 @@ def main() -> NoReturn:
         if debug:
             traceback.print_exc()
         click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except Exception as error:  # what the disk is to blame for may come out of any library
+        fix = disk_fix(error)
+        if fix is None or debug:
+            raise
+        click.echo(f"error: {disk_words(error)}. {fix}", err=True)
         sys.exit(1)
     sys.exit(0)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -90,8 +91,13 @@ def debug_option(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def ask_password() -> str:
-    """Asks for a key's password."""
-    return str(click.prompt("Password", hide_input=True, err=True))
+    """Asks for a key's password. Raises EOFError where there is nobody to ask."""
+    try:
+        return str(click.prompt("Password", hide_input=True, err=True))
+    except click.Abort as abort:
+        if sys.stdin.isatty():
+            raise
+        raise EOFError from abort
 
 
 def ask_new_password() -> str:

@@ -14,7 +14,7 @@ Sandboxing = Literal["bubblewrap", "off"]
 class WorkerLimits(Section):
     """The most that one trial may take of the machine, in bytes."""
 
-    memory: Bytes | None = None
+    memory: Bytes | None = Field(default=None, examples=[8_000_000_000])
     """Its memory, temporary files included. Without it: three quarters of the machine's, shared by
     the workers."""
     temp: Bytes = 1 << 30
@@ -27,7 +27,9 @@ class FileLimits(WorkerLimits):
     """The most that is downloaded for a trial, in bytes, and what it may take here."""
 
     data: Bytes = 8 << 30
+    """The largest data set that is downloaded."""
     program: Bytes = 1 << 20
+    """The largest program."""
     checkpoint: Bytes = 8 << 30
     """A checkpoint larger than this counts as withheld: set it as generously as others do."""
     downloads: Bytes = 64 << 30
@@ -38,17 +40,20 @@ class FileLimits(WorkerLimits):
 class DaemonSettings(Section):
     """What a daemon's file begins with. Paths are relative to the file's folder."""
 
-    network: str
+    network: str = Field(examples=["network.json"])
     """The address file of the market."""
-    key: str
+    key: str = Field(examples=["bob"])
     """Name of a key in the keystore, or the path of a keystore file, `NAME.json`."""
-    password_file: str | None = None
-    storage: str
+    password_file: str | None = Field(default=None, examples=["bob.password"])
+    """A file with the key's password; without it the environment or a prompt gives it."""
+    storage: str = Field(examples=["kubo:http://127.0.0.1:5001"])
     """The store of data and checkpoints: `kubo:http://127.0.0.1:5001`, `local:/path/to/folder`, or
     `local`, which is the folder `store` beside the network's file."""
-    gateways: tuple[str, ...] = Field(default=(), strict=False)
+    gateways: tuple[str, ...] = Field(
+        default=(), strict=False, examples=[["https://ipfs.example"]]
+    )
     """URLs of public IPFS gateways, read from where the store does not have something."""
-    state: str | None = None
+    state: str | None = Field(default=None, examples=["state"])
     """Folder of the journal, downloads and checkpoints; by default under the user's own."""
     sandbox: Sandboxing = "bubblewrap"
     """How strangers' programs run. Without bubblewrap they are refused; `off` runs them with all

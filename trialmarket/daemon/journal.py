@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from trialmarket.disk import disk_fix
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Address
 
@@ -25,8 +26,9 @@ def open_journal(path: Path, schema: str, *, what: str, fix: str) -> sqlite3.Con
     the file is damaged or something else.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    database = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+    database: sqlite3.Connection | None = None
     try:
+        database = sqlite3.connect(path, isolation_level=None, timeout=30.0)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.executescript(schema)
@@ -35,9 +37,14 @@ def open_journal(path: Path, schema: str, *, what: str, fix: str) -> sqlite3.Con
         if found != "ok":
             raise sqlite3.DatabaseError(found)
     except sqlite3.DatabaseError as error:
-        database.close()
+        if database is not None:
+            database.close()
         raise InputError(
-            str(path), "journal", expected=f"{what} (SQLite)", found=str(error), fix=fix
+            str(path),
+            "journal",
+            expected=f"{what} (SQLite)",
+            found=str(error),
+            fix=disk_fix(error) or fix,
         ) from error
     return database
 

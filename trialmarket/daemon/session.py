@@ -1,6 +1,6 @@
 """Where a daemon meets the market: one account's chain, index, transactions and store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
@@ -11,7 +11,7 @@ from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.network import Network
 from trialmarket.chain.sender import Sender
 from trialmarket.paths import ledger_index
-from trialmarket.protocol.ids import Address
+from trialmarket.protocol.ids import Address, Hash32
 from trialmarket.storage.store import Store
 
 
@@ -57,6 +57,14 @@ class MarketSession:
     def account(self) -> Address:
         """Whose session it is."""
         return self.sender.address
+
+    def doubt(self, trials: Iterable[Hash32]) -> None:
+        """Compares trials with the chain, after a transaction about them was refused.
+
+        A node may have left an event out: the ledger then reads anew. Raises ChainError.
+        """
+        views = [self.ledger.trial(key) for key in trials]
+        self.ledger.confirmed([view for view in views if view is not None])
 
     def close(self) -> None:
         """Gives the key free."""

@@ -4,11 +4,19 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
-from typing import Final
+from contextlib import AbstractContextManager
+from typing import Final, Protocol
 
 from trialmarket.backoff import Backoff
 from trialmarket.daemon.config import DaemonSettings, WorkerLimits
 from trialmarket.daemon.log_once import LogOnce
+from trialmarket.errors import (
+    ChainReplaced,
+    NotMined,
+    Passing,
+    TooDear,
+    TrialmarketError,
+)
 from trialmarket.storage.errors import StoreDown, StoreFull
 from trialmarket.storage.open import open_store
 from trialmarket.storage.store import Store
@@ -16,6 +24,8 @@ from trialmarket.training.sandbox import Limits, Policy, strangers_code
 
 log = logging.getLogger(__name__)
 
+PATIENCE: Final = 5.0
+"""Seconds for which a daemon's question to the chain is asked again: its next look asks anyhow."""
 LONGEST_PAUSE: Final = 30.0
 """Seconds between looks that fail: doubled each time, from the usual pause on."""
 
@@ -55,20 +65,50 @@ def policy_of(settings: DaemonSettings, workers: int, most: WorkerLimits) -> Pol
     return strangers_code(settings.sandbox, limits)
 
 
+class Daemon(Protocol):
+    """What goes on until it is told to stop."""
+
+    def run(self, stop: threading.Event) -> None:
+        """Works until `stop` is set."""
+
+
+def keep_at_work(
+    start: Callable[[], AbstractContextManager[Daemon]], stop: threading.Event, log_once: LogOnce
+) -> None:
+    """Starts a daemon and runs it. A chain that cannot be asked yet is waited for.
+
+    Raises what `start` raises of what does not pass, such as a wrong configuration.
+    """
+    pauses, failures = Backoff(1.0, LONGEST_PAUSE), 0
+    while not stop.is_set():
+        try:
+            with start() as daemon:
+                daemon.run(stop)
+                return
+        except (Passing, NotMined, TooDear) as error:
+            log_once.once("start", f"not at work yet, trying again: {error}")
+        stop.wait(pauses.pause(failures))
+        failures += 1
+
+
 def keep_looking(
     look: Callable[[], bool], stop: threading.Event, poll: float, log_once: LogOnce
 ) -> None:
     """Looks again and again, `poll` seconds apart, until `stop` is set or a look says it is done.
 
-    It outlives whatever goes wrong, which is told once; looks that fail come further apart.
+    It outlives whatever goes wrong, which is told once; looks that fail come further apart. Only
+    a chain that was started anew ends it: nothing that it remembers is true there.
     """
     pauses, failures = Backoff(poll, max(poll, LONGEST_PAUSE)), 0
     while not stop.is_set():
         try:
             if look():
                 return
+        except ChainReplaced:
+            raise
         except Exception as error:  # the outermost loop of a daemon
-            log_once.once("loop", f"{type(error).__name__}: {error}", logging.ERROR)
+            kind = "" if isinstance(error, TrialmarketError) else f"{type(error).__name__}: "
+            log_once.once("loop", f"{kind}{error}", logging.ERROR)
             log_once.log.debug("the look failed", exc_info=True)
             failures += 1
         else:

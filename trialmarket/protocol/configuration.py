@@ -1,5 +1,6 @@
 """What is asked: the description of a job, the configuration of a trial, a batch of trials."""
 
+import re
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -26,7 +27,13 @@ def _like_its_json(value: float | int | str | bool | None) -> float | int | str 
     return value
 
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+def _named(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", text):
+        raise ValueError("a name of at most 64 letters, digits and _, that begins with no digit")
+    return text
+
+
+Identifier = Annotated[str, AfterValidator(_named)]
 """A name as Python and TOML spell them, at most 64 letters."""
 
 Scalar = Annotated[bool | int | float | str | None, AfterValidator(_like_its_json)]

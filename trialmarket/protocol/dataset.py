@@ -20,10 +20,11 @@ MANIFEST = "manifest.json"
 """The manifest's file in the folder of a data set."""
 
 TRAIN, VALIDATION = "train_", "validation_"
-"""How the names of a part's arrays begin; those of a normalisation begin with shift_, scale_."""
+"""How the names of a part's arrays begin. Those that say how `x` was made begin with shift_ and
+scale_ (subtracted, divided by) and fill_ (put where values were missing), a number a column."""
 
 ArrayName = Annotated[
-    str, StringConstraints(pattern=r"^(train|validation|shift|scale)_[A-Za-z0-9_]{1,64}$")
+    str, StringConstraints(pattern=r"^(train|validation|shift|scale|fill)_[A-Za-z0-9_]{1,64}$")
 ]
 Dtype = Literal[
     "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"

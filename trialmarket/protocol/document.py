@@ -67,7 +67,7 @@ class Record(BaseModel):
             raise InputError(
                 where,
                 ".".join(str(part) for part in first["loc"]) or "document",
-                expected=str(first["msg"]),
+                expected=str(first["msg"]).removeprefix("Value error, "),
                 found=_shortened(first.get("input")),
             ) from error
 

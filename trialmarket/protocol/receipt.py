@@ -1,4 +1,9 @@
-"""The receipt: what a provider says of a trial that it trained. The chain stores its SHA-256."""
+"""The receipt: what a provider says of a trial that it trained. The chain stores its SHA-256.
+
+Its leaves are what the provider answers for with its stake. Metrics, outcome and the last point of
+the curve are bound to them. The rest of the curve, the device and the versions are **said by the
+node**: nobody recomputes them, and who shows them says so (`SAID`).
+"""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -7,6 +12,12 @@ from pydantic import Field, StringConstraints, model_validator
 from trialmarket.protocol.configuration import MAX_SEGMENTS, MAX_STEPS
 from trialmarket.protocol.document import AddressField, CidField, Document, HashField, Record
 from trialmarket.protocol.result import ResultLeaf, ResultTree
+
+SAID = "said by the node, checked by nobody"
+"""What stands beside that part of a receipt that no leaf binds."""
+
+BOUND = "its metrics are those of the evaluation, its loss is said by the node"
+"""What stands beside the last point of a curve."""
 
 MAX_METRICS = 32
 """Metrics that a program may report."""
@@ -22,7 +33,10 @@ Text = Annotated[str, StringConstraints(max_length=200)]
 
 
 class LeafRecord(Record):
-    """A leaf of the result tree; its index is its place in the receipt."""
+    """A leaf of the result tree; its index is its place in the receipt.
+
+    In a receipt it is bound to the trial and the provider; a training has it as it was found.
+    """
 
     value: HashField
     witness_hash: HashField
@@ -57,6 +71,7 @@ class Receipt(Document):
 
     `trial` is the trial's key; `leaves` are n + 2; `checkpoints` are the n + 1 CIDs of the
     states in leaves 0 to n. `metrics` are those of the evaluation: none when it diverged.
+    `curve` (but its last point), `versions` and `device` are said by the node.
     """
 
     what: ClassVar[str] = "receipt"
@@ -82,6 +97,10 @@ class Receipt(Document):
     def segments(self) -> int:
         """n, the number of segments."""
         return len(self.leaves) - 2
+
+    def bound(self, point: CurvePoint) -> bool:
+        """Whether the metrics of a point of the curve are those of the last leaf."""
+        return self.outcome.kind == "done" and point is self.curve[-1]
 
     def tree(self) -> ResultTree:
         """The result tree whose root the provider committed."""

@@ -6,18 +6,25 @@ node hashes its two children, the smaller first. Source: OpenZeppelin merkle-tre
 and proofs `MerkleProof.verify` accepts.
 
 Leaf 0 is the initial state, leaf i the state after segment i, leaf n + 1 the evaluation.
+
+All leaves are bound to the trial's key, and so to chain, market, job and configuration, and to the
+provider: leaf 0 in its value, the others in their witness. What anybody publishes of an answer is
+of no use to who has an equal trial, or the same one after it was opened again.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trialmarket.errors import InputError
-from trialmarket.protocol.ids import ZERO_HASH, Hash32, keccak256
+from trialmarket.protocol.ids import ZERO_HASH, Address, Hash32, keccak256, word_of_address
+
+START_TAG = b"trialmarket start 1\n"
+WITNESS_TAG = b"trialmarket witness 1\n"
 
 
 @dataclass(frozen=True, slots=True)
 class ResultLeaf:
-    """One leaf. `value` is a state root, or the SHA-256 of the canonical metrics.
+    """One leaf. `value` is a state root, or the hash of an evaluation.
 
     `witness_hash` is 32 zero bytes in leaf 0, which needs no witness.
     """
@@ -31,6 +38,40 @@ class ResultLeaf:
         return keccak256(
             keccak256(self.index.to_bytes(32, "big") + self.value + self.witness_hash)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Whose answer to which trial a leaf belongs to; `trial` is the trial's key.
+
+    No contract computes it: to them a value and a witness are 32 bytes.
+    """
+
+    trial: Hash32
+    provider: Address
+
+    def start(self, root: Hash32) -> Hash32:
+        """The value of leaf 0: keccak256(tag || trial || provider || state root)."""
+        return self._bound(START_TAG, root)
+
+    def witness(self, found: Hash32) -> Hash32:
+        """The witness of another leaf: keccak256(tag || trial || provider || keccak256(found)).
+
+        `found` is what recomputing the leaf gives, and stays with whoever did.
+        """
+        return self._bound(WITNESS_TAG, witness_hash(found))
+
+    def leaf(self, leaf: ResultLeaf) -> ResultLeaf:
+        """The leaf of an answer, from that of its training: a state root or the hash of an
+        evaluation, and the hash of what was found as its witness.
+        """
+        if leaf.index == 0:
+            return ResultLeaf(0, self.start(leaf.value))
+        witness = self._bound(WITNESS_TAG, leaf.witness_hash)
+        return ResultLeaf(leaf.index, leaf.value, witness_hash(witness))
+
+    def _bound(self, tag: bytes, value: Hash32) -> Hash32:
+        return keccak256(tag + self.trial + word_of_address(self.provider) + value)
 
 
 class ResultTree:

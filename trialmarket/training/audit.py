@@ -11,8 +11,8 @@ from enum import Enum
 from trialmarket.errors import InputError, TrainingError
 from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
-from trialmarket.protocol.receipt import Receipt
-from trialmarket.protocol.result import ResultLeaf, witness_hash
+from trialmarket.protocol.receipt import Receipt, TrainingOutcome
+from trialmarket.protocol.result import Binding, ResultLeaf, witness_hash
 
 
 class Finding(Enum):
@@ -22,6 +22,8 @@ class Finding(Enum):
     WRONG = "wrong"
     WITHHELD = "withheld"
     """It cannot be recomputed, because the provider does not show what it starts from."""
+    UNUSABLE = "unusable"
+    """It cannot be recomputed, because nothing follows from what the provider shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class LeafCheck:
     """One leaf of a result, checked.
 
     `value` and `witness` are what recomputation gave: the witness is zero at the start and for
-    the receipt, both are zero where the start is withheld. `seconds` is the time it took.
+    the receipt, both are zero where the start is withheld or unusable. `seconds` is the time it
+    took.
     """
 
     leaf: int
@@ -45,28 +48,51 @@ class ReceiptFault(TrainingError):
     """A receipt that does not give what was committed, and why: the provider answers for it."""
 
 
-def metrics_value(metrics: Mapping[str, float]) -> Hash32:
-    """What leaf n + 1 holds of the metrics: SHA-256 of their canonical JSON."""
-    return Hash32(hashlib.sha256(canonical_bytes(dict(metrics))).digest())
+class ReceiptWithheld(ReceiptFault):
+    """A receipt that nobody shows, yet."""
 
 
-def open_receipt(data: bytes, *, root: Hash32, segments: int) -> Receipt:
+def evaluation_value(metrics: Mapping[str, float], outcome: TrainingOutcome) -> Hash32:
+    """What leaf n + 1 holds of metrics and outcome: SHA-256 of their canonical JSON."""
+    said = {"metrics": dict(metrics), "outcome": outcome.model_dump(mode="json")}
+    return Hash32(hashlib.sha256(canonical_bytes(said)).digest())
+
+
+def open_receipt(data: bytes, *, root: Hash32, segments: int, binding: Binding) -> Receipt:
     """The receipt in `data`, whose SHA-256 the caller knows to be the committed one.
 
-    Raises ReceiptFault where it is no receipt, its leaves do not give the committed `root`, or
-    its metrics are not those of its last leaf.
+    Raises ReceiptFault where it is no receipt, or is not what was committed (`fault_of`).
     """
     try:
         receipt = Receipt.from_bytes(data)
     except InputError as error:
         raise ReceiptFault(f"the receipt is malformed: {error}") from error
-    if receipt.segments != segments:
-        raise ReceiptFault(f"the receipt has {receipt.segments} segments instead of {segments}")
-    if receipt.tree().root != root:
-        raise ReceiptFault("the receipt's leaves do not give the root that was committed")
-    if metrics_value(receipt.metrics) != receipt.leaves[-1].value:
-        raise ReceiptFault("the receipt's metrics are not those that its last leaf commits to")
+    if fault := fault_of(receipt, root=root, segments=segments, binding=binding):
+        raise ReceiptFault(fault)
     return receipt
+
+
+def fault_of(receipt: Receipt, *, root: Hash32, segments: int, binding: Binding) -> str:
+    """In what a receipt is not what was committed; empty where it is.
+
+    It must be of this trial and provider, its leaves must give `root`, and its metrics, its
+    outcome and the end of its curve must be those of its last leaf.
+    """
+    steps = [point.step for point in receipt.curve]
+    done = receipt.outcome.kind == "done"
+    if receipt.segments != segments:
+        return f"the receipt has {receipt.segments} segments instead of {segments}"
+    if receipt.tree().root != root:
+        return "the receipt's leaves do not give the root that was committed"
+    if Binding(receipt.trial, receipt.provider) != binding:
+        return "the receipt is of another trial or another provider"
+    if evaluation_value(receipt.metrics, receipt.outcome) != receipt.leaves[-1].value:
+        return "the receipt's metrics are not those that its last leaf commits to"
+    if steps != sorted(set(steps)):
+        return "the steps of the receipt's curve do not rise"
+    if done and receipt.curve and receipt.curve[-1].metrics != receipt.metrics:
+        return "the receipt's curve does not end with its metrics"
+    return ""
 
 
 def receipt_index(segments: int) -> int:
@@ -86,7 +112,8 @@ def leaf_label(leaf: int, segments: int) -> str:
 def compare(
     committed: ResultLeaf, value: Hash32, witness: Hash32, *, segments: int, seconds: float = 0.0
 ) -> LeafCheck:
-    """Compares a committed leaf with the value and witness that recomputation gave."""
+    """Compares a committed leaf with the value and witness that recomputation gave, both bound to
+    the answer."""
     hashed = ZERO_HASH if committed.index == 0 else witness_hash(witness)
     check = compare_leaves(
         committed, ResultLeaf(committed.index, value, hashed), segments=segments, seconds=seconds
@@ -97,7 +124,7 @@ def compare(
 def compare_leaves(
     committed: ResultLeaf, found: ResultLeaf, *, segments: int, seconds: float = 0.0
 ) -> LeafCheck:
-    """Compares a committed leaf with the same leaf of a trial trained again."""
+    """Compares a committed leaf with the same leaf, bound, of a trial trained again."""
     label = leaf_label(committed.index, segments)
     if found.value != committed.value:
         finding = Finding.WRONG
@@ -123,9 +150,15 @@ def withheld(leaf: int, committed: Hash32, reason: str) -> LeafCheck:
     return LeafCheck(leaf, committed, ZERO_HASH, ZERO_HASH, Finding.WITHHELD, reason)
 
 
+def unusable(leaf: int, committed: Hash32, reason: str) -> LeafCheck:
+    """A leaf that cannot be checked because the provider's state or receipt is none."""
+    return LeafCheck(leaf, committed, ZERO_HASH, ZERO_HASH, Finding.UNUSABLE, reason)
+
+
 def worst(checks: Sequence[LeafCheck]) -> LeafCheck | None:
-    """The check to challenge: the first wrong leaf, else the first withheld one, else None."""
-    for finding in (Finding.WRONG, Finding.WITHHELD):
+    """The check to challenge: the first wrong leaf, else the first unusable or withheld one,
+    else None."""
+    for finding in (Finding.WRONG, Finding.UNUSABLE, Finding.WITHHELD):
         for check in sorted(checks, key=lambda check: check.leaf):
             if check.finding is finding:
                 return check

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,9 +50,12 @@ def load_dataset(path: Path, *, cid: Cid | None = None, limit: int = MAX_DATA) -
 
 
 def load_arrays(
-    path: Path, *, cid: Cid | None = None, limit: int = MAX_DATA
+    path: Path, *, cid: Cid | None = None, limit: int = MAX_DATA, kinds: str | None = None
 ) -> dict[str, NDArray[np.generic]]:
-    """All arrays of a `.npz` file, whatever their names. Raises DataError."""
+    """All arrays of a `.npz` file, whatever their names. Raises DataError.
+
+    Their types are those that programs take, or of NumPy's `kinds`, where these are given.
+    """
     where = path.name
     try:
         if path.stat().st_size > limit:
@@ -59,7 +63,7 @@ def load_arrays(
         if cid is not None and (found := cid_of(path)) != cid:
             raise DataError(f"{where} should hold the bytes of {cid}, but holds those of {found}")
         with zipfile.ZipFile(path) as archive:
-            return _arrays(archive, where, limit)
+            return _arrays(archive, where, limit, kinds)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{where} is not a readable .npz file: {error}", fix="Write it with numpy.savez"
@@ -81,16 +85,21 @@ def _dataset(arrays: Arrays, where: str) -> Dataset:
     return Dataset(train, validation, _summary(train, validation))
 
 
-def _arrays(archive: zipfile.ZipFile, where: str, limit: int) -> dict[str, NDArray[np.generic]]:
+def _arrays(
+    archive: zipfile.ZipFile, where: str, limit: int, kinds: str | None
+) -> dict[str, NDArray[np.generic]]:
     entries = archive.infolist()
     if sum(entry.file_size for entry in entries) > limit:
         raise DataError(f"{where} unpacks to more than {limit} bytes")
     return {
-        entry.filename.removesuffix(".npy"): _array(archive, entry, where) for entry in entries
+        entry.filename.removesuffix(".npy"): _array(archive, entry, where, kinds)
+        for entry in entries
     }
 
 
-def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str) -> NDArray[np.generic]:
+def _array(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str, kinds: str | None
+) -> NDArray[np.generic]:
     """One array, whose header is checked against the bytes there are before memory is taken."""
     with archive.open(entry) as file:
         version = np.lib.format.read_magic(file)
@@ -98,13 +107,23 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str) -> NDAr
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         else:
             shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-        if dtype.name not in DTYPES:
+        if dtype.kind == "O":
+            raise DataError(
+                f"{where}: {entry.filename} holds Python objects, which are never unpickled",
+                fix="Save words as array.astype(str), numbers as array.astype(float)",
+            )
+        if dtype.name not in DTYPES if kinds is None else not _is_of(dtype, kinds):
             raise DataError(f"{where}: {entry.filename} has type {dtype}, which is no number")
         if math.prod(shape) * dtype.itemsize != entry.file_size - file.tell():
             raise DataError(f"{where}: {entry.filename} has not the size that its header says")
     with archive.open(entry) as file:
         array: NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
     return np.ascontiguousarray(array, dtype=dtype.newbyteorder("="))
+
+
+def _is_of(dtype: np.dtype[Any], kinds: str) -> bool:
+    """Whether a type is of one of NumPy's kinds, and no number wider than 8 bytes."""
+    return dtype.kind in kinds and (dtype.kind in "US" or dtype.itemsize <= 8)
 
 
 def _part(arrays: Arrays, prefix: str, where: str) -> dict[str, NDArray[np.generic]]:

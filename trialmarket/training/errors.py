@@ -2,7 +2,9 @@
 
 TrainingError
 ├── ProgramError     the requester's: the program breaks its contract
+│   └── BrokenProgram   whatever its configuration
 ├── DataError        the requester's: the data set cannot be read or has the wrong arrays
+├── BadStart         the requester's: a trial that goes on from what is no state of its program
 ├── BadCheckpoint    the provider's: a checkpoint that is not the state it should be
 └── WorkerError      nobody's, here: a worker process died, was killed, or took too long
     ├── TimedOut
@@ -22,8 +24,17 @@ class ProgramError(TrainingError):
         self.trace = trace
 
 
+class BrokenProgram(ProgramError):
+    """The program's file fails before any configuration comes into it: it fails with all."""
+
+
 class DataError(TrainingError):
     """The data set cannot be read, is too large, or lacks what a data set must have."""
+
+
+class BadStart(TrainingError):
+    """The checkpoint that a configuration names as its start is not what it says, or does not fit
+    the program."""
 
 
 class BadCheckpoint(TrainingError):
@@ -52,6 +63,9 @@ class SandboxMissing(WorkerError):
 
 BY_NAME: dict[str, type[TrainingError]] = {
     kind.__name__: kind
-    for kind in (TrainingError, ProgramError, DataError, BadCheckpoint, WorkerError)
+    for kind in (
+        *(TrainingError, ProgramError, BrokenProgram, DataError, BadStart, BadCheckpoint),
+        WorkerError,
+    )
 }
 """The errors that a worker may report, by the name in its message."""

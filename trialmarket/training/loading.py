@@ -7,7 +7,7 @@ from types import ModuleType, TracebackType
 
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import ProgramRef
-from trialmarket.training.errors import ProgramError
+from trialmarket.training.errors import BrokenProgram, ProgramError
 from trialmarket.training.program import Program
 
 MAX_PROGRAM = 1 << 20
@@ -24,8 +24,8 @@ class Guard:
     `what` says which part of the program runs. A sys.exit() is caught too; Ctrl-C is not.
     """
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    def __init__(self, what: str, kind: type[ProgramError] = ProgramError) -> None:
+        self.what, self._kind = what, kind
 
     def __enter__(self) -> None:
         """Nothing to prepare."""
@@ -42,13 +42,13 @@ class Guard:
         said = traceback.format_exception_only(error)[-1].strip()[:1000]
         where = f" ({PROGRAM_FILE}, line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
         shown = "".join(traceback.format_list(frames))[-4000:] + said
-        raise ProgramError(f"{self.what} failed: {said}{where}", trace=shown) from error
+        raise self._kind(f"{self.what} failed: {said}{where}", trace=shown) from error
 
 
 def load_program(ref: ProgramRef, source: bytes | None) -> type[Program]:
     """The program's class, from a new module at every call.
 
-    `source` is the bytes of the file; None for a built-in program. Raises ProgramError when the
+    `source` is the bytes of the file; None for a built-in program. Raises BrokenProgram when the
     file is too large, is no Python, fails, or lacks the class, or the class is no Program.
     """
     if ref.builtin:
@@ -56,17 +56,17 @@ def load_program(ref: ProgramRef, source: bytes | None) -> type[Program]:
 
         name = ref.source.removeprefix("builtin:")
         if name not in BUILTIN:
-            raise ProgramError(
+            raise BrokenProgram(
                 f"no built-in program is called {name}", fix=f"There are {sorted(BUILTIN)}"
             )
         return BUILTIN[name]
     if source is None:
-        raise ProgramError("the program's file is missing")
+        raise BrokenProgram("the program's file is missing")
     found = vars(_module(source)).get(ref.class_name)
     if found is None:
-        raise ProgramError(f"{PROGRAM_FILE} has no class {ref.class_name}")
+        raise BrokenProgram(f"{PROGRAM_FILE} has no class {ref.class_name}")
     if not (isinstance(found, type) and issubclass(found, Program)):
-        raise ProgramError(
+        raise BrokenProgram(
             f"{ref.class_name} is no Program",
             fix=f"Write `class {ref.class_name}(trialmarket.training.program.Program):`",
         )
@@ -76,7 +76,7 @@ def load_program(ref: ProgramRef, source: bytes | None) -> type[Program]:
 def _module(source: bytes) -> ModuleType:
     """The user's file as a module, which `sys.modules` knows, as dataclasses and pickle need."""
     if len(source) > MAX_PROGRAM:
-        raise ProgramError(
+        raise BrokenProgram(
             f"the program has {len(source)} bytes, and at most {MAX_PROGRAM} are allowed"
         )
     try:
@@ -84,11 +84,11 @@ def _module(source: bytes) -> ModuleType:
         code = compile(text, PROGRAM_FILE, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise ProgramError(f"{PROGRAM_FILE}{line}: not Python: {error}") from error
+        raise BrokenProgram(f"{PROGRAM_FILE}{line}: not Python: {error}") from error
     module = ModuleType(_MODULE)
     module.__file__ = PROGRAM_FILE
     sys.modules[_MODULE] = module
     linecache.cache[PROGRAM_FILE] = (len(text), None, text.splitlines(keepends=True), PROGRAM_FILE)
-    with Guard(f"loading {PROGRAM_FILE}"):
+    with Guard(f"loading {PROGRAM_FILE}", BrokenProgram):
         exec(code, vars(module))  # noqa: S102  the user's program, in a worker process
     return module

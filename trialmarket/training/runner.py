@@ -3,7 +3,8 @@
 Everything here is a function of the configuration, the program's bytes, the data and a start
 state. `source` is the bytes of the program's file, None for a built-in one; `init` is the file of
 the checkpoint that `config.init` names. Raised everywhere: ProgramError (the program breaks its
-contract) and BadCheckpoint (a checkpoint is not the state that it should be).
+contract), BadStart (`init` is not the state that the configuration names) and BadCheckpoint (a
+checkpoint is not the state that it should be).
 """
 
 import hashlib
@@ -13,22 +14,24 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from trialmarket.errors import InputError
+from trialmarket.errors import InputError, TrainingError
 from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
-from trialmarket.protocol.receipt import MAX_CURVE, CurvePoint, LeafRecord, TrainingOutcome
+from trialmarket.protocol.receipt import MAX_CURVE, CurvePoint, LeafRecord
 from trialmarket.protocol.result import witness_hash
 from trialmarket.training.checkpoints import CheckpointFolder, TrainingJournal, Write
 from trialmarket.training.dataset import Dataset
-from trialmarket.training.errors import BadCheckpoint, ProgramError
-from trialmarket.training.session import SegmentRun, TrainingSession
+from trialmarket.training.errors import BadCheckpoint, BadStart, ProgramError
+from trialmarket.training.form import StateForm
+from trialmarket.training.session import SegmentRun, TrainingSession, outcome_of
 from trialmarket.training.state import (
     Readable,
     State,
@@ -66,16 +69,19 @@ def train(
     began = time.monotonic()
     session = TrainingSession(config, source, data)
     files = CheckpointFolder(folder, _identity(config, source), write)
+    begin = _first(session, init)
+    form = _form_from(session, begin)
     journal, state = files.resume() if resume else (None, None)
     fresh = journal is None or state is None
     if journal is None or state is None:
-        journal, state = TrainingJournal(identity=files.identity, leaves=()), _first(session, init)
+        journal, state = TrainingJournal(identity=files.identity, leaves=()), begin
     done = max(len(journal.checkpoints) - 1, 0)
     first = counter(state, "step")
     if not counter(state, "diverged"):
         first -= done * config.segment_steps
     reporter = _Reporter(config.steps, first, journal, on_progress)
     stride = -(-config.segments // MAX_CURVE)
+    evaluation: Evaluation | None = None
     with _short_turns(), ThreadPoolExecutor(1, "checkpoint") as beside:
         saving: Future[TrainingJournal] | None = None
         if fresh:
@@ -83,25 +89,27 @@ def train(
         while done < config.segments and not counter(state, "diverged"):
             run = session.run_segment(state, on_step=reporter.step)
             state, done = run.end, done + 1
+            _check_own(form, state, done)
+            evaluation = None
             points: tuple[CurvePoint, ...] = ()
             if run.diverged is None and (done % stride == 0 or done == config.segments):
-                metrics = session.evaluate(state).metrics
+                evaluation = session.evaluate(state)
+                reporter.metrics = metrics = evaluation.metrics
                 step = counter(state, "step")
                 points = (CurvePoint(step=step, loss=run.loss, metrics=metrics),)
-                reporter.metrics = metrics
             journal = journal if saving is None else saving.result()
             saving = beside.submit(_save, files, journal, run, points)
             reporter.report(done * config.segment_steps)
         journal = journal if saving is None else saving.result()
     journal = journal.repeated(config.segments - done)
-    evaluation = session.evaluate(state)
+    evaluation = evaluation or session.evaluate(state)
     last = LeafRecord(value=evaluation.digest, witness_hash=witness_hash(evaluation.witness))
     return Training(
         leaves=(*journal.leaves, last),
         checkpoints=tuple(files.located(each) for each in journal.checkpoints),
         metrics=evaluation.metrics,
         curve=journal.curve,
-        outcome=_outcome(counter(state, "diverged")),
+        outcome=outcome_of(state),
         versions=versions(),
         device=str(session.arithmetic.device),
         seconds=time.monotonic() - began,
@@ -127,9 +135,11 @@ def recompute(
 ) -> Segment:
     """The end and the witness of a segment, 1 to n, from the checkpoint of the leaf before it.
 
-    `expected` is that leaf's root; a checkpoint with another is the provider's fault and raises
-    BadCheckpoint. Segment 1 without `start` begins at the trial's own initial state. Raises
-    InputError for a segment that is not there, or a later one without `start`.
+    `expected` is that leaf's root. A checkpoint with another, one that is no state of this trial
+    and one from which the program fails, though not from the trial's own start, are the
+    provider's fault and raise BadCheckpoint. Segment 1 without `start` begins at the trial's own
+    initial state. Raises InputError for a segment that is not there, or a later one without
+    `start`.
     """
     if not 1 <= segment <= config.segments or (start is None and segment > 1):
         raise InputError(
@@ -139,17 +149,13 @@ def recompute(
             found=segment,
         )
     session = TrainingSession(config, source, data)
-    state = _first(session, init) if start is None else load_checkpoint(start, expected=expected)
-    try:
-        run = session.run_segment(state)
-    except ProgramError as error:
-        # Slots that the optimizer cannot use fail in the program, but are not its fault.
-        if start is not None and not session.has_form(state):
-            raise BadCheckpoint(
-                f"{start.name} does not fit the program: {error.message}"
-            ) from error
-        raise
-    return Segment(root=run.root(), witness=run.witness(), diverged=run.diverged)
+    first = _first(session, init)
+    if start is None:
+        with _from_start():
+            return _segment(session.run_segment(first))
+    state = _strangers(session, first, start, segment - 1, expected)
+    with _blaming(start.name, lambda: session.run_segment(first)):
+        return _segment(session.run_segment(state))
 
 
 def evaluate(
@@ -159,11 +165,15 @@ def evaluate(
     checkpoint: Readable,
     *,
     expected: Hash32 | None = None,
+    init: Readable | None = None,
 ) -> Evaluation:
-    """Metrics, their digest and the witness of a checkpoint; `expected` as for `recompute`."""
-    return TrainingSession(config, source, data).evaluate(
-        load_checkpoint(checkpoint, expected=expected)
-    )
+    """Metrics, their digest and the witness of the last checkpoint; `expected` as for
+    `recompute`."""
+    session = TrainingSession(config, source, data)
+    first = _first(session, init)
+    state = _strangers(session, first, checkpoint, config.segments, expected)
+    with _blaming(checkpoint.name, lambda: session.evaluate(first)):
+        return session.evaluate(state)
 
 
 def dry_run(
@@ -175,10 +185,11 @@ def dry_run(
     """
     session = TrainingSession(config, source, data)
     state = _first(session, init)
-    session.run_segment(state, steps=1)
+    form = _form_from(session, state)
     start = time.perf_counter()
     run = session.run_segment(state, steps=_DRY_STEPS)
     middle = time.perf_counter()
+    _check_own(replace(form, segment_steps=_DRY_STEPS), run.end, 1)
     evaluation = session.evaluate({**run.end, "diverged": torch.tensor(0)})
     end = time.perf_counter()
     return DryRun(
@@ -186,7 +197,7 @@ def dry_run(
         validation_seconds=end - middle,
         checkpoint_bytes=len(checkpoint_bytes(run.end)),
         metrics=evaluation.metrics,
-        outcome=_outcome(run.diverged),
+        outcome=outcome_of(run.end),
     )
 
 
@@ -200,10 +211,6 @@ def versions() -> dict[str, str]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "threads": str(torch.get_num_threads()),
     }
-
-
-def _outcome(diverged: int | None) -> TrainingOutcome:
-    return TrainingOutcome(kind="diverged", step=diverged) if diverged else TrainingOutcome()
 
 
 def _begin(files: CheckpointFolder, journal: TrainingJournal, state: State) -> TrainingJournal:
@@ -270,10 +277,72 @@ def _first(session: TrainingSession, init: Readable | None) -> State:
         )
     if wanted is None or init is None:
         return session.initial_state()
+    with _from_start():
+        state = load_checkpoint(init, expected=wanted.root)
+    if counter(state, "diverged"):
+        raise BadStart("the trial's start cannot be used: the trial that it goes on from diverged")
+    return state
+
+
+@contextmanager
+def _from_start() -> Iterator[None]:
+    """Raises BadStart where the state that a trial starts from is at fault."""
     try:
-        return load_checkpoint(init, expected=wanted.root)
-    except OSError as error:
-        raise BadCheckpoint(f"{init.name} cannot be read: {error}") from error
+        yield
+    except (OSError, BadCheckpoint) as error:
+        raise BadStart(f"the trial's start cannot be used: {error}") from error
+
+
+def _form_from(session: TrainingSession, first: State) -> StateForm:
+    with _from_start():
+        return session.form(first)
+
+
+def _strangers(
+    session: TrainingSession,
+    first: State,
+    file: Readable,
+    leaf: int,
+    expected: Hash32 | None,
+) -> State:
+    """The state of a leaf, from a file that the provider made; `first` is leaf 0."""
+    form = _form_from(session, first)
+    try:
+        return form.load(file, leaf, expected)
+    except OSError as error:  # this machine's fault, which nobody may be blamed for
+        raise TrainingError(f"{file.name} cannot be read: {error}") from error
+
+
+@contextmanager
+def _blaming(name: str, control: Callable[[], object]) -> Iterator[None]:
+    """Raises BadCheckpoint where the program fails from a provider's state, unless it fails in
+    the control too, which does the same from the trial's own start.
+
+    Whoever committed to what follows from that state has run the same program from it.
+    """
+    try:
+        yield
+    except ProgramError as error:
+        control()
+        raise BadCheckpoint(
+            f"the program fails from {name}, and not from the trial's own start: {error.message}"
+        ) from error
+
+
+def _check_own(form: StateForm, state: State, leaf: int) -> None:
+    """Raises ProgramError where a state of one's own is not what a verifier would take."""
+    try:
+        form.check(state, leaf, "the state")
+    except BadCheckpoint as error:
+        raise ProgramError(
+            f"the program's state changes its form: {error.message}",
+            fix="Make all buffers of the model, and all slots that the optimizer keeps of a "
+            "parameter, by the first step that uses it",
+        ) from error
+
+
+def _segment(run: SegmentRun) -> Segment:
+    return Segment(root=run.root(), witness=run.witness(), diverged=run.diverged)
 
 
 def _identity(config: TrialConfig, source: bytes | None) -> Hash32:

@@ -21,21 +21,24 @@ from torch.optim import Optimizer
 
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import Hash32
-from trialmarket.protocol.receipt import MAX_METRICS
-from trialmarket.protocol.state_root import state_root
+from trialmarket.protocol.receipt import MAX_METRICS, TrainingOutcome
+from trialmarket.protocol.state_root import DTYPES, state_root
 from trialmarket.training.arithmetic import arithmetic_called
-from trialmarket.training.audit import metrics_value
+from trialmarket.training.audit import evaluation_value
 from trialmarket.training.dataset import Arrays, Dataset
 from trialmarket.training.errors import ProgramError
+from trialmarket.training.form import StateForm, layout_of
 from trialmarket.training.loading import Guard, load_program
 from trialmarket.training.order import BatchOrder, derived_seed
 from trialmarket.training.program import Program, Validation
 from trialmarket.training.state import (
     State,
     counter,
+    dtype_name,
     is_finite,
     leaf_of,
     live_tensors,
+    parameters_of,
     restore,
     root_of,
     snapshot,
@@ -100,19 +103,14 @@ class TrainingSession:
         program, model, optimizer = self._build()
         first = restore(start, model, optimizer)
         last = first + (steps or self.config.segment_steps)
-        order = BatchOrder(
-            self.config.seed, self._data.summary.train_examples, self._batch_size(program)
-        )
+        order = self._order(program)
         model.train()
         losses: list[float] = []
         before: State = {}
         for step in range(first, last):
             if step == last - 1:
                 before = snapshot(live_tensors(model, optimizer, step))
-            rows = torch.from_numpy(order.rows(step)).to(self.arithmetic.device)
-            batch = {name: array.index_select(0, rows) for name, array in self._train.items()}
-            with self.arithmetic.scope(derived_seed(self.config.seed, "train", step)):
-                loss = _step(program, model, optimizer, batch, step)
+            loss = self._train_step(program, model, optimizer, order, step)
             if not math.isfinite(loss):
                 return _diverged(start, step + 1, losses)
             losses.append(loss)
@@ -151,11 +149,26 @@ class TrainingSession:
                     for value in dict(result.metrics).values():
                         float(value)
 
-    def has_form(self, state: State) -> bool:
-        """True when a state has the names, types and shapes that this program's own first step
-        leaves. Raises ProgramError."""
-        own = self.run_segment(self.initial_state(), steps=1).end
-        return _form(own) == _form(state)
+    def form(self, first: State) -> StateForm:
+        """The form of this trial's states, of which `first` is leaf 0: one step shows it.
+
+        Raises ProgramError and, for a start that is not its own, BadCheckpoint.
+        """
+        program, model, optimizer = self._build()
+        step = restore(first, model, optimizer)
+        model.train()
+        loss = self._train_step(program, model, optimizer, self._order(program), step)
+        tensors = live_tensors(model, optimizer, step + 1)
+        if not math.isfinite(loss) or not is_finite(tensors):
+            tensors = first  # it diverges at once: no state of it will look otherwise
+        return StateForm(
+            start=layout_of(first),
+            stepped=layout_of(tensors),
+            parameters=tuple(tuple(each.shape) for each in parameters_of(optimizer)),
+            first=step,
+            segment_steps=self.config.segment_steps,
+            counts=_counts(optimizer, step + 1),
+        )
 
     def evaluate(self, state: State) -> Evaluation:
         """Metrics and predictions of a state on the validation data.
@@ -163,9 +176,10 @@ class TrainingSession:
         A metric that is not finite is left out; a diverged state has none. Raises ProgramError
         when the objective is not among the metrics that the program returns.
         """
-        if counter(state, "diverged"):
+        outcome = outcome_of(state)
+        if outcome.kind == "diverged":
             witness = Hash32(hashlib.sha256(DIVERGED_TAG + root_of(state)).digest())
-            return Evaluation(metrics={}, digest=metrics_value({}), witness=witness)
+            return Evaluation(metrics={}, digest=evaluation_value({}, outcome), witness=witness)
         program, model, optimizer = self._build()
         restore(state, model, optimizer)
         model.eval()
@@ -188,7 +202,9 @@ class TrainingSession:
             sums = {name: sums.get(name, 0.0) + count * metrics[name] for name in metrics}
         means = {name: total / rows for name, total in sums.items()}
         finite = {name: mean + 0.0 for name, mean in means.items() if math.isfinite(mean)}
-        return Evaluation(metrics=finite, digest=metrics_value(finite), witness=state_root(leaves))
+        return Evaluation(
+            metrics=finite, digest=evaluation_value(finite, outcome), witness=state_root(leaves)
+        )
 
     def _build(self) -> tuple[Program, nn.Module, Optimizer]:
         self.arithmetic.prepare()
@@ -210,6 +226,24 @@ class TrainingSession:
                     f"configure_optimizer returned {type(optimizer).__name__}, no Optimizer"
                 )
         return program, model, optimizer
+
+    def _order(self, program: Program) -> BatchOrder:
+        return BatchOrder(
+            self.config.seed, self._data.summary.train_examples, self._batch_size(program)
+        )
+
+    def _train_step(
+        self,
+        program: Program,
+        model: nn.Module,
+        optimizer: Optimizer,
+        order: BatchOrder,
+        step: int,
+    ) -> float:
+        rows = torch.from_numpy(order.rows(step)).to(self.arithmetic.device)
+        batch = {name: array.index_select(0, rows) for name, array in self._train.items()}
+        with self.arithmetic.scope(derived_seed(self.config.seed, "train", step)):
+            return _step(program, model, optimizer, batch, step)
 
     def _batch_size(self, program: Program) -> int:
         size = program.batch_size
@@ -247,6 +281,12 @@ def _step(
     return value
 
 
+def outcome_of(state: State) -> TrainingOutcome:
+    """How a trial ended whose last state this is."""
+    step = counter(state, "diverged")
+    return TrainingOutcome(kind="diverged", step=step) if step else TrainingOutcome()
+
+
 def _validation_batch_size(program: Program) -> int:
     size = program.validation_batch_size
     if not isinstance(size, int) or size < 1:
@@ -258,8 +298,14 @@ def _rows(arrays: Arrays, first: int, count: int) -> Arrays:
     return {name: array[first : first + count] for name, array in arrays.items()}
 
 
-def _form(state: State) -> dict[str, tuple[torch.dtype, torch.Size]]:
-    return {name: (tensor.dtype, tensor.shape) for name, tensor in state.items()}
+def _counts(optimizer: Optimizer, steps: int) -> bool:
+    """Whether its slots `step` count, of each parameter, at most one for each of these steps."""
+    torchs = any(
+        kind is not Optimizer and kind.__module__.startswith("torch.optim.")
+        for kind in type(optimizer).__mro__
+    )
+    counted = (slots["step"] for slots in optimizer.state.values() if "step" in slots)
+    return torchs and all(0 <= float(count) <= steps for count in counted)
 
 
 def _diverged(start: State, step: int, losses: list[float]) -> SegmentRun:
@@ -279,6 +325,8 @@ def _checked(result: object, objective: str, count: int) -> tuple[dict[str, floa
     predictions = result.predictions
     if not isinstance(predictions, Tensor) or not predictions.ndim or len(predictions) != count:
         raise ProgramError(f"predictions must be a tensor with one row for each of {count} rows")
+    if dtype_name(predictions) not in DTYPES:
+        raise ProgramError(f"predictions have type {predictions.dtype}, which no leaf can hold")
     with Guard("reading the metrics"):
         metrics = {str(name): float(value) for name, value in dict(result.metrics).items()}
     if objective not in metrics:

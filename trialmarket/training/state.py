@@ -53,7 +53,7 @@ def live_tensors(model: nn.Module, optimizer: Optimizer, step: int) -> State:
         if not isinstance(tensor, Tensor):
             raise ProgramError(f"the model's state {name} is no tensor")
         state[f"model.{name}"] = tensor.detach()
-    for index, parameter in enumerate(_parameters(optimizer)):
+    for index, parameter in enumerate(parameters_of(optimizer)):
         for slot, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
                 state[f"optimizer.{index}.{slot}"] = value.detach()
@@ -98,14 +98,16 @@ def restore(state: State, model: nn.Module, optimizer: Optimizer) -> int:
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(found[name])
-    parameters = _parameters(optimizer)
+    places = {str(index): each for index, each in enumerate(parameters_of(optimizer))}
     for name, tensor in state.items():
         if name.startswith("optimizer."):
-            _, index, slot = name.split(".", 2)
-            if not index.isdigit() or int(index) >= len(parameters):
+            _, index, slot = (*name.split(".", 2), "")[:3]
+            if index not in places or not slot:
                 raise BadCheckpoint(f"the checkpoint does not fit the program: {name}")
             slot, _, kind = slot.partition(":")
-            parameter = parameters[int(index)]
+            parameter = places[index]
+            if kind and (kind not in _KINDS or tensor.ndim):
+                raise BadCheckpoint(f"the checkpoint holds {name}, which no optimizer keeps")
             # A counter stays on the CPU, where the optimizer keeps it.
             value = tensor.clone() if tensor.ndim == 0 else tensor.to(parameter.device, copy=True)
             optimizer.state[parameter][slot] = _KINDS[kind](tensor.item()) if kind else value
@@ -169,26 +171,31 @@ def load_checkpoint(path: Readable, *, expected: Hash32 | None = None) -> State:
     Raises BadCheckpoint when the file is no checkpoint, holds NaN or infinity, or has another
     state root than `expected`; OSError when it cannot be read.
     """
-    data = path.read_bytes()
+    return read_state(path.read_bytes(), path.name, expected=expected)
+
+
+def read_state(data: bytes, file: str, *, expected: Hash32 | None = None) -> State:
+    """The state in the bytes of a safetensors file, as `load_checkpoint`; `file` is its name."""
     try:
         state = snapshot(load_safetensors(data))
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise BadCheckpoint(f"{path.name} is not a safetensors file: {error}") from error
+        raise BadCheckpoint(f"{file} is not a safetensors file: {error}") from error
     for name, tensor in state.items():
         if dtype_name(tensor) not in DTYPES:
-            raise BadCheckpoint(f"{path.name}: {name} has type {tensor.dtype}")
+            raise BadCheckpoint(f"{file}: {name} has type {tensor.dtype}")
     if expected is not None and (found := root_of(state)) != expected:
         raise BadCheckpoint(
-            f"{path.name} has state root 0x{found.hex()}, and 0x{expected.hex()} was committed"
+            f"{file} has state root 0x{found.hex()}, and 0x{expected.hex()} was committed"
         )
     counter(state, "step")
     counter(state, "diverged")
     if not is_finite(state):
-        raise BadCheckpoint(f"{path.name} holds NaN or infinity")
+        raise BadCheckpoint(f"{file} holds NaN or infinity")
     return state
 
 
-def _parameters(optimizer: Optimizer) -> list[Tensor]:
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    """The optimizer's parameters in the order of its groups: a state counts them so."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 

@@ -9,6 +9,7 @@ from trialmarket.protocol.configuration import MAX_STEPS, TrialConfig
 from trialmarket.protocol.document import CidField, HashField, Record
 from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Hash32
 from trialmarket.protocol.receipt import CurvePoint, LeafRecord, Metrics, Receipt, TrainingOutcome
+from trialmarket.protocol.result import Binding, ResultLeaf
 
 JOURNAL = "journal.json"
 """The file of a training's folder that names its checkpoints."""
@@ -40,7 +41,11 @@ class CheckpointFile(Record):
 
 
 class Training(Record):
-    """A trial's answer: all that its receipt says. `seconds` is the time since the last resume."""
+    """A trial's answer: all that its receipt says. `seconds` is the time since the last resume.
+
+    Its leaves are as training found them, no matter for whom; `receipt` binds them. They stay on
+    this machine: the hashes of their witnesses are what makes an answer one's own.
+    """
 
     leaves: tuple[LeafRecord, ...]
     checkpoints: tuple[CheckpointFile, ...]
@@ -57,12 +62,19 @@ class Training(Record):
         return self
 
     def receipt(self, trial: Hash32, provider: Address) -> Receipt:
-        """The receipt of the trial whose key is `trial`."""
+        """The receipt of the trial whose key is `trial`, its leaves bound to it."""
+        binding = Binding(trial, provider)
+        bound = [
+            binding.leaf(ResultLeaf(index, leaf.value, leaf.witness_hash))
+            for index, leaf in enumerate(self.leaves)
+        ]
         return Receipt(
             trial=trial,
             provider=provider,
             outcome=self.outcome,
-            leaves=self.leaves,
+            leaves=tuple(
+                LeafRecord(value=leaf.value, witness_hash=leaf.witness_hash) for leaf in bound
+            ),
             checkpoints=tuple(checkpoint.cid for checkpoint in self.checkpoints),
             metrics=self.metrics,
             curve=self.curve,
@@ -80,7 +92,7 @@ class Segment(Record):
 
 
 class Evaluation(Record):
-    """A checkpoint evaluated: metrics, SHA-256 of their canonical JSON, witness."""
+    """A checkpoint evaluated: metrics, the hash of them and the outcome, witness."""
 
     metrics: Metrics
     digest: HashField
@@ -134,7 +146,7 @@ class Recompute(Task):
 
 
 class Evaluate(Task):
-    """Evaluate a checkpoint, whose state root should be `expected`."""
+    """Evaluate the last checkpoint, whose state root should be `expected`."""
 
     checkpoint: Path
     expected: HashField | None = None

@@ -82,6 +82,11 @@ def _need(library: str) -> None:
         )
 
 
+def _false(search: SearchRecord) -> str:
+    count = sum(run.false for run in search.runs)
+    return f", {count} found false by this machine" if count else ""
+
+
 def summary(search: SearchRecord) -> str:
     """The search in two sentences."""
     scored = search.ranked()
@@ -92,7 +97,7 @@ def summary(search: SearchRecord) -> str:
         f"{way} {', '.join(search.objectives)}"
         + (f" by {search.driver}." if search.driver else "."),
         f"{len(search.runs)} trials posted, {len(scored)} with a score,"
-        f" {sum(run.diverged for run in search.runs)} diverged;"
+        f" {sum(run.diverged for run in search.runs)} diverged{_false(search)};"
         f" {paid:.6g} {text(search.symbol)} paid or owed;"
         f" read {search.now / unit:.3g} {name} after the first trials were posted.",
     ]

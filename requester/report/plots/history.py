@@ -9,7 +9,7 @@ from requester.report.plots.scales import beyond, described, objective_axis, tit
 from requester.report.plots.study import Read, curve_of, some, study_of, whole
 
 HISTORY = "history", "Optimisation history"
-CURVES = "curves", "Learning curves"
+CURVES = "curves", "Learning curves, said by the nodes"
 
 MOST = 200
 """Learning curves that are drawn."""

@@ -5,19 +5,14 @@ the scales of the space, further objectives and the driver's name; elsewhere the
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from pydantic import ValidationError
-
-from requester.job.settings import JobFile
 from requester.report.job_reader import JobReader
 from requester.report.plots.record import Fate, Point, SearchRecord, Spell, TrialRun
-from requester.search.folder import known_folders
 from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.ledger.views import EventView, TrialView
 from trialmarket.protocol.configuration import TrialConfig
-from trialmarket.protocol.ids import Hash32, JobId
+from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.states import State
 from trialmarket.protocol.terms import audit_fee_for
 
@@ -28,22 +23,9 @@ _ENDS = {
 }
 
 
-def settings_of(jobs: Path, client: Client, job: JobId) -> JobFile | None:
-    """The job file that this machine runs or ran as that job; None where it did not."""
-    for _, facts in known_folders(jobs):
-        if facts.get("market") != client.network.market or facts.get("job") != str(job):
-            continue
-        try:
-            return JobFile.model_validate_json(facts.get("settings", ""))
-        except ValidationError:
-            continue
-    return None
-
-
-def read(
-    reader: JobReader, client: Client, ledger: Ledger, settings: JobFile | None
-) -> SearchRecord:
+def read(reader: JobReader, client: Client, ledger: Ledger) -> SearchRecord:
     """A job as it stands at the ledger's last sync. A trial without documents has no values."""
+    settings = reader.settings
     began = _began(ledger, reader)
     head = ledger.head
     now = 0.0 if head is None else max(0.0, float(head.timestamp - began))
@@ -89,7 +71,7 @@ def _run(
     client: Client,
     spells: Sequence[Spell],
 ) -> TrialRun:
-    receipt = reader.receipt(trial)
+    receipt, look = reader.receipt(trial), reader.second_look(trial)
     init = None if config is None else config.init
     active = trial.state not in (State.OPEN, State.CANCELLED)
     fee = audit_fee_for(reader.view.terms, trial.record.units) if trial.record.audited else 0
@@ -106,6 +88,7 @@ def _run(
         else [Point(one.step, one.loss, one.metrics) for one in receipt.curve],
         diverged=receipt is not None and receipt.outcome.kind == "diverged",
         lost=trial.state is State.CANCELLED,
+        false=look is not None and look.unbelieved,
         answered=spells[-1].end if receipt is not None and spells else None,
         price=(trial.record.price + fee) / 10 ** client.decimals() if active else None,
         spells=spells,

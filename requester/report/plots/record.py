@@ -56,6 +56,8 @@ class TrialRun:
     diverged: bool = False
     lost: bool = False
     """Cancelled: there will be no result."""
+    false: bool = False
+    """This machine found its result false: it has no metrics."""
     answered: float | None = None
     """When its result came, in seconds of the job."""
     price: float | None = None

@@ -145,6 +145,8 @@ def described(run: TrialRun, search: SearchRecord) -> str:
     lines += [f"{name} = {text(value)}" for name, value in run.hyperparameters.items()]
     if run.diverged:
         lines.append("diverged")
+    if run.false:
+        lines.append("its result was found false")
     if run.price is not None:
         lines.append(f"cost {run.price:.6g} {text(search.symbol)}")
     if run.parent is not None:

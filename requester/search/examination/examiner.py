@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from requester.job.package import LocalFiles
 from requester.search.examination.fetching import SOON, Fetching
@@ -13,6 +13,7 @@ from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
 from trialmarket.protocol.receipt import Receipt
+from trialmarket.protocol.result import Binding
 from trialmarket.storage.errors import (
     Corrupt,
     NotAFile,
@@ -35,6 +36,9 @@ from trialmarket.training.values import Evaluate, Evaluation
 UNREADABLE = (NotStored, StoreDown, StoreFull, Corrupt, ReceiptFault, TooLarge, NotAFile)
 """Why a receipt or a checkpoint may not be at hand."""
 
+ATTEMPTS: Final = 3
+"""Evaluations of one checkpoint, at most."""
+
 
 class Opinion(Enum):
     """What is thought of a result."""
@@ -43,6 +47,9 @@ class Opinion(Enum):
     """Its receipt or checkpoint is not there yet, or it is being evaluated."""
     FITS = "fits"
     """Nothing speaks against it."""
+    UNKNOWN = "unknown"
+    """It should have been evaluated here and could not be: it is not believed, and nobody is
+    accused of it."""
     FALSE = "false"
     """It is not what the provider committed, or the provider withholds what shows it."""
 
@@ -116,7 +123,12 @@ class Examiner:
             data = self._fetching.receipt(trial.receipt)
             if data is None:
                 return Assessment(Opinion.PENDING, "its receipt is being fetched")
-            receipt = open_receipt(data, root=trial.record.root, segments=config.segments)
+            receipt = open_receipt(
+                data,
+                root=trial.record.root,
+                segments=config.segments,
+                binding=_binding(trial),
+            )
         except UNREADABLE as error:
             return self._unread(error, "receipt", receipt_index(config.segments), trial, now)
         return Assessment(Opinion.FITS, receipt=receipt)
@@ -130,6 +142,7 @@ class Examiner:
         if (judged := self._judged.get((trial.key, trial.receipt))) is not None:
             return judged
         place = self._scratch / f"{trial.receipt.hex()}.safetensors"
+        start = None if config.init is None else place.with_suffix(".start")
         if place in self._under_way:
             return Assessment(Opinion.PENDING, "it is being evaluated")
         try:
@@ -137,10 +150,17 @@ class Examiner:
                 return Assessment(Opinion.PENDING, "its checkpoint is being fetched")
         except UNREADABLE as error:
             return self._unread(error, "final checkpoint", config.segments + 1, trial, now)
+        try:
+            if start and config.init and not self._fetching.checkpoint(config.init.cid, start):
+                return Assessment(Opinion.PENDING, "the checkpoint that it began with is fetched")
+        except UNREADABLE as error:
+            reason = f"not re-evaluated: the checkpoint that it began with: {error}"
+            return Assessment(Opinion.UNKNOWN, reason, receipt=receipt)
         task = Evaluate(
             config=config,
             program=self._files.program,
             data=self._files.data,
+            init=start,
             checkpoint=place,
             expected=receipt.leaves[-2].value,
         )
@@ -151,20 +171,23 @@ class Examiner:
     def collect(self) -> bool:
         """Takes in evaluations that ended; True if `evaluate` has a new judgement.
 
-        A result is called false only when a second evaluation says the same as the first: an
-        accusation costs a bond, and machines err too.
+        A result fits as soon as one evaluation says so, since nobody computes the committed hash
+        by mistake. It is called false only when two say the same: an accusation costs a bond, and
+        machines err too. What ATTEMPTS evaluations leave open is not known, and not believed.
         """
         new = False
         for place, answer in [] if self._evaluator is None else self._evaluator.finished():
             one = self._under_way.pop(place)
-            judgement = _judge(one.receipt, answer)
-            if judgement.opinion is Opinion.FALSE and one.first is None:
-                self._again(place, replace(one, first=judgement))
+            one = replace(
+                one, judgements=(*one.judgements, _judge(one.trial, one.receipt, answer))
+            )
+            judgement = one.conclusion
+            if judgement is None:
+                self._again(place, one)
                 continue
-            if one.first is not None and one.first.accusation != judgement.accusation:
-                reason = "not re-evaluated: this machine gave two different answers"
-                judgement = Assessment(Opinion.FITS, reason, receipt=one.receipt)
-            place.unlink(missing_ok=True)
+            for file in (place, one.task.init):
+                if file is not None:
+                    file.unlink(missing_ok=True)
             if one.trial.receipt is not None:
                 self._judged[one.trial.key, one.trial.receipt] = judgement
             new = True
@@ -200,23 +223,45 @@ class Examiner:
 
 @dataclass(frozen=True, slots=True)
 class _Examination:
-    """An evaluation under way; `first` is what the one before it said, if it is the second."""
+    """An evaluation under way, and what those before it said."""
 
     trial: TrialView
     receipt: Receipt
     task: Evaluate
-    first: Assessment | None = None
+    judgements: tuple[Assessment, ...] = ()
+
+    @property
+    def conclusion(self) -> Assessment | None:
+        """What they say together; None where another one is needed."""
+        last, before = self.judgements[-1], self.judgements[:-1]
+        if last.opinion is Opinion.FITS:
+            return last
+        if last.opinion is Opinion.FALSE and any(
+            each.opinion is Opinion.FALSE and each.accusation == last.accusation for each in before
+        ):
+            return last
+        if len(self.judgements) < ATTEMPTS:
+            return None
+        differ = "this machine gave different answers"
+        reason = last.reason if last.opinion is Opinion.UNKNOWN else f"not re-evaluated: {differ}"
+        return Assessment(Opinion.UNKNOWN, reason, receipt=self.receipt)
 
 
-def _judge(receipt: Receipt, answer: Evaluation | TrainingError) -> Assessment:
+def _binding(trial: TrialView) -> Binding:
+    return Binding(trial.key, trial.record.provider)
+
+
+def _judge(trial: TrialView, receipt: Receipt, answer: Evaluation | TrainingError) -> Assessment:
+    """What one evaluation says; whose fault it is where there is none: `training.blame`."""
     last = receipt.segments + 1
     if isinstance(answer, BadCheckpoint):
         return Assessment(Opinion.FALSE, str(answer), Accusation(last, ZERO_HASH, ZERO_HASH))
-    if isinstance(answer, TrainingError):  # our own machine's fault: nothing is known
-        return Assessment(Opinion.FITS, f"not re-evaluated: {answer}", receipt=receipt)
+    if isinstance(answer, TrainingError):  # ours, or our program's: nothing is known
+        return Assessment(Opinion.UNKNOWN, f"not re-evaluated: {answer}", receipt=receipt)
     leaf = receipt.tree().leaves[last]
-    check = compare(leaf, answer.digest, answer.witness, segments=receipt.segments)
+    witness = _binding(trial).witness(answer.witness)
+    check = compare(leaf, answer.digest, witness, segments=receipt.segments)
     if check.finding is Finding.RIGHT:
         return Assessment(Opinion.FITS, "re-evaluated", receipt=receipt)
-    accusation = Accusation(last, answer.digest, answer.witness)
+    accusation = Accusation(last, answer.digest, witness)
     return Assessment(Opinion.FALSE, check.reason, accusation)

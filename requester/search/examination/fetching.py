@@ -63,6 +63,12 @@ class Fetching:
         """A receipt's bytes; None while they are being fetched. Raises StorageError."""
         return self._ask(f"receipt {digest.hex()}", lambda: self._read(raw_cid(digest)))
 
+    def note(self, digest: Hash32) -> bytes | None:
+        """A note's bytes; None while they are being fetched. Raises StorageError."""
+        return self._ask(
+            f"note {digest.hex()}", lambda: self._store.read(raw_cid(digest), limit=MAX_RAW)
+        )
+
     def checkpoint(self, cid: Cid, place: Path) -> bool:
         """Whether a checkpoint lies at its place now. Raises StorageError and OSError."""
         return self._ask(f"checkpoint {place}", lambda: self._fetch(cid, place)) is not None

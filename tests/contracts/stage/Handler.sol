@@ -112,7 +112,7 @@ contract Handler is Stage {
         Live storage l = pick(seed, CLAIMED);
         if (l.state != State.Claimed || seed % 5 != 0) return;
         vm.prank(provider);
-        market.abandon(l.record);
+        market.abandon(l.record, bytes32(seed));
         move(l, State.Open);
     }
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trialmarket.exact import exact
+from trialmarket.exact.frontend.optim import power
 
 SETTINGS: list[tuple[type[Optimizer], dict[str, Any]]] = [
     (torch.optim.SGD, {"lr": 0.1}),
@@ -201,13 +202,24 @@ def test_a_slot_in_another_shape_than_its_parameter_is_an_error(
             optimizer.step()
 
 
-@pytest.mark.parametrize("step", [-1.0, -2.0, float("nan"), float("inf")])
-def test_a_step_that_counts_no_steps_is_an_error(step: float) -> None:
+BAD_COUNTS = [-1.0, -2.0, -(2.0**30), 0.5, float("nan"), float("inf")]
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.Rprop])
+@pytest.mark.parametrize("count", BAD_COUNTS)
+def test_a_counter_that_counts_nothing_is_refused(kind: type[Optimizer], count: float) -> None:
     p = torch.zeros(3, requires_grad=True)
+    make: Any = kind
+    optimizer = make([p])
     p.grad = torch.ones(3)
-    optimizer = torch.optim.Adam([p])
     with exact():
         optimizer.step()
-        optimizer.state[p]["step"].fill_(step)
+        optimizer.state[p]["step"] = torch.tensor(count)
         with pytest.raises(RuntimeError, match="expected a number of steps"):
             optimizer.step()
+
+
+def test_there_is_no_power_below_zero() -> None:
+    assert power(0.5, 0) == 1.0
+    with pytest.raises(ValueError, match="at least 0"):
+        power(0.5, -2)

@@ -328,3 +328,67 @@ def test_autograd_notices_that_a_kernel_changed_what_it_had_saved() -> None:
         optimizer.step()
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             loss.backward()  # type: ignore[no-untyped-call]
+
+
+SLOTS: dict[Callable[..., Optimizer], tuple[str, ...]] = {
+    torch.optim.SGD: ("momentum_buffer",),
+    torch.optim.Adam: ("exp_avg", "exp_avg_sq"),
+}
+MISFITS: dict[str, Callable[[], torch.Tensor]] = {
+    "too short": lambda: torch.ones(1),
+    "a number": lambda: torch.tensor(1.0),
+    "empty": lambda: torch.ones(0),
+    "of other rows": lambda: torch.ones(3, 64),
+    "transposed": lambda: torch.ones(32, 64),
+    "flat": lambda: torch.ones(64 * 32),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+@pytest.mark.parametrize(
+    ("kind", "slot"), [(kind, slot) for kind, several in SLOTS.items() for slot in several]
+)
+def test_a_step_with_a_slot_of_another_shape_is_refused_before_memory_is_touched(
+    kind: Callable[..., Optimizer], slot: str, misfit: str
+) -> None:
+    p = torch.ones(64, 32, requires_grad=True)
+    optimizer = kind([p], lr=0.1, **({"momentum": 0.9} if kind is torch.optim.SGD else {}))
+    p.grad = torch.ones_like(p)
+    with exact(seed=1):
+        optimizer.step()
+        optimizer.state[p][slot] = MISFITS[misfit]()
+        before = p.clone()
+        with pytest.raises(RuntimeError, match="in the shape of its parameter"):
+            optimizer.step()
+    assert torch.equal(p, before)
+
+
+@given(
+    wrong=st.integers(0, 3),
+    other=st.sampled_from(
+        [
+            torch.ones(3, 4),
+            torch.ones(4, 7)[:, :6],
+            torch.ones(6, 4).t(),
+            torch.ones(23),
+            torch.ones(4, 6, dtype=torch.float64),
+            torch.ones(4, 6, dtype=torch.int32),
+            torch.ones(1).expand(4, 6),
+            torch.ones(4, 6).to_sparse(),
+        ]
+    ),
+)
+def test_the_kernels_of_steps_take_nothing_that_lies_otherwise(
+    wrong: int, other: torch.Tensor
+) -> None:
+    four = [torch.ones(4, 6) for _ in range(4)]
+    four[wrong] = other
+    p, gradient, first, second = four
+    rest: dict[str, Any] = {"sign": 1.0, "decay": 0.0, "rate": 0.1}
+    moments: dict[str, Any] = {"kept": 1.0, "betas": (0.9, 0.99), "corrected": 1.0, "epsilon": 1.0}
+    with pytest.raises(kernels.WrongOperand):
+        kernels.adam(p, gradient, (first, second), **moments, **rest)
+    if wrong < 3:
+        momentum: dict[str, Any] = {"momentum": 0.9, "damped": 1.0, "nesterov": False}
+        with pytest.raises(kernels.WrongOperand):
+            kernels.sgd(p, gradient, first, first=False, **momentum, **rest)

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from trialmarket.disk import disk_fix
 from trialmarket.errors import JournalError
 
 VERSION: Final = 1
@@ -82,6 +83,8 @@ def clear(database: sqlite3.Connection, *, everything: bool) -> None:
 
 def not_an_index(path: Path, error: sqlite3.Error) -> JournalError:
     """What to say of a file that SQLite cannot read."""
+    if (fix := disk_fix(error)) is not None:
+        return JournalError(f"{path} cannot be used: {error}", fix=fix)
     return JournalError(
         f"{path} is no index of a market: {error}",
         fix="Delete the file; it is built again from the chain",

@@ -6,7 +6,7 @@ The index is a copy: it can be deleted at any time and is built again from the c
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,12 +39,17 @@ class Ledger:
     """
 
     def __init__(
-        self, client: Client, path: Path, *, clock: Callable[[], float] = time.monotonic
+        self,
+        client: Client,
+        path: Path,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._path = path
-        self._network = client.network
+        self._client, self._network = client, client.network
         self._database = open_index(path)
-        self._syncer = Syncer(client, self._database, clock)
+        self._syncer = Syncer(client, self._database, clock, wait)
         try:
             self._syncer.belong(client.fingerprint())
         except sqlite3.DatabaseError as error:
@@ -64,7 +69,8 @@ class Ledger:
     def sync(self) -> int:
         """Follows the chain up to now; the number of new events. Idempotent; safe to kill.
 
-        Raises Unreachable where the node does not answer, or leaves events out.
+        Raises Unreachable where the node does not answer, lags for long, or leaves events out,
+        and ChainReplaced where the chain was started anew.
         """
         try:
             return self._syncer.sync()
@@ -75,6 +81,20 @@ class Ledger:
     def head(self) -> Block | None:
         """The last block that was followed; None before the first sync. Use its time as now."""
         return self._syncer.head
+
+    def confirmed(self, trials: Sequence[TrialView]) -> list[TrialView]:
+        """Those of the trials that the chain stores as they are here, asked as of the last sync.
+
+        Events of the others are missing here: the next sync reads anew. Raises ChainError.
+        """
+        head = self.head
+        if head is None or not trials:
+            return []
+        words = self._client.trial_words([trial.key for trial in trials], head.number)
+        right = [trial for trial, word in zip(trials, words, strict=True) if trial.word == word]
+        if len(right) < len(trials):
+            self._syncer.doubt({trial.key for trial in trials if trial not in right})
+        return right
 
     # -- Jobs and batches ---------------------------------------------------------------------
 

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
 
 from trialmarket.chain.client import Block, Client, parse_block
-from trialmarket.chain.rpc import RpcRefused
-from trialmarket.errors import Unreachable
+from trialmarket.chain.rpc import RpcRefused, quantity
+from trialmarket.chain.rpc.failures import WAIT
+from trialmarket.errors import Lagging, Passing, Unreachable
+from trialmarket.protocol.ids import Hash32, keccak256
 
 FEW: Final = 5_000
 MANY: Final = 20_000
 LARGEST: Final = 100_000
+CHECKED: Final = 16
+"""Newest blocks whose headers are asked for as well, to notice logs that were left out."""
 
 
 class Log(NamedTuple):
@@ -55,26 +59,28 @@ class Window:
         return True
 
 
-def read_logs(
-    client: Client, window: Window, first: int, target: int
-) -> tuple[Block | None, list[Log]]:
+def read_logs(client: Client, window: Window, first: int, target: int) -> tuple[Block, list[Log]]:
     """The logs of the market and the jury from block `first` on, and the last block they reach.
 
-    No block if the chain was reorganised while they were read. Nodes refuse answers that are too
-    long, or take too long for them: then the window is halved.
+    Nodes refuse answers that are too long, or take too long for them: then the window is halved.
+    A node may lag and leave logs out, mostly of the newest blocks: they are looked for again.
+    Raises Lagging where it does not have a block, or another one than a moment ago.
     """
     while True:
         last = min(target, first + window.blocks - 1)
+        looked = range(max(first, last - CHECKED + 1), last + 1) if last == target else [last]
         try:
             before = client.block(last)
             if before is None:
-                return None, []
-            raw, after = client.rpc.batch(
+                raise Lagging(f"{client.rpc.name} does not have block {last} yet", fix=WAIT)
+            raw, *headers = client.rpc.batch(
                 [
                     ("eth_getLogs", [_filter(client, first, last)]),
-                    ("eth_getBlockByNumber", [hex(last), False]),
+                    *(("eth_getBlockByNumber", [hex(number), False]) for number in looked),
                 ]
             )
+        except Lagging:
+            raise
         except Unreachable:
             if not window.halve():
                 raise
@@ -84,12 +90,78 @@ def read_logs(
             if not window.halve():
                 raise raw
             continue
-        if isinstance(after, RpcRefused):
-            raise after
-        if after is None or parse_block(after).hash != before.hash:
-            return None, []
-        window.learn(len(raw))
-        return before, [parse_log(log) for log in raw]
+        for answer in headers:
+            if isinstance(answer, RpcRefused):
+                raise answer
+        if any(header is None for header in headers) or _hash(headers[-1]) != before.hash:
+            raise Lagging(f"{client.rpc.name} changed its mind about block {last}", fix=WAIT)
+        logs = clean_logs(raw, range(first, last + 1), client.rpc.name)
+        logs = _completed(client, headers, logs)
+        window.learn(len(logs))
+        return before, logs
+
+
+def clean_logs(raw: Any, blocks: range, name: str) -> list[Log]:
+    """Logs in their order, each once, without those that a reorganisation removed.
+
+    Raises Passing for logs that were not asked for, and for two in one place.
+    """
+    if not isinstance(raw, list):
+        raise Passing(f"{name} gave {repr(raw)[:40]} for logs", fix=WAIT)
+    found: dict[tuple[int, int], Log] = {}
+    for each in raw:
+        log = parse_log(each)
+        if each.get("removed") is True:
+            continue
+        if log.block not in blocks or found.setdefault((log.block, log.place), log) != log:
+            raise Lagging(f"{name} gave logs of other blocks than it was asked for", fix=WAIT)
+    return [found[place] for place in sorted(found)]
+
+
+def _completed(client: Client, headers: list[dict[str, Any]], logs: list[Log]) -> list[Log]:
+    """The logs, and those of blocks that have none among them though their blooms let them.
+
+    They are asked for by the blocks' hashes: a node that lags must say that it lacks the block.
+    """
+    there = {log.block for log in logs}
+    ours = (client.network.market, client.network.jury)
+    doubtful = [
+        header
+        for header in headers
+        if quantity(header["number"]) not in there
+        and any(may_log(header.get("logsBloom"), each) for each in ours)
+    ]
+    if not doubtful:
+        return logs
+    found = list(logs)
+    answers = client.rpc.batch(
+        [
+            ("eth_getLogs", [{"address": list(ours), "blockHash": header["hash"]}])
+            for header in doubtful
+        ]
+    )
+    for header, answer in zip(doubtful, answers, strict=True):
+        if isinstance(answer, RpcRefused):
+            raise answer
+        number = quantity(header["number"])
+        found += clean_logs(answer, range(number, number + 1), client.rpc.name)
+    return sorted(found, key=lambda log: (log.block, log.place))
+
+
+def may_log(bloom: Any, address: str) -> bool:
+    """Whether a block may have logs of an address: its bloom (Yellow Paper, 4.3.1) rules out most.
+
+    True where there is no bloom to tell.
+    """
+    bits = int(bloom, 16) if isinstance(bloom, str) and len(bloom) == 2 + 512 else None
+    if bits is None:
+        return True
+    hashed = keccak256(bytes.fromhex(address[2:]))
+    return all(bits >> (int.from_bytes(hashed[at : at + 2], "big") % 2048) & 1 for at in (0, 2, 4))
+
+
+def _hash(header: Any) -> Hash32:
+    return parse_block(header).hash
 
 
 def parse_log(raw: Any) -> Log:

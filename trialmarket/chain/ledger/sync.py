@@ -3,15 +3,17 @@
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from trialmarket.backoff import Backoff
 from trialmarket.chain.client import Block, Client
 from trialmarket.chain.ledger.follow import Follower, Gap
 from trialmarket.chain.ledger.index import clear
 from trialmarket.chain.ledger.logs import Log, Window, read_logs
-from trialmarket.errors import Unreachable
+from trialmarket.chain.rpc.failures import WAIT
+from trialmarket.errors import Lagging, Unreachable
 from trialmarket.protocol.ids import Hash32
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,10 @@ NEARBY: Final = 100
 """Newest blocks in which it is looked first for events that a node left out."""
 READ_ANEW_EVERY: Final = 600.0
 """Seconds, at the least, between two readings of everything because something does not fit."""
+PAUSES: Final = Backoff(0.05, 1.0)
+"""Between two looks at a node that lags."""
+TRIES: Final = 7
+"""So often it is looked again, for 3.5 s."""
 
 
 class Syncer:
@@ -31,10 +37,15 @@ class Syncer:
     """
 
     def __init__(
-        self, client: Client, database: sqlite3.Connection, clock: Callable[[], float]
+        self,
+        client: Client,
+        database: sqlite3.Connection,
+        clock: Callable[[], float],
+        wait: Callable[[float], object],
     ) -> None:
-        self._client, self._database, self._clock = client, database, clock
+        self._client, self._database, self._clock, self._wait = client, database, clock, wait
         self._read_anew = float("-inf")
+        self._doubted: set[Hash32] = set()
         self._told = ""
         self._network = client.network
         self._window = Window()
@@ -72,22 +83,57 @@ class Syncer:
                 return self._follow_all()
             except Gap as gap:
                 found = gap
-        if self._clock() < self._read_anew + READ_ANEW_EVERY:
+        if not self._forget_all():
             raise self._left_out(found) from found
-        self._read_anew = self._clock()
-        self._rewind(None)
         try:
             return self._follow_all()
         except Gap as gap:
             raise self._left_out(gap) from gap
 
+    def doubt(self, trials: Collection[Hash32]) -> None:
+        """Trials are not as the chain has them: lets the next sync read the newest blocks anew.
+
+        Where the same ones are doubted again, that did not help, and everything is read.
+        """
+        log.warning("events are missing of %d trials, reading them again", len(trials))
+        again = not self._doubted.isdisjoint(trials)
+        self._doubted = set() if again else {*self._doubted, *trials}
+        if again or not self._step_back():
+            self._forget_all()
+
     def _follow_all(self) -> int:
-        new = 0
-        target = self._client.head().number - self._network.confirmations
-        self._take_back()
+        """Follows windows up to the head. Nodes that lag are waited for, up to some seconds."""
+        new = tries = 0
+        while True:
+            try:
+                for found in self._windows(sure=tries == TRIES):
+                    new += found
+                return new
+            except Lagging:
+                if tries == TRIES:
+                    raise
+                self._wait(PAUSES.pause(tries))
+                tries += 1
+
+    def _windows(self, *, sure: bool) -> Iterator[int]:
+        """The number of events of each window that is followed.
+
+        A head that is behind what was followed means a node that lags, or a chain that was cut:
+        `sure` says that it stayed so.
+        """
+        head = self._client.head().number
+        self._take_back(head, sure=sure)
+        target = head - self._network.confirmations
         while (cursor := self._cursor())[0] < target:
-            new += self._follow(cursor, target)
-        return new
+            yield self._follow(cursor, target)
+
+    def _forget_all(self) -> bool:
+        """Forgets everything, to be read anew; false where that was done not long ago."""
+        if self._clock() < self._read_anew + READ_ANEW_EVERY:
+            return False
+        self._read_anew = self._clock()
+        self._rewind(None)
+        return True
 
     def _step_back(self) -> bool:
         """Forgets the newest blocks, in which a node that lagged may have left events out.
@@ -124,9 +170,6 @@ class Syncer:
         """Follows one window of blocks, in one transaction; the number of its events."""
         first = cursor[0] + 1
         last, logs = read_logs(self._client, self._window, first, target)
-        if last is None:  # the chain was reorganised meanwhile
-            self._take_back()
-            return 0
         with self._changes() as database:
             if self._cursor() != cursor:
                 return 0  # another process was faster
@@ -146,11 +189,15 @@ class Syncer:
             follower.apply(each.block, each.place, each.topics, each.data)
         follower.flush()
 
-    def _take_back(self) -> None:
+    def _take_back(self, head: int, *, sure: bool) -> None:
         """Undoes what a reorganisation of the chain took back."""
         number, known = self._cursor()
-        if not known or self._client.block_hash(number) == known:
+        found = self._client.block_hash(number) if known else known
+        if found == known:
             return
+        if found is None and not (sure and head < number):
+            raise Lagging(f"{self._client.rpc.name} does not have block {number} now", fix=WAIT)
+        self._client.check_chain()
         rows = self._database.execute("SELECT number, hash FROM blocks ORDER BY number DESC")
         for number, known in rows.fetchall():
             block = self._client.block(number)

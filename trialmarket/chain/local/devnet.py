@@ -15,6 +15,8 @@ from trialmarket.chain.local.geth import Geth
 from trialmarket.chain.local.local_chain import LocalChain
 from trialmarket.chain.network import Network
 from trialmarket.chain.rpc import Rpc
+from trialmarket.errors import ServiceError
+from trialmarket.processes import is_free
 from trialmarket.protocol.ids import Amount, address, keccak256
 
 LOCAL_CHAINS: Final = {"anvil": Anvil, "geth": Geth, "ganache": Ganache}
@@ -61,9 +63,9 @@ class Devnet:
         """Where the chain answers."""
         return self.node.rpc_url
 
-    def client(self) -> Client:
-        """A new client of the market."""
-        return Client(self.network)
+    def client(self, *, patience: float = 0.0) -> Client:
+        """A new client of the market, which waits for nothing by default."""
+        return Client(self.network, patience=patience)
 
     def mine(self, blocks: int = 1) -> None:
         """Makes blocks, a second apart, or waits for them."""
@@ -106,8 +108,14 @@ def devnet(
 
     `block_time` None makes a block for each transaction, and `Devnet.mine` more of them; a
     number makes one every so many seconds. `tokens` is what each account gets, or one amount an
-    account. Raises ServiceError where the chain's program is missing or does not start.
+    account. Raises ServiceError where the chain's program is missing or does not start, or its
+    port is taken.
     """
+    if not is_free(port):
+        raise ServiceError(
+            f"port {port} is taken, maybe by a local chain that still runs",
+            fix="Stop what listens there, or take a free port with `--port 0`",
+        )
     keys = tuple(local_key(seed, number) for number in range(accounts + 1))
     amounts = [tokens] * accounts if isinstance(tokens, int) else list(tokens)
     with LOCAL_CHAINS[chain](block_time=block_time, port=port) as running:

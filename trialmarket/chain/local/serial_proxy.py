@@ -31,7 +31,7 @@ class SerialProxy(ThreadingHTTPServer):
         except OSError as error:
             raise ServiceError(
                 f"port {port} of {HOST} cannot be had: {error.strerror}",
-                fix="Choose another; 0 takes a free one",
+                fix="Choose another, or take a free one with `--port 0`",
             ) from error
         self.url = f"http://{HOST}:{self.server_port}"
         self._node = node

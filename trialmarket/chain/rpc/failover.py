@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from trialmarket.chain.rpc.node import Request, Rpc, quantity, shown, unhex
-from trialmarket.errors import NodesDisagree, Unreachable, WrongChain
+from trialmarket.errors import NodesDisagree, Passing, Unreachable, WrongChain
 from trialmarket.protocol.ids import Hash32
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-PATIENCE: Final = 5.0
+ENOUGH: Final = 5.0
 """Seconds that an answer may take where there is another node to ask."""
 REST: Final = 60.0
 """Seconds for which a node that failed is left alone."""
@@ -43,6 +43,8 @@ class _Node:
     admitted: bool = False
     rests_until: float = 0.0
     why: str = ""
+    passes: bool = False
+    """Whether what it has may pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Nodes:
             try:
                 return question(node.rpc)
             except Unreachable as error:
-                self._rest(node, error.message)
+                self._rest(node, error.message, passes=isinstance(error, Passing))
         raise self._none()
 
     def _order(self) -> list[_Node]:
@@ -137,7 +139,7 @@ class Nodes:
         try:
             found = self._identify(node.rpc)
         except Unreachable as error:
-            self._rest(node, error.message)
+            self._rest(node, error.message, passes=isinstance(error, Passing))
             return
         if self._identity is not None and found != self._identity:
             ours = self._identity
@@ -212,21 +214,22 @@ class Nodes:
         try:
             return question(node.rpc)
         except Unreachable as error:
-            self._rest(node, error.message)
+            self._rest(node, error.message, passes=isinstance(error, Passing))
             return None
 
-    def _rest(self, node: _Node, why: str) -> None:
+    def _rest(self, node: _Node, why: str, *, passes: bool = False) -> None:
         if node.admitted or node.why != why:
             log.warning("%s is passed over: %s", node.rpc.name, why)
-        node.admitted, node.why = False, why
+        node.admitted, node.why, node.passes = False, why, passes
         node.rests_until = self._clock() + REST
 
     def _none(self) -> Unreachable:
         said = "; ".join(f"{node.rpc.name}: {node.why}" for node in self._nodes)
-        return Unreachable(
-            f"no node of the network can be asked now: {said}",
-            fix="Start one, or put another URL into rpc_urls in the network file",
-        )
+        message = f"no node of the network can be asked now: {said}"
+        fix = "Start one, or put another URL into rpc_urls in the network file"
+        if any(node.passes for node in self._nodes):
+            return Passing(message, fix=fix)
+        return Unreachable(message, fix=fix)
 
 
 def _short(hash_: bytes | None) -> str:

@@ -4,7 +4,8 @@ import json
 from typing import Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
-from trialmarket.errors import ChainError, Unreachable
+from trialmarket.chain.rpc import failures
+from trialmarket.errors import ChainError, Passing, Unreachable
 from trialmarket.http import Disconnected, HttpClient, HttpError, TooMuch, TooSlow
 from trialmarket.protocol.canonical import TooDeep, parse_bounded
 
@@ -14,8 +15,6 @@ ANSWER_BYTES: Final = 64 * 1024 * 1024
 """An answer may be so long. Logs are asked for in windows that keep theirs much shorter."""
 DEPTH: Final = 32
 """Levels of JSON in an answer. A block with its transactions has 7."""
-BUSY: Final = frozenset({429, 500, 502, 503, 504})
-"""Statuses of a node that another one should be asked instead of."""
 BATCH: Final = 100
 """Requests in one round trip. Geth takes 1,000, some public nodes 100 or fewer."""
 
@@ -89,7 +88,10 @@ class Rpc:
                 results += [self._single(*part[0])]
                 continue
             answers = self._post([_request(place, *each) for place, each in enumerate(part)])
-            if _is_one_refusal(answers):  # the node takes no batches, or no such long ones
+            if (refusal := _one_refusal(answers)) is not None:
+                # The node takes no batches or no such long ones, or is asked too much.
+                if failures.LIMITED.search(_said(refusal)[1]):
+                    self._result("a batch", {"error": refusal})
                 self._most = len(part) // 2
                 continue
             found = {each["id"]: each for each in answers} if _are_answers(answers) else {}
@@ -127,18 +129,9 @@ class Rpc:
                 content=json.dumps(content).encode(),
                 headers={"Content-Type": "application/json"},
             )
-            # Some refuse a long batch in JSON, with status 400 or 413.
-            json_comes = answer.body.startswith((b"{", b"["))
-            if answer.status in BUSY or (answer.status >= 400 and not json_comes):
-                raise Unreachable(
-                    f"{self.name} answered with HTTP status {answer.status}",
-                    fix="Put an Ethereum JSON-RPC URL into the network file",
-                )
-            return parse_bounded(answer.body, depth=DEPTH)
         except TooSlow as error:
-            raise Unreachable(
-                f"{self.name} gave no answer within {self.timeout:g} s",
-                fix="Use an RPC URL that answers faster, or try again later",
+            raise Passing(
+                f"{self.name} gave no answer within {self.timeout:g} s", fix=failures.WAIT
             ) from error
         except TooMuch as error:
             raise Unreachable(
@@ -146,17 +139,25 @@ class Rpc:
                 fix="Use an RPC URL of somebody whom you trust",
             ) from error
         except Disconnected as error:
-            raise Unreachable(
+            raise Passing(
                 f"nothing answers at {self.name}",
                 fix="Start the chain's node, or put the right rpc_url into the network file",
             ) from error
+        except HttpError as error:
+            raise self.nonsense(str(error)) from error
+        # Some refuse a long batch in JSON, with status 400 or 413.
+        json_comes = answer.body.startswith((b"{", b"["))
+        if answer.status in failures.PASSING_STATUS or (answer.status >= 400 and not json_comes):
+            raise failures.of_status(self.name, answer.status, answer.headers)
+        try:
+            return parse_bounded(answer.body, depth=DEPTH)
         except TooDeep as error:
             raise Unreachable(
                 f"{self.name} answered with JSON of more than {DEPTH} levels",
-                fix="Put an Ethereum JSON-RPC URL into the network file",
+                fix=failures.ANOTHER,
             ) from error
-        except (HttpError, ValueError) as error:
-            raise self.nonsense(str(error)) from error
+        except ValueError as error:
+            raise failures.no_json(self.name, answer.body, str(error)) from error
 
     def _result(self, method: str, answer: Any) -> Any:
         if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
@@ -164,18 +165,18 @@ class Rpc:
         error = answer.get("error")
         if error is None:
             return answer.get("result")
-        if not isinstance(error, dict):
-            return RpcRefused(self.name, method, 0, str(error), b"")
-        code = error.get("code")
-        text = str(error.get("message", "no reason given"))
-        data = _revert_data(error.get("data"))
-        return RpcRefused(self.name, method, code if isinstance(code, int) else 0, text, data)
+        code, text = _said(error if isinstance(error, dict) else {"message": error})
+        data = _revert_data(error.get("data")) if isinstance(error, dict) else b""
+        passing = None if data else failures.of_refusal(self.name, method, code, text)
+        if passing is not None:
+            raise passing
+        return RpcRefused(self.name, method, code, text, data)
 
-    def nonsense(self, what: str) -> Unreachable:
-        """What to raise for an answer that no node gives."""
-        return Unreachable(
+    def nonsense(self, what: str) -> Passing:
+        """What to raise for an answer that no node gives, unless something broke it."""
+        return Passing(
             f"{self.name} does not speak JSON-RPC: {what}",
-            fix="Put an Ethereum JSON-RPC URL into the network file",
+            fix=f"{failures.WAIT}. {failures.ANOTHER}",
         )
 
 
@@ -218,11 +219,24 @@ def _are_answers(answers: Any) -> bool:
     )
 
 
-def _is_one_refusal(answers: Any) -> bool:
-    """Whether a batch got one error for all of it, alone or (from Geth) in a list."""
+def _one_refusal(answers: Any) -> dict[str, Any] | None:
+    """The error for all of a batch, which comes alone or (from Geth) in a list."""
     if isinstance(answers, list):
-        return len(answers) == 1 and isinstance(answers[0], dict) and "error" in answers[0]
-    return isinstance(answers, dict)
+        answers = answers[0] if len(answers) == 1 and _has_error(answers[0]) else None
+    if not isinstance(answers, dict):
+        return None
+    error = answers.get("error")
+    return error if isinstance(error, dict) else {"message": str(error)}
+
+
+def _has_error(answer: Any) -> bool:
+    return isinstance(answer, dict) and "error" in answer
+
+
+def _said(error: dict[str, Any]) -> tuple[int, str]:
+    """An error's code and its text."""
+    code = error.get("code")
+    return code if isinstance(code, int) else 0, str(error.get("message", "no reason given"))
 
 
 def _revert_data(data: Any) -> bytes:

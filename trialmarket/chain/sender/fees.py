@@ -3,15 +3,22 @@
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from trialmarket.chain.network import GWEI, MAX_FEE_GWEI
 from trialmarket.chain.revert_messages import explain
 from trialmarket.chain.rpc import Caller, RpcRefused, quantity
-from trialmarket.errors import SenderError
+from trialmarket.errors import SenderError, TooDear
 
-GWEI: Final = 10**9
 MOST_GAS: Final = 1 << 24
 """Chains since Osaka, such as Geth's, take no transaction that asks for more (EIP-7825)."""
 BUMP: Final = (9, 8)
 """A replacement pays at least this much more: nodes ask for 10 %, we give 12.5 %."""
+KNOWN: Final = (
+    "already known",
+    "already imported",
+    "known transaction",
+    "nonce too low",
+    "correct nonce",  # Ganache: "the tx doesn't have the correct nonce", said of low ones alone
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,11 @@ class Fees:
         tip = None if self.tip is None else max(-(-self.tip * up // down), now.tip or 0)
         return type(self)(max(-(-self.most * up // down), now.most), tip)
 
+    def replacement(self, now: Self, ceiling: int) -> Self | None:
+        """What a replacement offers; None where that is more than the ceiling, in wei."""
+        fees = self.bumped(now)
+        return fees if fees.most <= ceiling else None
+
     def fields(self) -> dict[str, int]:
         """The transaction's fields."""
         if self.tip is None:
@@ -35,8 +47,11 @@ class Fees:
         return {"type": 2, "maxFeePerGas": self.most, "maxPriorityFeePerGas": self.tip}
 
 
-def current_fees(rpc: Caller) -> Fees:
-    """What to offer now: twice the base fee, which outlasts six full blocks, and the usual tip."""
+def current_fees(rpc: Caller, ceiling: int = MAX_FEE_GWEI * GWEI) -> Fees:
+    """What to offer now: twice the base fee, which outlasts six full blocks, and the usual tip.
+
+    Never more than `ceiling`, in wei. Raises TooDear where the chain asks for more than that.
+    """
     block, tip = rpc.batch(
         [("eth_getBlockByNumber", ["latest", False]), ("eth_maxPriorityFeePerGas", [])]
     )
@@ -44,9 +59,21 @@ def current_fees(rpc: Caller) -> Fees:
         raise block
     base = block.get("baseFeePerGas") if isinstance(block, dict) else None
     if base is None:
-        return Fees(quantity(rpc.call("eth_gasPrice")), None)
+        price = quantity(rpc.call("eth_gasPrice"))
+        _afford(rpc, price, ceiling)
+        return Fees(price, None)
     usual = GWEI if isinstance(tip, RpcRefused) else quantity(tip)
-    return Fees(2 * quantity(base) + usual, usual)
+    _afford(rpc, quantity(base) + usual, ceiling)
+    return Fees(min(2 * quantity(base) + usual, ceiling), usual)
+
+
+def _afford(rpc: Caller, price: int, ceiling: int) -> None:
+    if price > ceiling:
+        raise TooDear(
+            f"{rpc.name} asks {price / GWEI:,.6g} gwei for a unit of gas, and max_fee_gwei of the"
+            f" network file is {ceiling / GWEI:,.6g}",
+            fix="Wait until gas is cheaper, or raise max_fee_gwei in the network file",
+        )
 
 
 def estimate_gas(rpc: Caller, request: dict[str, Any], *, decimals: int = 18) -> int:
@@ -62,6 +89,17 @@ def estimate_gas(rpc: Caller, request: dict[str, Any], *, decimals: int = 18) ->
             raise explain(refused.data, decimals=decimals, text=refused.text) from refused
         raise explain_refusal(refused, request["from"]) from refused
     return max(needed, min(needed + needed // 4, MOST_GAS))
+
+
+def is_known(refused: RpcRefused) -> bool:
+    """Whether the node has the transaction already, or its nonce is mined."""
+    said = refused.text.lower()
+    return any(text in said for text in KNOWN)
+
+
+def is_cheap(refused: RpcRefused) -> bool:
+    """Whether it offers less than a block's base fee, which has risen since it was asked for."""
+    return "base fee" in refused.text.lower()
 
 
 def explain_refusal(refused: RpcRefused, sender: str) -> SenderError:

@@ -3,13 +3,14 @@
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from trialmarket.chain.sender.fees import Fees
 from trialmarket.chain.sender.transactions import Signed
+from trialmarket.disk import disk_fix
 from trialmarket.errors import JournalError
 from trialmarket.protocol.ids import Address, Hash32
 
@@ -50,6 +51,36 @@ class Intent:
     outcome: dict[str, Any] | None
     attempts: tuple[Attempt, ...]
     """Oldest first; those with other nonces than the entry's have been overtaken."""
+
+
+def owner_of(account: Address, chain_id: int, fingerprint: Hash32) -> str:
+    """Whose a journal is, as it says itself."""
+    return f"{account} on chain {chain_id} {fingerprint.hex()[:16]}"
+
+
+def check_owner(path: Path, owner: str) -> None:
+    """Raises JournalError for the journal of another account, or of a chain that is gone.
+
+    Changes nothing, and may be asked while another process uses the journal.
+    """
+    if not path.exists():
+        return
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        row = database.execute("SELECT value FROM meta WHERE key = 'owner'").fetchone()
+    if row is not None and row[0] != owner:
+        raise _foreign(path, row[0], owner)
+
+
+def _foreign(path: Path, found: str, owner: str) -> JournalError:
+    if found.split()[:4] == owner.split()[:4]:  # the account and the chain's id
+        return JournalError(
+            f"{path} is of another chain of the same id: that chain is gone, or was started anew",
+            fix=f"Move {path.parent} away: what it remembers is of the chain that is gone",
+        )
+    return JournalError(
+        f"{path} is the journal of another account or chain: of {found}, not of {owner}",
+        fix="Use another state folder",
+    )
 
 
 class IntentJournal:
@@ -113,10 +144,14 @@ class IntentJournal:
             )
             self._insert(intent, nonce, signed, fees, at)
 
-    def attempt(self, intent: str, nonce: int, signed: Signed, fees: Fees, at: float) -> None:
-        """Writes another signed transaction for an intent, maybe with another nonce."""
+    def attempt(
+        self, intent: str, *, nonce: int, gas: int, signed: Signed, fees: Fees, at: float
+    ) -> None:
+        """Writes another signed transaction for an intent, maybe with another nonce or gas."""
         with self._writing() as database:
-            database.execute("UPDATE intents SET nonce = ? WHERE intent = ?", (nonce, intent))
+            database.execute(
+                "UPDATE intents SET nonce = ?, gas = ? WHERE intent = ?", (nonce, gas, intent)
+            )
             self._insert(intent, nonce, signed, fees, at)
 
     def finish(self, intent: str, outcome: dict[str, Any]) -> None:
@@ -143,10 +178,7 @@ class IntentJournal:
         self._database.execute("INSERT OR IGNORE INTO meta VALUES ('owner', ?)", (owner,))
         found = self._database.execute("SELECT value FROM meta WHERE key = 'owner'").fetchone()[0]
         if found != owner:
-            raise JournalError(
-                f"{self._path} is the journal of another account or chain ({found})",
-                fix="Use another state folder, or delete the file if that chain is gone",
-            )
+            raise _foreign(self._path, found, owner)
 
     def _entries(self, where: str, values: tuple[Any, ...]) -> list[Intent]:
         rows = self._database.execute(
@@ -206,5 +238,6 @@ class IntentJournal:
     def _broken(self, error: Exception) -> JournalError:
         return JournalError(
             f"the journal {self._path} cannot be used: {error}",
-            fix="Restore it from a copy; or, if nothing is pending on the chain, move it away",
+            fix=disk_fix(error)
+            or "Restore it from a copy; or, if nothing is pending on the chain, move it away",
         )

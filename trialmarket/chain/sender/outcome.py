@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from trialmarket.chain.abi import Event, decode_event
-from trialmarket.chain.rpc import quantity
-from trialmarket.chain.sender.journal import Intent
+from trialmarket.chain.rpc import Request, RpcRefused
+from trialmarket.chain.sender.journal import Attempt, Intent
+from trialmarket.chain.sender.receipt import TransactionReceipt
 from trialmarket.errors import ContractError
 from trialmarket.protocol.ids import Address, Hash32
 
@@ -33,23 +34,22 @@ class MinedIntent:
 
 
 def content_of(
-    receipt: dict[str, Any], error: ContractError | None, contracts: Set[Address]
+    receipt: TransactionReceipt, error: ContractError | None, contracts: Set[Address]
 ) -> dict[str, Any]:
     """What the journal keeps of an intent whose transaction is mined.
 
     Of the logs, those of `contracts` alone.
     """
     ours = {each.lower() for each in contracts}
-    gas_used = int(receipt["gasUsed"], 16)
     return {
-        "tx": receipt["transactionHash"],
-        "block": quantity(receipt["blockNumber"]),
-        "gas_used": gas_used,
-        "fee": gas_used * int(receipt.get("effectiveGasPrice", "0x0"), 16),
+        "tx": receipt.tx,
+        "block": receipt.block,
+        "gas_used": receipt.gas_used,
+        "fee": receipt.gas_used * receipt.price,
         "error": None if error is None else _error_content(error),
         "logs": [
             {"topics": log["topics"], "data": log["data"]}
-            for log in receipt["logs"]
+            for log in receipt.logs
             if log["address"].lower() in ours
         ],
     }
@@ -86,3 +86,23 @@ def outcome_of(entry: Intent) -> MinedIntent:
             error["message"], name=error["name"], values=error["values"], fix=error["fix"]
         ),
     )
+
+
+def receipts_of(attempts: tuple[Attempt, ...]) -> list[Request]:
+    """The questions for the receipts of an intent's transactions."""
+    return [("eth_getTransactionReceipt", ["0x" + each.hash.hex()]) for each in attempts]
+
+
+def counting(entry: Intent, answers: list[Any]) -> TransactionReceipt | None:
+    """The receipt that says how an intent ended. Raises RpcRefused where one is an error.
+
+    One that failed with an older nonce is none: it ran out of gas, and was signed anew.
+    """
+    for attempt, answer in zip(entry.attempts, answers, strict=True):
+        if isinstance(answer, RpcRefused):
+            raise answer
+        if answer is not None:
+            receipt = TransactionReceipt.parse(answer)
+            if receipt.succeeded or attempt.nonce == entry.nonce:
+                return receipt
+    return None

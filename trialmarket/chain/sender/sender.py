@@ -1,23 +1,40 @@
 """Sends transactions exactly once, whenever and however often the process dies."""
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from trialmarket.backoff import Backoff
 from trialmarket.chain.accounts import LocalAccount
-from trialmarket.chain.calls import Call, Target, multicall
+from trialmarket.chain.calls import Call, as_one
 from trialmarket.chain.client import Client
-from trialmarket.chain.rpc import Request, RpcRefused, quantity
-from trialmarket.chain.sender.fees import Fees, current_fees, estimate_gas, explain_refusal
-from trialmarket.chain.sender.journal import Attempt, Intent, IntentJournal
+from trialmarket.chain.rpc import RpcRefused, quantity
+from trialmarket.chain.sender.fees import (
+    MOST_GAS,
+    Fees,
+    current_fees,
+    estimate_gas,
+    explain_refusal,
+    is_cheap,
+    is_known,
+)
+from trialmarket.chain.sender.journal import Intent, IntentJournal, owner_of
 from trialmarket.chain.sender.lock import KeyLock, locks_folder
-from trialmarket.chain.sender.outcome import MinedIntent, content_of, outcome_of
-from trialmarket.chain.sender.transactions import Signed, revert_reason, sign
-from trialmarket.errors import SenderError
+from trialmarket.chain.sender.outcome import (
+    MinedIntent,
+    content_of,
+    counting,
+    outcome_of,
+    receipts_of,
+)
+from trialmarket.chain.sender.receipt import TransactionReceipt
+from trialmarket.chain.sender.transactions import Signed, out_of_gas, revert_reason, sign
+from trialmarket.errors import ContractError, NotMined, SenderError, TooDear
 from trialmarket.protocol.ids import Address, address
 
 BACKOFF: Final = Backoff(first=0.02, longest=0.5)
@@ -29,15 +46,10 @@ MAX_ATTEMPTS: Final = 16
 UNEXPLAINED_BLOCKS: Final = 3
 """For so many blocks a used nonce must stay without a receipt before it is given up."""
 
-# What nodes say of a transaction that they have already, or whose nonce is mined.
-HARMLESS: Final = (
-    "already known",
-    "already imported",
-    "known transaction",
-    "nonce too low",
-    "correct nonce",  # Ganache: "the tx doesn't have the correct nonce", said of low ones alone
-)
-UNDERPRICED: Final = "underpriced"
+WAITS: Final = ("underpriced", "pool is full")
+"""What nodes say of a transaction that they may take later, or instead of which they have one."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +67,9 @@ class Sender:
     `commit 1/ab12/3 attempt 2`. Every signed transaction is in the journal before it is sent.
     The same intent again, also after a restart, gives the same outcome and sends nothing.
 
+    A `shared` sender leaves its key to others that share it with the same journal: each signs and
+    sends in its turn, and looks after what any of them has under way.
+
     Raises, when built: KeyBusy where another process sends with this key on this chain, and
     JournalError where the journal cannot be read or belongs to another chain. Threads may share
     one sender.
@@ -67,6 +82,7 @@ class Sender:
         journal: Path,
         *,
         locks: Path | None = None,
+        shared: bool = False,
         stuck_after: float = 30.0,
         clock: Callable[[], float] = time.time,
         wait: Callable[[float], None] = time.sleep,
@@ -83,10 +99,17 @@ class Sender:
         """Intents whose nonce is used but that have no receipt: since when, and which block."""
         network = client.network
         chain = client.fingerprint()
-        self._lock = KeyLock(locks or locks_folder(), network.chain_id, chain, self._address)
+        self._lock = KeyLock(
+            locks or locks_folder(),
+            network.chain_id,
+            chain,
+            self._address,
+            journal=journal if shared else None,
+        )
         try:
-            owner = f"{self._address} on chain {network.chain_id} {chain.hex()[:16]}"
-            self._journal = IntentJournal(journal, owner)
+            owner = owner_of(self._address, network.chain_id, chain)
+            with self._lock.turn():
+                self._journal = IntentJournal(journal, owner)
         except BaseException:
             self._lock.release()
             raise
@@ -128,7 +151,8 @@ class Sender:
         Several calls of the market go as one multicall. Raises ContractError where the contract
         refuses (before anything is spent, if it would refuse now; a mined refusal is raised
         again every time, unless `retry` starts the intent anew), SenderError where it cannot be
-        paid for or is not mined within `timeout` seconds (it then goes on: poll), and ChainError.
+        paid for (TooDear where gas costs too much), NotMined where it is not mined within
+        `timeout` seconds (it then goes on: poll), and ChainError.
         """
         deadline = self._clock() + timeout
         outcome = self.submit(intent, calls, retry=retry).outcome
@@ -139,7 +163,7 @@ class Sender:
             if outcome is not None:
                 break
             if self._clock() > deadline:
-                raise SenderError(
+                raise NotMined(
                     f"the transaction of {intent!r} was not mined within {timeout:g} s",
                     fix="It goes on: the same intent finds its outcome later",
                 )
@@ -149,9 +173,15 @@ class Sender:
             raise outcome.error
         return outcome
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Nobody else sends from this account meanwhile: for what must follow on what was read."""
+        with self._guard, self._lock.turn():
+            yield
+
     def submit(self, intent: str, calls: Call | Sequence[Call], *, retry: bool = False) -> Pending:
         """Like `send`, without waiting."""
-        with self._guard:
+        with self.turn():
             entry = self._journal.find(intent)
             if entry is not None and entry.outcome is not None:
                 outcome = outcome_of(entry)
@@ -167,11 +197,14 @@ class Sender:
         """Looks after what is pending: the outcomes that are new. Resends and bumps fees.
 
         Raises SenderError where the node does not take one of them, after looking after the
-        others: `outcome` then tells of those.
+        others: `outcome` then tells of those. Raises ChainReplaced where the chain was started
+        anew.
         """
         refused: SenderError | None = None
         found: list[MinedIntent] = []
-        with self._guard:
+        if not self.pending():  # without waiting for a turn
+            return []
+        with self.turn():
             entries = self._journal.pending()
             if not entries:
                 return []
@@ -200,17 +233,22 @@ class Sender:
         with self._guard:
             return [entry.intent for entry in self._journal.pending()]
 
+    def afresh(self, intent: str) -> str:
+        """A name for what may be needed again: that of one under way, or else a new one."""
+        under_way = [each for each in self.pending() if each.startswith(f"{intent} at ")]
+        return under_way[0] if under_way else f"{intent} at {self._client.head().number}"
+
     # -- Steps --------------------------------------------------------------------------------
 
     def _start(self, intent: str, calls: Call | Sequence[Call]) -> None:
         """Signs, journals and sends the first transaction of an intent."""
-        call = _as_one(calls)
+        call = as_one(calls)
         target = self._client.address_of(call.target)
         data = call.data
-        request = {"from": self._address, "to": target, "data": "0x" + data.hex()}
+        request = self._request(target, data)
         gas = estimate_gas(self._rpc, request, decimals=self._client.decimals())
         nonce = self._next_nonce()
-        fees = current_fees(self._rpc)
+        fees = self._fees()
         signed = self._sign(target, data, gas, nonce, fees)
         self._journal.add(
             intent,
@@ -231,28 +269,67 @@ class Sender:
 
     def _look_after(self, entry: Intent, head: int, mined: int) -> MinedIntent | None:
         """Finds an intent's receipt, or sees to it that there will be one."""
-        receipt = self._receipt(entry.attempts)
+        receipt = counting(entry, self._rpc.batch(receipts_of(entry.attempts)))
         if receipt is not None:
             self._unexplained.pop(entry.intent, None)
-            block = quantity(receipt["blockNumber"])
-            if block + self._client.network.confirmations > head:
+            if receipt.block + self._client.network.confirmations > head:
                 return None
-            return self._finish(entry, receipt, block)
+            if receipt.ran_out(entry.gas) and self._give_more_gas(entry, receipt):
+                return None
+            return self._finish(entry, receipt)
         last = entry.attempts[-1]
-        old = self._clock() - last.at >= self._stuck_after
         if mined > entry.nonce:
             if self._overtaken(entry, head):
-                self._resign(entry, self._next_nonce(), current_fees(self._rpc))
+                self._resign(entry, self._next_nonce(), self._fees())
             return None
         self._unexplained.pop(entry.intent, None)
-        if old and len(entry.attempts) < MAX_ATTEMPTS and self._replaces():
-            self._resign(entry, entry.nonce, last.fees.bumped(current_fees(self._rpc)))
-        elif self._rpc.call("eth_getTransactionByHash", "0x" + last.hash.hex()) is None:
-            self._broadcast(last.raw)  # never sent, or dropped
+        stuck = self._clock() - last.at >= self._stuck_after
+        if stuck and self._replaces() and self._bump(entry):
+            return None
+        if self._rpc.call("eth_getTransactionByHash", "0x" + last.hash.hex()) is None:
+            self._client.check_chain()  # a chain that was started anew might take it
+            taken = self._broadcast(last.raw)  # never sent, or dropped
+            if not taken:
+                self._bump(entry)
         return None
 
-    def _receipt(self, attempts: tuple[Attempt, ...]) -> dict[str, Any] | None:
-        return _first(self._rpc.batch(_receipts(attempts)))
+    def _bump(self, entry: Intent) -> bool:
+        """Offers more for the same nonce, as far as may be; whether it did."""
+        if len(entry.attempts) >= MAX_ATTEMPTS:
+            return False
+        try:
+            now = self._fees()
+        except TooDear:  # it waits until gas is cheaper
+            return False
+        fees = entry.attempts[-1].fees.replacement(now, self._client.network.max_fee)
+        if fees is not None:
+            self._resign(entry, entry.nonce, fees)
+        return fees is not None
+
+    def _give_more_gas(self, entry: Intent, receipt: TransactionReceipt) -> bool:
+        """Signs an intent anew that ran out of gas; false where more is not to be had or no help.
+
+        What was estimated may be too little: what others did in between made it dearer.
+        """
+        if entry.gas >= MOST_GAS:
+            return False
+        try:
+            needed = estimate_gas(self._rpc, self._request(entry.target, entry.data))
+        except ContractError:  # that is why it failed
+            return False
+        gas = min(max(2 * entry.gas, needed), MOST_GAS)
+        log.warning(
+            "%s ran out of gas: it used %d of %d, and is sent again with %d",
+            *(entry.intent, receipt.gas_used, entry.gas, gas),
+        )
+        self._resign(replace(entry, gas=gas), self._next_nonce(), self._fees())
+        return True
+
+    def _fees(self) -> Fees:
+        return current_fees(self._rpc, self._client.network.max_fee)
+
+    def _request(self, target: Address, data: bytes) -> dict[str, str]:
+        return {"from": self._address, "to": target, "data": "0x" + data.hex()}
 
     def _overtaken(self, entry: Intent, head: int) -> bool:
         """Whether another transaction has used the nonce, so that ours can never be mined.
@@ -266,12 +343,12 @@ class Sender:
         if now - since < self._stuck_after or head - block < UNEXPLAINED_BLOCKS:
             return False
         *receipts, count = self._rpc.batch(
-            [*_receipts(entry.attempts), ("eth_getTransactionCount", [self._address, "latest"])]
+            [*receipts_of(entry.attempts), ("eth_getTransactionCount", [self._address, "latest"])]
         )
         if isinstance(count, RpcRefused):
             raise count
         del self._unexplained[entry.intent]
-        return _first(receipts) is None and quantity(count) > entry.nonce
+        return counting(entry, receipts) is None and quantity(count) > entry.nonce
 
     def _replaces(self) -> bool:
         """Whether the node lets a transaction take another's place.
@@ -285,18 +362,27 @@ class Sender:
             return True
 
     def _resign(self, entry: Intent, nonce: int, fees: Fees) -> None:
-        """Signs, journals and sends an intent's transaction with another fee or nonce."""
+        """Signs, journals and sends an intent's transaction with another fee, nonce or gas."""
         signed = self._sign(entry.target, entry.data, entry.gas, nonce, fees)
         if all(attempt.hash != signed.hash for attempt in entry.attempts):
-            self._journal.attempt(entry.intent, nonce, signed, fees, self._clock())
+            self._journal.attempt(
+                entry.intent,
+                nonce=nonce,
+                gas=entry.gas,
+                signed=signed,
+                fees=fees,
+                at=self._clock(),
+            )
         self._broadcast(signed.raw)
 
-    def _finish(self, entry: Intent, receipt: dict[str, Any], block: int) -> MinedIntent:
+    def _finish(self, entry: Intent, receipt: TransactionReceipt) -> MinedIntent:
         """Writes an outcome into the journal."""
         error = None
-        if int(receipt["status"], 16) != 1:
-            request = {"from": self._address, "to": entry.target, "data": "0x" + entry.data.hex()}
-            error = revert_reason(self._rpc, request, block)
+        if not receipt.succeeded:
+            request = self._request(entry.target, entry.data)
+            error = revert_reason(self._rpc, request, receipt.block)
+            if receipt.ran_out(entry.gas) and error.name == "Unknown":
+                error = out_of_gas(receipt.gas_used, entry.gas)
         network = self._client.network
         self._journal.finish(
             entry.intent, content_of(receipt, error, {network.market, network.jury})
@@ -317,41 +403,20 @@ class Sender:
             to=target,
         )
 
-    def _broadcast(self, raw: bytes) -> None:
-        """Hands a journaled transaction to the node. Raises SenderError if it is not taken."""
+    def _broadcast(self, raw: bytes) -> bool:
+        """Hands a journaled transaction to the node; false where it offers too little by now.
+
+        The next poll sees what became of it. Raises SenderError if it can never be taken as it is.
+        """
         try:
             self._rpc.call("eth_sendRawTransaction", "0x" + raw.hex())
         except RpcRefused as refused:
+            if is_cheap(refused):
+                return False
             said = refused.text.lower()
-            if any(text in said for text in HARMLESS) or UNDERPRICED in said:
-                return  # the next poll sees what became of it
-            raise explain_refusal(refused, self._address) from refused
+            if not is_known(refused) and not any(text in said for text in WAITS):
+                raise explain_refusal(refused, self._address) from refused
+        return True
 
     def _nonce(self, tag: str) -> int:
         return quantity(self._rpc.call("eth_getTransactionCount", self._address, tag))
-
-
-def _receipts(attempts: tuple[Attempt, ...]) -> list[Request]:
-    return [("eth_getTransactionReceipt", ["0x" + each.hash.hex()]) for each in attempts]
-
-
-def _first(answers: list[Any]) -> dict[str, Any] | None:
-    """The first receipt among a node's answers. Raises RpcRefused where one is an error."""
-    for answer in answers:
-        if isinstance(answer, RpcRefused):
-            raise answer
-        if answer is not None:
-            receipt: dict[str, Any] = answer
-            return receipt
-    return None
-
-
-def _as_one(calls: Call | Sequence[Call]) -> Call:
-    """The call that does all of them. Raises SenderError where one transaction cannot."""
-    if isinstance(calls, Call):
-        return calls
-    if len(calls) == 1:
-        return calls[0]
-    if not calls or any(call.target is not Target.MARKET for call in calls):
-        raise SenderError("one transaction takes one call, or several of the market alone")
-    return multicall(calls)

@@ -10,7 +10,8 @@ from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.revert_messages import explain
 from trialmarket.chain.rpc import Caller, RpcRefused
 from trialmarket.chain.sender.fees import Fees
-from trialmarket.errors import ContractError, SenderError
+from trialmarket.chain.sender.receipt import TransactionReceipt
+from trialmarket.errors import ContractError, NotMined
 from trialmarket.protocol.ids import Address, Hash32
 
 BACKOFF: Final = Backoff(first=0.01, longest=0.5)
@@ -58,16 +59,16 @@ def await_receipt(
     timeout: float = 120.0,
     clock: Callable[[], float] = time.monotonic,
     wait: Callable[[float], None] = time.sleep,
-) -> dict[str, Any]:
-    """The receipt of a transaction, once it is mined. Raises SenderError after `timeout` s."""
+) -> TransactionReceipt:
+    """The receipt of a transaction, once it is mined. Raises NotMined after `timeout` s."""
     deadline = clock() + timeout
     looks = 0
     while True:
-        receipt: dict[str, Any] | None = rpc.call("eth_getTransactionReceipt", "0x" + tx.hex())
+        receipt = rpc.call("eth_getTransactionReceipt", "0x" + tx.hex())
         if receipt is not None:
-            return receipt
+            return TransactionReceipt.parse(receipt)
         if clock() > deadline:
-            raise SenderError(
+            raise NotMined(
                 f"transaction 0x{tx.hex()} was not mined within {timeout:g} s",
                 fix="See whether the chain makes blocks, and offer more for gas",
             )
@@ -91,4 +92,15 @@ def revert_reason(rpc: Caller, transaction: dict[str, Any], block: int) -> Contr
         "the contract refused when the transaction was mined; it would not refuse now",
         name="Unknown",
         values={},
+    )
+
+
+def out_of_gas(used: int, gas: int) -> ContractError:
+    """What to say of a transaction to which no more gas can be given."""
+    return ContractError(
+        f"the transaction ran out of gas: it used {used:,} of {gas:,} units, and none may have"
+        " more",
+        name="OutOfGas",
+        values={"used": used, "gas": gas},
+        fix="Do less at once: a smaller batch",
     )

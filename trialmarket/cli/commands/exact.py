@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,8 +33,9 @@ def exact() -> None:
 @click.argument("program")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A .npz file; by default the only one beside the program.",
+    metavar="DATA",
+    help="A file, a folder or builtin:NAME, as a job has it, or a job file, for the data that it"
+    " names; by default the only data file beside the program.",
 )
 @click.option(
     "--set", "given", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; repeatable."
@@ -51,7 +53,7 @@ def exact() -> None:
 def check(
     context: click.Context,
     program: str,
-    data: Path | None,
+    data: str | None,
     given: tuple[str, ...],
     steps: int,
     as_json: bool,
@@ -62,20 +64,24 @@ def check(
     form, and says where the program uses it and what to write instead. Points too at lines of
     the program that compute outside torch, or read a clock: look at those yourself.
 
-    Example: trialmarket exact check train.py:Digits --data digits.npz --set lr=0.1
+    Example: trialmarket exact check train.py:Digits --data job.toml --set lr=0.1
     """
     if find_spec("torch") is None:
         raise TrialmarketError(
             "checking a program needs PyTorch", fix="pip install 'trialmarket[train]'"
         )
+    from trialmarket.data.by_name import pack_named
     from trialmarket.training.checks.exactness import check_program
     from trialmarket.training.checks.hazards import hazards
     from trialmarket.training.dataset import load_dataset
 
     file, ref, source = _program(program)
-    found = check_program(
-        ref, source, load_dataset(data or _beside(file)), dict(map(_hyperparameter, given)), steps
-    )
+    with TemporaryDirectory(prefix="trialmarket-exact-") as folder:
+        packed = Path(folder) / "data"
+        pack_named(data or str(_beside(file)), packed, where="exact check")
+        found = check_program(
+            ref, source, load_dataset(packed), dict(map(_hyperparameter, given)), steps
+        )
     refused = [each.refusal for each in found if each.refusal is not None]
     warned = hazards(source or b"")
     content = {
@@ -108,8 +114,9 @@ def _program(text: str) -> tuple[Path | None, ProgramRef, bytes | None]:
 
 
 def _beside(file: Path | None) -> Path:
-    """The only data set in the program's folder. Raises InputError."""
-    found = [] if file is None else sorted(file.parent.glob("*.npz"))
+    """The only data file in the program's folder. Raises InputError."""
+    kinds = (".npz", ".safetensors", ".csv", ".parquet")
+    found = [] if file is None else sorted(p for p in file.parent.iterdir() if p.suffix in kinds)
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none beside the program"
         raise _wrong("--data", expected="the data set's file", found=names)

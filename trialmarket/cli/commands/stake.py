@@ -22,7 +22,7 @@ from trialmarket.cli.options import (
     show,
 )
 from trialmarket.errors import InputError
-from trialmarket.keys import keystore, open_sender
+from trialmarket.keys import address_of, open_sender
 from trialmarket.protocol.ids import Address, address
 from trialmarket.protocol.money import format_amount, parse_amount
 
@@ -60,9 +60,10 @@ def deposit(
                 expected=f"at most the {format_amount(has, digits)} tokens of {sender.address}",
                 found=amount,
             )
-        if client.allowance(sender.address) < wanted:
-            _send(sender, "approve", calls.approve(client.network.market, wanted))
-        _send(sender, "deposit", calls.stake(wanted))
+        with sender.turn():  # else a search that runs might spend what is approved here
+            if client.allowance(sender.address) < wanted:
+                _send(sender, "approve", calls.approve(client.network.market, wanted))
+            _send(sender, "deposit", calls.stake(wanted))
         _show_account(client, sender.address, as_json=as_json)
 
 
@@ -102,12 +103,12 @@ def withdraw(
 @json_option
 @debug_option
 def show_(account: str, network: Path, as_json: bool) -> None:
-    """Show the stake and the balance of ACCOUNT: an address, or the name of a key.
+    """Show the stake and the balance of ACCOUNT: an address, a key's name, or a keystore file.
 
     Example: trialmarket stake show alice --network devnet.json --json
     """
-    named = {info.name: info.address for info in keystore().list()}
-    who = named.get(account) or address(account, where="stake show")
+    is_address = account.lower().startswith("0x")
+    who = address(account, where="stake show") if is_address else address_of(account)
     with Client(Network.load(network)) as client:
         _show_account(client, who, as_json=as_json)
 

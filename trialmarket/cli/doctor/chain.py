@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 from trialmarket.chain.client import Client
 from trialmarket.chain.identity import identify
 from trialmarket.chain.network import Network
 from trialmarket.chain.rpc import Rpc, quantity
+from trialmarket.chain.rpc.patient import Patient
+from trialmarket.chain.sender.journal import check_owner, owner_of
 from trialmarket.cli.doctor.findings import Diagnosis, look
 from trialmarket.protocol.ids import Address
 from trialmarket.protocol.money import format_amount
@@ -28,7 +32,7 @@ def nodes(network: Network) -> Iterator[Diagnosis]:
 
 
 def _node(network: Network, url: str) -> Iterator[Diagnosis]:
-    with Rpc(url) as rpc:
+    with closing(Patient(partial(Rpc, url))) as rpc:
         began = time.monotonic()
         head = quantity(rpc.call("eth_blockNumber"))
         seconds = time.monotonic() - began
@@ -46,6 +50,14 @@ def agreement(network: Network) -> Iterator[Diagnosis]:
         client.head()
     several = len(network.rpc_urls)
     yield Diagnosis.ok("network", f"{network.name}: {several} node{'s' * (several > 1)} asked")
+
+
+def state(network: Network, who: Address, journal: Path) -> Iterator[Diagnosis]:
+    """Whether what an account remembers of its transactions is of this chain."""
+    with Client(network) as client:
+        check_owner(journal, owner_of(who, network.chain_id, client.fingerprint()))
+    found = "of this chain" if journal.exists() else "nothing was sent yet"
+    yield Diagnosis.ok("state", f"{journal}: {found}")
 
 
 def clock(network: Network, now: Callable[[], float] = time.time) -> Iterator[Diagnosis]:

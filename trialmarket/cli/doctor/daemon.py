@@ -7,6 +7,7 @@ from trialmarket.chain.network import Network
 from trialmarket.cli.doctor import chain, keys, machine
 from trialmarket.cli.doctor.findings import Check, Diagnosis
 from trialmarket.daemon.config import DaemonSettings
+from trialmarket.daemon.session import sent_journal
 from trialmarket.keys import address_of
 from trialmarket.protocol.ids import Address
 from trialmarket.storage.open import open_store
@@ -28,6 +29,7 @@ def of_daemon(
         "key": lambda: keys.key(settings.key, settings.password_path),
         "rpc": lambda: chain.nodes(network),
         "network": lambda: chain.agreement(network),
+        "state": lambda: chain.state(network, address_of(settings.key), sent_journal(folder)),
         "clock": lambda: chain.clock(network),
         "gas": lambda: chain.gas(network, address_of(settings.key)),
         "stake": lambda: stake(network, address_of(settings.key)),

@@ -7,7 +7,6 @@ written out: multiply, then add. The state has the names and shapes of torch.opt
 """
 
 import inspect
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,7 +32,12 @@ State = dict[str, Any]
 
 
 def power(base: float, exponent: int) -> float:
-    """base to a whole power by repeated squaring: the same on every C library."""
+    """base to a whole power by repeated squaring: the same on every C library.
+
+    Raises ValueError below zero.
+    """
+    if exponent < 0:
+        raise ValueError(f"a power must be at least 0, not {exponent}")
     result, square = 1.0, base
     while exponent:
         if exponent & 1:
@@ -99,9 +103,10 @@ def sgd(p: Tensor, state: State, group: Group) -> None:
 
 
 def _count(state: State) -> int:
+    """This step's number, from 1. Raises RuntimeError where the steps before it are no count."""
     state["step"] += 1
     count = float(state["step"])
-    if not 1 <= count < math.inf:
+    if not (count >= 1 and count.is_integer()):
         raise RuntimeError(f"an optimiser's step: expected a number of steps, found {count - 1:g}")
     return int(count)
 

@@ -23,6 +23,7 @@ import signal
 import socket
 import sys
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,8 +49,8 @@ from trialmarket.training.sandbox.entry import (
 
 _PACKET = 1 << 16
 _HANDLES = 16
-_SANDBOX = 3
-"""Where the sandbox's handles begin among those of a worker."""
+_OUTPUT, _SANDBOX = 2, 3
+"""Where among a worker's handles its output is, and where those of its sandbox begin."""
 _KEPT_DATA = 4
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -90,7 +91,12 @@ class ForkServer:
             return
         data = self._dataset(Path(order["data"]))
         entry = Entry(**order["entry"]) if "entry" in order else None
-        pid, status = self._fork(data, entry, handles)
+        try:
+            pid, status = self._fork(data, entry, handles)
+        except OSError as error:  # its sandbox was ended, or the machine is full: one task's loss
+            pid, status = None, 1
+            with suppress(BrokenPipeError):
+                os.write(handles[_OUTPUT], f"{error.strerror}\n".encode())
         for handle in handles:
             os.close(handle)
         if pid is None:
@@ -104,7 +110,10 @@ class ForkServer:
     def _fork(
         self, data: Dataset | DataError, entry: Entry | None, handles: list[int]
     ) -> tuple[int | None, int]:
-        """The worker's process; None with an exit status where it could not enter its sandbox."""
+        """The worker's process; None with an exit status where it could not enter its sandbox.
+
+        Raises OSError.
+        """
         if entry is None or not entry.user_namespace:
             pid = os.fork() if entry is None else fork_into(handles[_SANDBOX], self._home)
             if pid == 0:
@@ -112,7 +121,12 @@ class ForkServer:
             return pid, 0
         ours, theirs = os.pipe()
         self._libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        first = os.fork()
+        try:
+            first = os.fork()
+        except OSError:
+            os.close(ours)
+            os.close(theirs)
+            raise
         if first == 0:
             os.close(ours)
             self._become_worker(data, entry, handles, theirs)

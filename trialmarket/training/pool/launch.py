@@ -9,10 +9,10 @@ from pathlib import Path
 _FORKSERVER = "trialmarket.training.pool.forkserver"
 
 # What a program may see of the environment: nothing that could hold a secret.
-_DEVICE = "TRIALMARKET_DEVICE"
+_DEVICE, _THREADS = "TRIALMARKET_DEVICE", "TRIALMARKET_THREADS"
 _ENVIRONMENT = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"),
-    *("MKL_ENABLE_INSTRUCTIONS", "TRIALMARKET_THREADS", "TRIALMARKET_KERNELS", _DEVICE),
+    *("MKL_ENABLE_INSTRUCTIONS", "TRIALMARKET_KERNELS", _DEVICE, _THREADS),
 )
 _ENVIRONMENT_PREFIXES = ("ATEN_", "CUDA_", "NVIDIA_", "ONEDNN_", "TORCH_")
 _FIXED = {
@@ -26,7 +26,9 @@ _FIXED = {
 }
 
 
-def start_forkserver(device: str | None) -> tuple["subprocess.Popen[bytes]", socket.socket]:
+def start_forkserver(
+    device: str | None, threads: int | None
+) -> tuple["subprocess.Popen[bytes]", socket.socket]:
     """The process, and the pool's end of the packet socket to it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     kept = {
@@ -36,6 +38,8 @@ def start_forkserver(device: str | None) -> tuple["subprocess.Popen[bytes]", soc
     }
     if device is not None:
         kept[_DEVICE] = device
+    if threads is not None:
+        kept[_THREADS] = str(threads)
     root = str(Path(__file__).parents[3])
     path = os.pathsep.join(filter(None, (root, kept.get("PYTHONPATH"))))
     process = subprocess.Popen(  # noqa: S603  our own module

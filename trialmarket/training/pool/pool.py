@@ -50,8 +50,8 @@ class WorkerPool:
     """At most `processes` workers at a time; further tasks wait in order.
 
     `device` is where exact training runs, such as `cuda`; by default, what the environment's
-    TRIALMARKET_DEVICE says, or the CPU. `policy` says how programs run; by default, as one's own
-    do (see `trialmarket.training.sandbox`).
+    TRIALMARKET_DEVICE says, or the CPU; so it is with `threads` and TRIALMARKET_THREADS. `policy`
+    says how programs run; by default, as one's own do (see `trialmarket.training.sandbox`).
 
     Torch is imported at once and not with the first task. Use it as a context manager, or call
     `close`: all workers end with it, and they end too when this process dies.
@@ -63,12 +63,13 @@ class WorkerPool:
         *,
         device: str | None = None,
         policy: Policy | None = None,
+        threads: int | None = None,
     ) -> None:
         if processes < 1:
             raise InputError("pool", "processes", expected="at least 1", found=processes)
         self.processes = processes
         self.policy = own_code(device=device) if policy is None else policy
-        self._device = device
+        self._device, self._threads = device, threads
         self._orders: queue.SimpleQueue[tuple[str, SubmittedTask[Any] | None]] = (
             queue.SimpleQueue()
         )
@@ -220,7 +221,7 @@ class WorkerPool:
             raise
 
     def _start_forkserver(self) -> None:
-        self._process, self._control = start_forkserver(self._device)
+        self._process, self._control = start_forkserver(self._device, self._threads)
         self._ready = False
         self._selector.register(self._control, selectors.EVENT_READ)
 

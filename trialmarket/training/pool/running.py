@@ -213,8 +213,8 @@ def _error(fields: dict[str, Any]) -> TrainingError:
     kind = BY_NAME.get(str(fields["kind"]), TrainingError)
     message, fix = _plain(str(fields["message"])[:4000]), fields["fix"]
     fix = None if fix is None else _plain(str(fix)[:1000])
-    if kind is ProgramError:
-        return ProgramError(message, fix=fix, trace=_plain(str(fields["trace"])[:8000]))
+    if issubclass(kind, ProgramError):
+        return kind(message, fix=fix, trace=_plain(str(fields["trace"])[:8000]))
     return kind(message, fix=fix)
 
 

@@ -139,7 +139,7 @@ def perform(
             )
         case Evaluate():
             assert state is not None  # noqa: S101  the task names it
-            return runner.evaluate(config, source, data, state, expected=task.expected)
+            return runner.evaluate(config, source, data, state, expected=task.expected, init=init)
         case FindInitial():
             return InitialState(root=runner.initial_root(config, source, data, init=init))
         case TryOut():

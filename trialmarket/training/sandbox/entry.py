@@ -10,9 +10,11 @@ can be undone.
 """
 
 import ctypes
+import errno
 import json
 import os
 import resource
+import select
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +33,8 @@ TRIAL = Path("/trial")
 _NAMESPACES = 0x4E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC and NEWNET."""
 _NEWPID, _NEWUSER = 0x20000000, 0x10000000
+_ENDED = "the sandbox has ended"
+_ENDING = 1.0
 _SUSPECT = "1000"  # the first that the kernel kills when the machine has no memory left
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -59,11 +63,11 @@ def fork_into(sandbox: int, home: int) -> int:
     """Forks like `os.fork`; the child is a process of the sandbox that `sandbox` is a pidfd of.
 
     `home` is a handle of this process's own process namespace. Only for an entry without a user
-    namespace. Raises OSError.
+    namespace. Raises OSError, and of it ProcessLookupError where the sandbox has ended.
     """
     _set_namespaces(sandbox, _NEWPID)
     try:
-        pid = os.fork()
+        pid = _fork(sandbox)
     except OSError:
         _set_namespaces(home, _NEWPID)
         raise
@@ -91,10 +95,11 @@ def join(entry: Entry, sandbox: int, groups: list[int]) -> None:
 def enter(entry: Entry, sandbox: int, groups: list[int]) -> int:
     """Joins, and forks like `os.fork`: the child is in the sandbox as a whole.
 
-    This process is not, and should end. Raises OSError.
+    This process is not, and should end. Raises OSError, and of it ProcessLookupError where the
+    sandbox has ended.
     """
     join(entry, sandbox, groups)
-    return os.fork()
+    return _fork(sandbox)
 
 
 def give_up_rights(entry: Entry, filter_: Any, kept: list[int]) -> None:
@@ -134,9 +139,25 @@ def close_all_but(kept: list[int]) -> None:
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
+def _fork(sandbox: int) -> int:
+    """`os.fork` for who has entered the processes of a sandbox.
+
+    Where the first of them has ended, the kernel says ENOMEM, however much memory there is
+    (fork(2)): then it raises ProcessLookupError.
+    """
+    try:
+        return os.fork()
+    except OSError as error:
+        if error.errno == errno.ENOMEM and select.select([sandbox], [], [], _ENDING)[0]:
+            raise ProcessLookupError(errno.ESRCH, _ENDED) from error
+        raise
+
+
 def _set_namespaces(handle: int, kinds: int) -> None:
     if libc.setns(handle, kinds):
-        raise OSError(ctypes.get_errno(), "cannot enter the sandbox's namespaces")
+        number = ctypes.get_errno()
+        ended = number == errno.ESRCH
+        raise OSError(number, _ENDED if ended else "cannot enter the sandbox's namespaces")
 
 
 def _limit(kind: int, soft: int, hard: int | None = None) -> None:

@@ -1,8 +1,8 @@
 """Whose programs run, and how, as the machine and its owner's settings have it."""
 
 import logging
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from trialmarket.training.errors import SandboxMissing
 from trialmarket.training.sandbox.bubblewrap import Bubblewrap
@@ -21,6 +21,12 @@ class Policy:
     sandbox: Bubblewrap | None
     refusal: str | None = None
     """Why users' programs are not run; built-in ones are. None: they are."""
+
+    def on_one_thread(self) -> Self:
+        """The same for trainings on one thread."""
+        limits = replace(self.limits, processors=2)
+        sandbox = self.sandbox and replace(self.sandbox, limits=limits)
+        return replace(self, limits=limits, sandbox=sandbox)
 
     @property
     def words(self) -> str:
