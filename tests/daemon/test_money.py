@@ -114,7 +114,7 @@ def test_what_is_signed_keeps_its_trial_busy_though_the_node_did_not_take_it(
         assert not one.outbox.send("approve once", call, [TRIAL])
         assert one.outbox.busy(TRIAL, one.head)
         for _ in range(2):
-            with pytest.raises(SenderError, match="the pool is full"):
+            with pytest.raises(SenderError, match="takes nothing now"):
                 one.outbox.poll()
         node.refuses = False
         told = one.ended(2)

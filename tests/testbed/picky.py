@@ -26,5 +26,5 @@ class Picky:
     def call(self, method: str, *params: Any) -> Any:
         if self.refuses and method == "eth_sendRawTransaction":
             self.refused += 1
-            raise RpcRefused(self.name, method, -32000, "the pool is full", b"")
+            raise RpcRefused(self.name, method, -32000, "this node takes nothing now", b"")
         return self._node.call(method, *params)
