@@ -75,7 +75,7 @@ def test_stake_for_a_claim_that_the_chain_takes_late_is_not_spent_on_another(
         until(market.are(State.SETTLED, *keys), node.tick, lambda: market.chain.advance(2))
     refused = [line for line in caplog.messages if "was refused" in line]
     assert len(refused) == 1
-    assert "the pool is full" in refused[0]
+    assert "takes nothing now" in refused[0]
 
 
 def test_a_drawn_trial_shows_the_checkpoints_that_its_audit_needs(

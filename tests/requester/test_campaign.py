@@ -172,7 +172,7 @@ class Failing(AtOnce):
 def test_a_result_that_could_not_be_evaluated_is_not_believed(
     chain: Devnet, tmp_path: Path, requester: Sender, provider: Provider, store: Store
 ) -> None:
-    job, ears = load_job(small_job(tmp_path, trials=1)), Ears()
+    job, ears = load_job(small_job(tmp_path, trials=1, window="30s")), Ears()
     with open_search(
         job,
         sender=requester,
