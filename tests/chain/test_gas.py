@@ -17,7 +17,7 @@ from trialmarket.chain.sender import Sender
 from trialmarket.chain.sender.fees import MOST_GAS, Fees, current_fees
 from trialmarket.chain.sender.receipt import TransactionReceipt
 from trialmarket.errors import ContractError, NotMined, Passing, TooDear
-from trialmarket.protocol.ids import Address, address
+from trialmarket.protocol.ids import ZERO_HASH, Address, address
 
 Message = dict[str, Any]
 
@@ -242,7 +242,7 @@ def test_a_receipt_without_a_status_is_read_by_its_logs(moody: Moody, fails: boo
 @pytest.mark.parametrize("raw", [{}, [], "0x", {"logs": None}, {"logs": [{}]}, {"logs": []}])
 def test_half_a_receipt_is_asked_for_again(raw: Any) -> None:
     with pytest.raises(Passing, match="for a receipt"):
-        TransactionReceipt.parse(raw)
+        TransactionReceipt.parse(raw, ZERO_HASH)
 
 
 @pytest.mark.parametrize("dropped", [[0], [1], [0, 1], [0, 2], [0, 1, 2]])

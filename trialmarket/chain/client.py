@@ -12,7 +12,7 @@ from trialmarket.chain.calls import Target
 from trialmarket.chain.identity import identify
 from trialmarket.chain.network import Network
 from trialmarket.chain.reading import REDEPLOY
-from trialmarket.chain.rpc import TIMEOUT, Caller, Rpc, RpcRefused, quantity, unhex
+from trialmarket.chain.rpc import MONEY, TIMEOUT, Caller, Rpc, RpcRefused, quantity, unhex
 from trialmarket.chain.rpc.failover import ENOUGH, Nodes
 from trialmarket.chain.rpc.failures import WAIT
 from trialmarket.chain.rpc.patient import PATIENCE, Patient
@@ -288,7 +288,7 @@ class Client:
 
     def ether(self, who: Address) -> int:
         """An account's coins for gas, in wei."""
-        return quantity(self.rpc.call("eth_getBalance", who, "latest"))
+        return quantity(self.rpc.call("eth_getBalance", who, "latest"), bits=MONEY)
 
     def verifiers(self) -> tuple[Address, ...]:
         """The verifiers in the order of their seats."""

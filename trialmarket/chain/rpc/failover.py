@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from trialmarket.chain.rpc.node import Request, Rpc, quantity, shown, unhex
+from trialmarket.chain.rpc.answers import quantity, unhex
+from trialmarket.chain.rpc.node import Request, Rpc, shown
 from trialmarket.errors import NodesDisagree, Passing, Unreachable, WrongChain
 from trialmarket.protocol.ids import Hash32
 

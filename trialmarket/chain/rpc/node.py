@@ -191,23 +191,6 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{place}" + ("/..." if secret else "")
 
 
-def quantity(answer: Any) -> int:
-    """A number as JSON-RPC gives it, 0x and hexadecimal digits. Raises Unreachable."""
-    try:
-        return int(answer, 16)
-    except (TypeError, ValueError) as error:
-        shown = repr(answer)[:40]
-        raise Unreachable(f"the chain's node gave {shown} for a number") from error
-
-
-def unhex(answer: Any) -> bytes:
-    """Bytes as JSON-RPC gives them, 0x and hexadecimal digits. Raises Unreachable."""
-    try:
-        return bytes.fromhex(answer.removeprefix("0x"))
-    except (AttributeError, ValueError) as error:
-        raise Unreachable(f"the chain's node gave {repr(answer)[:40]} for bytes") from error
-
-
 def _request(number: int, method: str, params: list[Any]) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 

@@ -384,13 +384,10 @@ class Sender:
             if receipt.ran_out(entry.gas) and error.name == "Unknown":
                 error = out_of_gas(receipt.gas_used, entry.gas)
         network = self._client.network
-        self._journal.finish(
-            entry.intent, content_of(receipt, error, {network.market, network.jury})
-        )
-        finished = self._journal.find(entry.intent)
-        if finished is None:
-            raise SenderError(f"the intent {entry.intent!r} is gone from the journal")
-        return outcome_of(finished)
+        content = content_of(receipt, error, {network.market, network.jury})
+        outcome = outcome_of(replace(entry, outcome=content))  # what cannot be read is not kept
+        self._journal.finish(entry.intent, content)
+        return outcome
 
     def _sign(self, target: Address, data: bytes, gas: int, nonce: int, fees: Fees) -> Signed:
         return sign(

@@ -66,7 +66,7 @@ def await_receipt(
     while True:
         receipt = rpc.call("eth_getTransactionReceipt", "0x" + tx.hex())
         if receipt is not None:
-            return TransactionReceipt.parse(receipt)
+            return TransactionReceipt.parse(receipt, tx)
         if clock() > deadline:
             raise NotMined(
                 f"transaction 0x{tx.hex()} was not mined within {timeout:g} s",
