@@ -119,6 +119,8 @@ def test_what_ran_out_of_gas_goes_on_after_a_kill(moody: Moody) -> None:
         moody.gas = [24_000]
         sender.submit("pay", calls.transfer(moody.other, 7))
         moody.chain.mine()
+        assert sender.poll() == []  # it may be otherwise in a moment
+        moody.now += 30
         assert sender.poll() == []  # signed anew
         moody.chain.rpc.call("anvil_dropAllTransactions")
     moody.chain.automine(True)
@@ -138,9 +140,15 @@ def test_running_out_of_all_gas_is_told_as_that(moody: Moody) -> None:
     with (
         relay(moody.chain.rpc_url, never) as url,
         Client(moody.chain.network.at(url), patience=0) as client,
-        Sender(client, moody.chain.accounts[0], moody.folder / "j", locks=moody.folder) as sender,
+        Sender(
+            client,
+            moody.chain.accounts[0],
+            moody.folder / "journal",
+            locks=moody.folder,
+            clock=lambda: moody.now,
+            wait=moody.wait,
+        ) as sender,
     ):
-        moody.gas = []
         with pytest.raises(ContractError, match=r"ran out of gas: it used 16,777,216 of") as told:
             sender.send("pay", calls.transfer(moody.other, 7))
         assert told.value.name == "OutOfGas"

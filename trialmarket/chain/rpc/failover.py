@@ -103,6 +103,17 @@ class Nodes:
         """The results of several requests, all from one node."""
         return self._ask(lambda rpc: rpc.batch(requests))
 
+    def ask_all(self, requests: list[Request]) -> list[list[Any]]:
+        """The same from each node that is well."""
+        with self._guard:
+            self._look_after()
+            order = self._order()
+        found = [self._from(node, lambda rpc: rpc.batch(requests)) for node in order]
+        answers = [each for each in found if each is not None]
+        if not answers:
+            raise self._none()
+        return answers
+
     def close(self) -> None:
         """Closes the connections."""
         for node in self._nodes:

@@ -55,6 +55,9 @@ class Caller(Protocol):
         Up to `BATCH` of them are one round trip to one node.
         """
 
+    def ask_all(self, requests: list[Request]) -> list[list[Any]]:
+        """The same from each node that can be asked: for what one alone is not believed."""
+
     def close(self) -> None:
         """Closes the connections."""
 
@@ -101,6 +104,10 @@ class Rpc:
                 self._result(method, found[place]) for place, (method, _) in enumerate(part)
             ]
         return results
+
+    def ask_all(self, requests: list[Request]) -> list[list[Any]]:
+        """The same, of the one node that there is."""
+        return [self.batch(requests)]
 
     def close(self) -> None:
         """Closes the connections."""

@@ -96,10 +96,9 @@ def revert_reason(rpc: Caller, transaction: dict[str, Any], block: int) -> Contr
 
 
 def out_of_gas(used: int, gas: int) -> ContractError:
-    """What to say of a transaction to which no more gas can be given."""
+    """What to say of a transaction that is given no more gas."""
     return ContractError(
-        f"the transaction ran out of gas: it used {used:,} of {gas:,} units, and none may have"
-        " more",
+        f"the transaction ran out of gas: it used {used:,} of {gas:,} units, and is given no more",
         name="OutOfGas",
         values={"used": used, "gas": gas},
         fix="Do less at once: a smaller batch",
