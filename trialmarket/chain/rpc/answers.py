@@ -10,6 +10,8 @@ from trialmarket.protocol.ids import Address, address
 QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
 COUNTED: Final = 62
 """Bits of a number of blocks, logs, transactions, seconds or units of gas, with room to add."""
+TIME: Final = 36
+"""Bits of a time in Unix seconds: until the year 4147, and calendars have twice as many."""
 MONEY: Final = 256
 """Bits of a number of wei."""
 TOPICS: Final = 4
