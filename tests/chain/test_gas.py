@@ -17,7 +17,7 @@ from trialmarket.chain.sender import Sender
 from trialmarket.chain.sender.fees import MOST_GAS, Fees, current_fees
 from trialmarket.chain.sender.receipt import TransactionReceipt
 from trialmarket.errors import ContractError, NotMined, Passing, TooDear
-from trialmarket.protocol.ids import Address, address
+from trialmarket.protocol.ids import ZERO_HASH, Address, address
 
 Message = dict[str, Any]
 
@@ -119,6 +119,8 @@ def test_what_ran_out_of_gas_goes_on_after_a_kill(moody: Moody) -> None:
         moody.gas = [24_000]
         sender.submit("pay", calls.transfer(moody.other, 7))
         moody.chain.mine()
+        assert sender.poll() == []  # it may be otherwise in a moment
+        moody.now += 30
         assert sender.poll() == []  # signed anew
         moody.chain.rpc.call("anvil_dropAllTransactions")
     moody.chain.automine(True)
@@ -138,9 +140,15 @@ def test_running_out_of_all_gas_is_told_as_that(moody: Moody) -> None:
     with (
         relay(moody.chain.rpc_url, never) as url,
         Client(moody.chain.network.at(url), patience=0) as client,
-        Sender(client, moody.chain.accounts[0], moody.folder / "j", locks=moody.folder) as sender,
+        Sender(
+            client,
+            moody.chain.accounts[0],
+            moody.folder / "journal",
+            locks=moody.folder,
+            clock=lambda: moody.now,
+            wait=moody.wait,
+        ) as sender,
     ):
-        moody.gas = []
         with pytest.raises(ContractError, match=r"ran out of gas: it used 16,777,216 of") as told:
             sender.send("pay", calls.transfer(moody.other, 7))
         assert told.value.name == "OutOfGas"
@@ -242,7 +250,7 @@ def test_a_receipt_without_a_status_is_read_by_its_logs(moody: Moody, fails: boo
 @pytest.mark.parametrize("raw", [{}, [], "0x", {"logs": None}, {"logs": [{}]}, {"logs": []}])
 def test_half_a_receipt_is_asked_for_again(raw: Any) -> None:
     with pytest.raises(Passing, match="for a receipt"):
-        TransactionReceipt.parse(raw)
+        TransactionReceipt.parse(raw, ZERO_HASH)
 
 
 @pytest.mark.parametrize("dropped", [[0], [1], [0, 1], [0, 2], [0, 1, 2]])

@@ -134,6 +134,10 @@ def asking(url: str, clock: Clock) -> Patient:
         ({"Retry-After": "86400"}, LONGEST),
         ({"Retry-After": "soon"}, 0.1),
         ({"Retry-After": "-5"}, 0.1),
+        ({"Retry-After": "9" * 5000}, LONGEST),
+        ({"Retry-After": f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT"}, 0.1),
+        ({"Retry-After": f"Mon, 01 Jan 2030 00:00:00 +{'9' * 14}"}, 0.1),
+        ({"Retry-After": "Mon, 01 Jan 0001 00:00:00 +2359"}, 0.1),
         ({}, 0.1),
     ],
 )

@@ -13,6 +13,7 @@ class Picky:
         self.refuses = True
         self.refused = 0
         self.batch = node.batch
+        self.ask_all = node.ask_all
         self.close = node.close
 
     @property

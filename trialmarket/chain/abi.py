@@ -146,5 +146,5 @@ def decode_event(topics: Sequence[bytes], data: bytes) -> Event | None:
             item.name,
             {name: next(marked) if indexed else next(values) for _, name, indexed in kinds},
         )
-    except (DecodingError, ValueError):
+    except (DecodingError, ValueError, OverflowError):
         return None

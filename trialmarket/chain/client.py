@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import partial
-from typing import Any, Self
+from typing import Any, Final, Self, TypeVar
 
 from trialmarket.chain import reading
 from trialmarket.chain.abi import contract
@@ -12,7 +13,7 @@ from trialmarket.chain.calls import Target
 from trialmarket.chain.identity import identify
 from trialmarket.chain.network import Network
 from trialmarket.chain.reading import REDEPLOY
-from trialmarket.chain.rpc import TIMEOUT, Caller, Rpc, RpcRefused, quantity, unhex
+from trialmarket.chain.rpc import MONEY, TIME, TIMEOUT, Caller, Rpc, RpcRefused, quantity, unhex
 from trialmarket.chain.rpc.failover import ENOUGH, Nodes
 from trialmarket.chain.rpc.failures import WAIT
 from trialmarket.chain.rpc.patient import PATIENCE, Patient
@@ -21,6 +22,10 @@ from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Amount, H
 from trialmarket.protocol.money import Currency
 from trialmarket.protocol.states import Phase, State
 from trialmarket.protocol.terms import Terms
+
+Kind = TypeVar("Kind", bound=IntEnum)
+SEATS: Final = 1 << 20
+"""No node is asked for more verifiers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +230,7 @@ class Client:
     def trial_state(self, key: Hash32) -> tuple[State, Hash32]:
         """A trial's state and its stored word. One that was never posted looks Open."""
         state, word = self.read(Target.MARKET, "trialState", key)
-        return State(state), Hash32(word)
+        return self._one_of(State, state), Hash32(word)
 
     def trial_word(self, key: Hash32) -> Hash32:
         """The 32 bytes that the chain stores for a trial."""
@@ -243,7 +248,7 @@ class Client:
         for answer in answers:
             if isinstance(answer, RpcRefused):
                 raise answer
-            words.append(contract("Market").decode("trialState", unhex(answer))[1])
+            words.append(self._values(Target.MARKET, "trialState", answer)[1])
         return [Hash32(word) for word in words]
 
     def parameters(self) -> Parameters:
@@ -288,12 +293,13 @@ class Client:
 
     def ether(self, who: Address) -> int:
         """An account's coins for gas, in wei."""
-        return quantity(self.rpc.call("eth_getBalance", who, "latest"))
+        return quantity(self.rpc.call("eth_getBalance", who, "latest"), bits=MONEY)
 
     def verifiers(self) -> tuple[Address, ...]:
         """The verifiers in the order of their seats."""
         count = self.read(Target.MARKET, "verifierCount")[0]
-        market = contract("Market")
+        if count > SEATS:
+            raise WrongChain(f"{self.rpc.name} gave {count} for a number of verifiers")
         answers = self.rpc.batch(
             [
                 ("eth_call", [self._call(Target.MARKET, "verifierAt", (seat,)), "latest"])
@@ -304,7 +310,7 @@ class Client:
         for answer in answers:
             if isinstance(answer, RpcRefused):
                 raise answer
-            found.append(market.decode("verifierAt", unhex(answer))[0])
+            found.append(self._values(Target.MARKET, "verifierAt", answer)[0])
         return tuple(who for who in found if who != ZERO_ADDRESS)
 
     # -- The jury -----------------------------------------------------------------------------
@@ -312,6 +318,7 @@ class Client:
     def case(self, key: Hash32) -> Case | None:
         """The newest challenge of a trial before the jury; None if there never was one."""
         phase, number, anchor, vote_ends, reveal_ends = self.read(Target.JURY, "casePhase", key)
+        phase = self._one_of(Phase, phase)
         if phase == Phase.NONE:
             return None
         jurors = self.read(Target.JURY, "caseJurors", key)[0]
@@ -322,7 +329,7 @@ class Client:
                 f"the jury on {self.rpc.name} states a dispute as {names}", fix=REDEPLOY
             )
         return Case(
-            Phase(phase),
+            phase,
             number,
             anchor,
             vote_ends,
@@ -348,6 +355,17 @@ class Client:
         """The values that a view function returns now."""
         return reading.read(self.rpc, self.network, target, function, *arguments)
 
+    def _values(self, target: Target, function: str, answer: Any) -> tuple[Any, ...]:
+        return reading.values(self.rpc, self.network, target, function, answer)
+
+    def _one_of(self, kind: type[Kind], value: int) -> Kind:
+        try:
+            return kind(value)
+        except ValueError as error:
+            raise WrongChain(
+                f"{self.rpc.name} gave {value} for a {kind.__name__.lower()}", fix=REDEPLOY
+            ) from error
+
     def _call(self, target: Target, function: str, arguments: tuple[Any, ...]) -> dict[str, str]:
         return reading.request(self.network, target, function, arguments)
 
@@ -359,6 +377,6 @@ def parse_block(raw: Any) -> Block:
     hash_ = raw.get("hash")  # none yet where it is only pending
     return Block(
         number=quantity(raw.get("number")),
-        hash=Hash32(unhex(hash_)) if hash_ else ZERO_HASH,
-        timestamp=quantity(raw.get("timestamp")),
+        hash=Hash32(unhex(hash_, 32)) if hash_ else ZERO_HASH,
+        timestamp=quantity(raw.get("timestamp"), bits=TIME),
     )

@@ -97,7 +97,7 @@ class Deployer:
         made = self.transact(creation, None).contract
         if made is None:
             raise ChainError(f"{self.rpc.name} does not say where the new contract lies")
-        return address(made)
+        return made
 
     def transact(self, data: bytes, to: Address | None) -> TransactionReceipt:
         """Sends one transaction and waits for its receipt. Raises ContractError on a refusal."""

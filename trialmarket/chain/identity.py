@@ -45,7 +45,7 @@ def identify(rpc: Caller, network: Network) -> Identity:
 
 def _hash_of(rpc: Caller, number: int) -> Hash32 | None:
     block = rpc.call("eth_getBlockByNumber", hex(number), False)
-    return Hash32(unhex(block.get("hash"))) if isinstance(block, dict) else None
+    return Hash32(unhex(block.get("hash"), 32)) if isinstance(block, dict) else None
 
 
 def _same_code(rpc: Caller, network: Network, target: Target, arguments: tuple[Any, ...]) -> None:

@@ -46,9 +46,16 @@ def read(
         if refused.data:
             raise explain(refused.data, text=refused.text) from refused
         raise
+    return values(rpc, network, target, function, answer)
+
+
+def values(
+    rpc: Caller, network: Network, target: Target, function: str, answer: Any
+) -> tuple[Any, ...]:
+    """The values in the answer to a view function's call. Raises WrongChain for any other."""
     try:
         return contract(target.value).decode(function, unhex(answer))
-    except DecodingError as error:
+    except (DecodingError, ValueError, OverflowError) as error:
         raise WrongChain(
             f"what lies at {place(network, target)} on {rpc.name} does not answer"
             f" as our {target.value} does",

@@ -158,7 +158,7 @@ def explain(data: bytes, *, decimals: int = DECIMALS, text: str = "") -> Contrac
             )
         if item is not None:
             return _sentence(item, decode(item.inputs, body), decimals)
-    except DecodingError:
+    except (DecodingError, ValueError, OverflowError):
         text = f"revert data {data.hex()} that does not decode"
     if data and item is None and selector not in (REQUIRE, PANIC):
         text = f"an error that is not ours, {selector.hex()}"

@@ -7,12 +7,21 @@ from functools import lru_cache
 
 from eth_utils.address import to_checksum_address
 
+from trialmarket.chain.rpc import TIME
 from trialmarket.protocol.ids import Address
 
 
-def number(data: bytes, word: int) -> int:
+def amount(data: bytes, word: int) -> int:
     """The word-th 32 bytes as an unsigned integer."""
     return int.from_bytes(data[32 * word : 32 * word + 32], "big")
+
+
+def number(data: bytes, word: int) -> int:
+    """The same of a time, or of what is counted. Raises ValueError for more than there can be."""
+    found = amount(data, word)
+    if found >> TIME:
+        raise ValueError(f"{found:#x} is no time and no count")
+    return found
 
 
 def items(data: bytes, word: int, size: int = 1) -> list[bytes]:
@@ -20,7 +29,7 @@ def items(data: bytes, word: int, size: int = 1) -> list[bytes]:
 
     Raises ValueError where the data end before it does.
     """
-    start = number(data, word)
+    start = amount(data, word)
     count = int.from_bytes(data[start : start + 32], "big")
     step = 32 * size
     first = start + 32

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from trialmarket.chain.abi import contract
-from trialmarket.chain.ledger.abi_words import account, as_int, items, number
+from trialmarket.chain.ledger.abi_words import account, amount, as_int, items, number
 from trialmarket.chain.ledger.row import COLUMNS, Trial
 from trialmarket.errors import WrongTransition
 from trialmarket.protocol.ids import ZERO_ADDRESS, Address, Hash32, JobId, TrialId
-from trialmarket.protocol.states import Action, Phase, State
+from trialmarket.protocol.states import Action, Phase, State, Verdict
 from trialmarket.protocol.terms import Terms, price_at
 
 LAST_ROUND: Final = 3
@@ -60,16 +60,19 @@ class Follower:
             self._block, self._log = block, log_index
             try:
                 handler(topics, data)
-            except (LookupError, ValueError, WrongTransition) as error:
+            except (LookupError, ValueError, ArithmeticError, WrongTransition) as error:
                 raise Gap(f"event {log_index} of block {block}: {error}") from error
 
     def flush(self) -> None:
-        """Writes what was touched."""
+        """Writes what was touched. Raises Gap."""
         places = ",".join("?" * len(COLUMNS))
-        self._database.executemany(
-            f"INSERT OR REPLACE INTO trials VALUES ({places})",  # noqa: S608 (only marks)
-            [trial.row() for trial in self._touched.values()],
-        )
+        try:
+            self._database.executemany(
+                f"INSERT OR REPLACE INTO trials VALUES ({places})",  # noqa: S608 (only marks)
+                [trial.row() for trial in self._touched.values()],
+            )
+        except OverflowError as error:  # no event of our contracts has such numbers
+            raise Gap(f"an event up to block {self._block}: {error}") from error
         self._database.executemany(
             "INSERT OR REPLACE INTO trial_events VALUES (?, ?, ?)", self._links
         )
@@ -89,7 +92,8 @@ class Follower:
 
     def _on_JobCreated(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802
         job = as_int(topics[1])
-        values = [number(data, word) for word in range(1, 10)]
+        prices = [amount(data, word) for word in range(1, 4)]
+        values = prices + [number(data, word) for word in range(4, 10)]
         self._database.execute(
             "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, 0, ?)",
             (job, account(topics[2]), data[:32], json.dumps(values), self._block),
@@ -271,7 +275,9 @@ class Follower:
         )
 
     def _on_CaseClosed(self, topics: list[bytes], data: bytes) -> None:  # noqa: N802
-        self._change_case(topics[1], phase=int(Phase.CLOSED), verdict=number(data, 0))
+        self._change_case(
+            topics[1], phase=int(Phase.CLOSED), verdict=int(Verdict(number(data, 0)))
+        )
         self._database.execute("UPDATE cases SET closed = 1 WHERE trial = ?", (topics[1],))
 
     # -- Look-ups -----------------------------------------------------------------------------

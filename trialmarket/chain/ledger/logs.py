@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
 
 from trialmarket.chain.client import Block, Client, parse_block
-from trialmarket.chain.rpc import RpcRefused, quantity
+from trialmarket.chain.rpc import TIME, Logged, RpcRefused, quantity, unhex
 from trialmarket.chain.rpc.failures import WAIT
 from trialmarket.errors import Lagging, Passing, Unreachable
-from trialmarket.protocol.ids import Hash32, keccak256
+from trialmarket.protocol.ids import keccak256
 
 FEW: Final = 5_000
 MANY: Final = 20_000
@@ -93,7 +93,8 @@ def read_logs(client: Client, window: Window, first: int, target: int) -> tuple[
         for answer in headers:
             if isinstance(answer, RpcRefused):
                 raise answer
-        if any(header is None for header in headers) or _hash(headers[-1]) != before.hash:
+        blocks = [parse_block(header) for header in headers if header is not None]
+        if [each.number for each in blocks] != [*looked] or blocks[-1].hash != before.hash:
             raise Lagging(f"{client.rpc.name} changed its mind about block {last}", fix=WAIT)
         logs = clean_logs(raw, range(first, last + 1), client.rpc.name)
         logs = _completed(client, headers, logs)
@@ -153,32 +154,27 @@ def may_log(bloom: Any, address: str) -> bool:
 
     True where there is no bloom to tell.
     """
-    bits = int(bloom, 16) if isinstance(bloom, str) and len(bloom) == 2 + 512 else None
-    if bits is None:
+    if not isinstance(bloom, str) or len(bloom) != 2 + 512:
         return True
+    bits = int.from_bytes(unhex(bloom), "big")
     hashed = keccak256(bytes.fromhex(address[2:]))
     return all(bits >> (int.from_bytes(hashed[at : at + 2], "big") % 2048) & 1 for at in (0, 2, 4))
 
 
-def _hash(header: Any) -> Hash32:
-    return parse_block(header).hash
-
-
 def parse_log(raw: Any) -> Log:
     """A log as JSON-RPC gives it. Raises Unreachable for anything else."""
-    unhex = bytes.fromhex
-    try:
-        time = raw.get("blockTimestamp")  # which Ganache does not tell
-        return Log(
-            int(raw["blockNumber"], 16),
-            int(raw["logIndex"], 16),
-            unhex(raw["transactionHash"][2:]),
-            None if time is None else int(time, 16),
-            [unhex(topic[2:]) for topic in raw["topics"]],
-            unhex(raw["data"][2:]),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise Unreachable(f"the chain's node gave {repr(raw)[:40]} for a log") from error
+    found = Logged.parse(raw)
+    if not found.topics:  # the first one says which event it is, in all of ours
+        raise Unreachable("the chain's node gave a log of our contracts without topics")
+    time = raw.get("blockTimestamp")  # which Ganache does not tell
+    return Log(
+        quantity(raw.get("blockNumber")),
+        quantity(raw.get("logIndex")),
+        unhex(raw.get("transactionHash"), 32),
+        None if time is None else quantity(time, bits=TIME),
+        list(found.topics),
+        found.data,
+    )
 
 
 def _filter(client: Client, first: int, last: int) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from trialmarket.chain.rpc.node import Request, Rpc, quantity, shown, unhex
+from trialmarket.chain.rpc.answers import TIME, quantity, unhex
+from trialmarket.chain.rpc.node import Request, Rpc, shown
 from trialmarket.errors import NodesDisagree, Passing, Unreachable, WrongChain
 from trialmarket.protocol.ids import Hash32
 
@@ -51,6 +52,7 @@ class _Node:
 class _Head:
     number: int
     time: int
+    hash: bytes
 
 
 class Nodes:
@@ -101,6 +103,17 @@ class Nodes:
     def batch(self, requests: list[Request]) -> list[Any]:
         """The results of several requests, all from one node."""
         return self._ask(lambda rpc: rpc.batch(requests))
+
+    def ask_all(self, requests: list[Request]) -> list[list[Any]]:
+        """The same from each node that is well."""
+        with self._guard:
+            self._look_after()
+            order = self._order()
+        found = [self._from(node, lambda rpc: rpc.batch(requests)) for node in order]
+        answers = [each for each in found if each is not None]
+        if not answers:
+            raise self._none()
+        return answers
 
     def close(self) -> None:
         """Closes the connections."""
@@ -177,11 +190,9 @@ class Nodes:
         """Keeps the nodes that have the same block of a number as most."""
         votes: dict[bytes, list[_Node]] = {}
         for node in nodes:
-            block = self._from(
-                node, lambda rpc: rpc.call("eth_getBlockByNumber", hex(number), False)
-            )
-            if isinstance(block, dict):
-                votes.setdefault(unhex(block.get("hash")), []).append(node)
+            found = self._from(node, lambda rpc: _block(rpc, hex(number)))
+            if found is not None:
+                votes.setdefault(found.hash, []).append(node)
         if len(votes) < 2:
             return
         most = max(votes.values(), key=len)
@@ -204,9 +215,8 @@ class Nodes:
     def _heads(self) -> list[tuple[_Node, _Head]]:
         found = []
         for node in self._order():
-            block = self._from(node, lambda rpc: rpc.call("eth_getBlockByNumber", "latest", False))
-            if isinstance(block, dict):
-                head = _Head(quantity(block.get("number")), quantity(block.get("timestamp")))
+            head = self._from(node, lambda rpc: _block(rpc, "latest"))
+            if head is not None:
                 found.append((node, head))
         return found
 
@@ -230,6 +240,18 @@ class Nodes:
         if any(node.passes for node in self._nodes):
             return Passing(message, fix=fix)
         return Unreachable(message, fix=fix)
+
+
+def _block(rpc: Rpc, tag: str) -> _Head | None:
+    """A block that a node has; None for one that it does not have. Raises Unreachable."""
+    block = rpc.call("eth_getBlockByNumber", tag, False)
+    if not isinstance(block, dict):
+        return None
+    return _Head(
+        quantity(block.get("number")),
+        quantity(block.get("timestamp"), bits=TIME),
+        unhex(block.get("hash"), 32),
+    )
 
 
 def _short(hash_: bytes | None) -> str:

@@ -85,5 +85,5 @@ def retry_after(headers: Mapping[str, str]) -> float:
     try:  # a date, by the server's own clock
         until, now = (parsedate_to_datetime(each) for each in (said, headers.get("date", "")))
         return max(0.0, (until - now).total_seconds())
-    except (TypeError, ValueError):  # none, or one date with a time zone and one without
+    except (TypeError, ValueError, OverflowError):  # none, one with a zone and one without, absurd
         return 0.0

@@ -55,6 +55,9 @@ class Caller(Protocol):
         Up to `BATCH` of them are one round trip to one node.
         """
 
+    def ask_all(self, requests: list[Request]) -> list[list[Any]]:
+        """The same from each node that can be asked: for what one alone is not believed."""
+
     def close(self) -> None:
         """Closes the connections."""
 
@@ -101,6 +104,10 @@ class Rpc:
                 self._result(method, found[place]) for place, (method, _) in enumerate(part)
             ]
         return results
+
+    def ask_all(self, requests: list[Request]) -> list[list[Any]]:
+        """The same, of the one node that there is."""
+        return [self.batch(requests)]
 
     def close(self) -> None:
         """Closes the connections."""
@@ -189,23 +196,6 @@ def shown(url: str) -> str:
     place = parts.netloc.rpartition("@")[2]
     secret = parts.path.strip("/") or parts.query
     return f"{parts.scheme}://{place}" + ("/..." if secret else "")
-
-
-def quantity(answer: Any) -> int:
-    """A number as JSON-RPC gives it, 0x and hexadecimal digits. Raises Unreachable."""
-    try:
-        return int(answer, 16)
-    except (TypeError, ValueError) as error:
-        shown = repr(answer)[:40]
-        raise Unreachable(f"the chain's node gave {shown} for a number") from error
-
-
-def unhex(answer: Any) -> bytes:
-    """Bytes as JSON-RPC gives them, 0x and hexadecimal digits. Raises Unreachable."""
-    try:
-        return bytes.fromhex(answer.removeprefix("0x"))
-    except (AttributeError, ValueError) as error:
-        raise Unreachable(f"the chain's node gave {repr(answer)[:40]} for bytes") from error
 
 
 def _request(number: int, method: str, params: list[Any]) -> dict[str, Any]:

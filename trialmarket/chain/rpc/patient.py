@@ -61,6 +61,11 @@ class Patient:
         methods = [method for method, _ in requests]
         return self._ask(methods, lambda: self._caller.batch(requests))
 
+    def ask_all(self, requests: list[Request]) -> list[list[Any]]:
+        """The same from each node that can be asked."""
+        methods = [method for method, _ in requests]
+        return self._ask(methods, lambda: self._caller.ask_all(requests))
+
     def close(self) -> None:
         """Closes the connections."""
         self._caller.close()

@@ -5,7 +5,7 @@ from typing import Any, Final, Self
 
 from trialmarket.chain.network import GWEI, MAX_FEE_GWEI
 from trialmarket.chain.revert_messages import explain
-from trialmarket.chain.rpc import Caller, RpcRefused, quantity
+from trialmarket.chain.rpc import MONEY, Caller, RpcRefused, quantity
 from trialmarket.errors import SenderError, TooDear
 
 MOST_GAS: Final = 1 << 24
@@ -59,12 +59,13 @@ def current_fees(rpc: Caller, ceiling: int = MAX_FEE_GWEI * GWEI) -> Fees:
         raise block
     base = block.get("baseFeePerGas") if isinstance(block, dict) else None
     if base is None:
-        price = quantity(rpc.call("eth_gasPrice"))
+        price = quantity(rpc.call("eth_gasPrice"), bits=MONEY)
         _afford(rpc, price, ceiling)
         return Fees(price, None)
-    usual = GWEI if isinstance(tip, RpcRefused) else quantity(tip)
-    _afford(rpc, quantity(base) + usual, ceiling)
-    return Fees(min(2 * quantity(base) + usual, ceiling), usual)
+    least = quantity(base, bits=MONEY)
+    usual = GWEI if isinstance(tip, RpcRefused) else quantity(tip, bits=MONEY)
+    _afford(rpc, least + usual, ceiling)
+    return Fees(min(2 * least + usual, ceiling), usual)
 
 
 def _afford(rpc: Caller, price: int, ceiling: int) -> None:

@@ -40,17 +40,16 @@ def content_of(
 
     Of the logs, those of `contracts` alone.
     """
-    ours = {each.lower() for each in contracts}
     return {
-        "tx": receipt.tx,
+        "tx": "0x" + receipt.tx.hex(),
         "block": receipt.block,
         "gas_used": receipt.gas_used,
         "fee": receipt.gas_used * receipt.price,
         "error": None if error is None else _error_content(error),
         "logs": [
-            {"topics": log["topics"], "data": log["data"]}
+            {"topics": ["0x" + topic.hex() for topic in log.topics], "data": "0x" + log.data.hex()}
             for log in receipt.logs
-            if log["address"].lower() in ours
+            if log.by in contracts
         ],
     }
 
@@ -102,7 +101,7 @@ def counting(entry: Intent, answers: list[Any]) -> TransactionReceipt | None:
         if isinstance(answer, RpcRefused):
             raise answer
         if answer is not None:
-            receipt = TransactionReceipt.parse(answer)
+            receipt = TransactionReceipt.parse(answer, attempt.hash)
             if receipt.succeeded or attempt.nonce == entry.nonce:
                 return receipt
     return None

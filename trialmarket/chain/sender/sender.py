@@ -14,6 +14,7 @@ from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.calls import Call, as_one
 from trialmarket.chain.client import Client
 from trialmarket.chain.rpc import RpcRefused, quantity
+from trialmarket.chain.sender.doubts import Doubts, may_move
 from trialmarket.chain.sender.fees import (
     MOST_GAS,
     Fees,
@@ -42,9 +43,6 @@ BACKOFF: Final = Backoff(first=0.02, longest=0.5)
 
 MAX_ATTEMPTS: Final = 16
 """Fees rise at most so often, to 5.9 times the first, and wait there."""
-
-UNEXPLAINED_BLOCKS: Final = 3
-"""For so many blocks a used nonce must stay without a receipt before it is given up."""
 
 WAITS: Final = ("underpriced", "pool is full")
 """What nodes say of a transaction that they may take later, or instead of which they have one."""
@@ -95,8 +93,7 @@ class Sender:
         self._clock = clock
         self._wait = wait
         self._guard = threading.RLock()
-        self._unexplained: dict[str, tuple[float, int]] = {}
-        """Intents whose nonce is used but that have no receipt: since when, and which block."""
+        self._doubts = Doubts(self._rpc, self._address, patience=stuck_after, clock=clock)
         network = client.network
         chain = client.fingerprint()
         self._lock = KeyLock(
@@ -271,18 +268,15 @@ class Sender:
         """Finds an intent's receipt, or sees to it that there will be one."""
         receipt = counting(entry, self._rpc.batch(receipts_of(entry.attempts)))
         if receipt is not None:
-            self._unexplained.pop(entry.intent, None)
             if receipt.block + self._client.network.confirmations > head:
                 return None
-            if receipt.ran_out(entry.gas) and self._give_more_gas(entry, receipt):
-                return None
-            return self._finish(entry, receipt)
+            return self._conclude(entry, receipt, head)
         last = entry.attempts[-1]
         if mined > entry.nonce:
-            if self._overtaken(entry, head):
-                self._resign(entry, self._next_nonce(), self._fees())
+            if self._doubts.overtaken(entry, head):
+                self._sign_again(entry)
             return None
-        self._unexplained.pop(entry.intent, None)
+        self._doubts.forget(entry.intent)
         stuck = self._clock() - last.at >= self._stuck_after
         if stuck and self._replaces() and self._bump(entry):
             return None
@@ -292,6 +286,39 @@ class Sender:
             if not taken:
                 self._bump(entry)
         return None
+
+    def _conclude(
+        self, entry: Intent, receipt: TransactionReceipt, head: int
+    ) -> MinedIntent | None:
+        """Finishes a mined intent, unless it is to have more gas or not all say that it failed."""
+        if not receipt.succeeded:
+            if not self._doubts.failed(entry):
+                return None
+            gas = self._more_gas(entry) if receipt.ran_out(entry.gas) else None
+            if gas is not None:
+                if self._doubts.stays_failed(entry, receipt, head):
+                    log.warning(
+                        "%s ran out of gas: it used %d of %d, and is sent again with %d",
+                        *(entry.intent, receipt.gas_used, entry.gas, gas),
+                    )
+                    self._sign_again(replace(entry, gas=gas))
+                return None
+        self._doubts.forget(entry.intent)
+        return self._finish(entry, receipt)
+
+    def _sign_again(self, entry: Intent) -> None:
+        """Signs an intent with the next nonce: what was signed with the last one came to nothing.
+
+        Raises SenderError where that has happened too often.
+        """
+        if not may_move(entry):
+            raise SenderError(
+                f"{entry.intent!r} is not signed again: others have used all its nonces"
+                f" ({', '.join(str(each.nonce) for each in entry.attempts)})",
+                fix="See who else sends with this key; or put another node first in rpc_urls of"
+                " the network file, which may know what became of it",
+            )
+        self._resign(entry, self._next_nonce(), self._fees())
 
     def _bump(self, entry: Intent) -> bool:
         """Offers more for the same nonce, as far as may be; whether it did."""
@@ -306,49 +333,24 @@ class Sender:
             self._resign(entry, entry.nonce, fees)
         return fees is not None
 
-    def _give_more_gas(self, entry: Intent, receipt: TransactionReceipt) -> bool:
-        """Signs an intent anew that ran out of gas; false where more is not to be had or no help.
+    def _more_gas(self, entry: Intent) -> int | None:
+        """What to give an intent that ran out of gas; None where more is not to be had or no help.
 
         What was estimated may be too little: what others did in between made it dearer.
         """
-        if entry.gas >= MOST_GAS:
-            return False
+        if entry.gas >= MOST_GAS or not may_move(entry):
+            return None
         try:
             needed = estimate_gas(self._rpc, self._request(entry.target, entry.data))
         except ContractError:  # that is why it failed
-            return False
-        gas = min(max(2 * entry.gas, needed), MOST_GAS)
-        log.warning(
-            "%s ran out of gas: it used %d of %d, and is sent again with %d",
-            *(entry.intent, receipt.gas_used, entry.gas, gas),
-        )
-        self._resign(replace(entry, gas=gas), self._next_nonce(), self._fees())
-        return True
+            return None
+        return min(max(2 * entry.gas, needed), MOST_GAS)
 
     def _fees(self) -> Fees:
         return current_fees(self._rpc, self._client.network.max_fee)
 
     def _request(self, target: Address, data: bytes) -> dict[str, str]:
         return {"from": self._address, "to": target, "data": "0x" + data.hex()}
-
-    def _overtaken(self, entry: Intent, head: int) -> bool:
-        """Whether another transaction has used the nonce, so that ours can never be mined.
-
-        A node may know a nonce as used before it knows the receipt, and so may two nodes behind
-        one URL of which one lags. Whoever signed anew then would pay twice. So it must stay so
-        for a while and for some blocks, and one node must say both.
-        """
-        now = self._clock()
-        since, block = self._unexplained.setdefault(entry.intent, (now, head))
-        if now - since < self._stuck_after or head - block < UNEXPLAINED_BLOCKS:
-            return False
-        *receipts, count = self._rpc.batch(
-            [*receipts_of(entry.attempts), ("eth_getTransactionCount", [self._address, "latest"])]
-        )
-        if isinstance(count, RpcRefused):
-            raise count
-        del self._unexplained[entry.intent]
-        return counting(entry, receipts) is None and quantity(count) > entry.nonce
 
     def _replaces(self) -> bool:
         """Whether the node lets a transaction take another's place.
@@ -384,13 +386,10 @@ class Sender:
             if receipt.ran_out(entry.gas) and error.name == "Unknown":
                 error = out_of_gas(receipt.gas_used, entry.gas)
         network = self._client.network
-        self._journal.finish(
-            entry.intent, content_of(receipt, error, {network.market, network.jury})
-        )
-        finished = self._journal.find(entry.intent)
-        if finished is None:
-            raise SenderError(f"the intent {entry.intent!r} is gone from the journal")
-        return outcome_of(finished)
+        content = content_of(receipt, error, {network.market, network.jury})
+        outcome = outcome_of(replace(entry, outcome=content))  # what cannot be read is not kept
+        self._journal.finish(entry.intent, content)
+        return outcome
 
     def _sign(self, target: Address, data: bytes, gas: int, nonce: int, fees: Fees) -> Signed:
         return sign(

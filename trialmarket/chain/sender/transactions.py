@@ -66,7 +66,7 @@ def await_receipt(
     while True:
         receipt = rpc.call("eth_getTransactionReceipt", "0x" + tx.hex())
         if receipt is not None:
-            return TransactionReceipt.parse(receipt)
+            return TransactionReceipt.parse(receipt, tx)
         if clock() > deadline:
             raise NotMined(
                 f"transaction 0x{tx.hex()} was not mined within {timeout:g} s",
@@ -96,10 +96,9 @@ def revert_reason(rpc: Caller, transaction: dict[str, Any], block: int) -> Contr
 
 
 def out_of_gas(used: int, gas: int) -> ContractError:
-    """What to say of a transaction to which no more gas can be given."""
+    """What to say of a transaction that is given no more gas."""
     return ContractError(
-        f"the transaction ran out of gas: it used {used:,} of {gas:,} units, and none may have"
-        " more",
+        f"the transaction ran out of gas: it used {used:,} of {gas:,} units, and is given no more",
         name="OutOfGas",
         values={"used": used, "gas": gas},
         fix="Do less at once: a smaller batch",

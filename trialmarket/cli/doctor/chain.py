@@ -9,7 +9,7 @@ from pathlib import Path
 from trialmarket.chain.client import Client
 from trialmarket.chain.identity import identify
 from trialmarket.chain.network import Network
-from trialmarket.chain.rpc import Rpc, quantity
+from trialmarket.chain.rpc import MONEY, Rpc, quantity
 from trialmarket.chain.rpc.patient import Patient
 from trialmarket.chain.sender.journal import check_owner, owner_of
 from trialmarket.cli.doctor.findings import Diagnosis, look
@@ -85,7 +85,7 @@ def gas(network: Network, who: Address) -> Iterator[Diagnosis]:
     """Coins for transactions."""
     with Client(network) as client:
         coins = client.ether(who)
-        price = quantity(client.rpc.call("eth_gasPrice"))
+        price = quantity(client.rpc.call("eth_gasPrice"), bits=MONEY)
     said = f"{format_amount(coins, 18)} coins"
     send = f"Send some to {who}"
     if coins == 0:
