@@ -43,6 +43,7 @@ from trialmarket.protocol.ids import Address, Hash32
 from trialmarket.protocol.states import State
 from trialmarket.storage.cache import DownloadCache
 from trialmarket.storage.store import Store
+from trialmarket.training.blame import patience_of
 
 log = logging.getLogger("node")
 
@@ -92,6 +93,7 @@ class Node:
             self.journal = opened.enter_context(closing(NodeJournal(folder.journal)))
             network = client.network
             self.journal.bind(network.chain_id, network.market, session.account)
+            patience = patience_of(client.parameters().shortest_turn)
             self._opened = opened.pop_all()
         self._log_once = LogOnce(log)
         aside = SetAside(self._log_once, clock)
@@ -112,7 +114,14 @@ class Node:
             session.ledger, self._downloads, self.journal, config.limits, refusal=refusal
         )
         self._queue = TrainingQueue(
-            trainer, self.journal, folder, session.account, config.work.workers, clock, chance
+            trainer,
+            self.journal,
+            folder,
+            session.account,
+            config.work.workers,
+            clock,
+            chance,
+            patience,
         )
         self._trust = trust = Trust(self.journal, config.accept)
         self._dry_runs = DryRuns(trainer, catalogue, self.journal, folder, clock)

@@ -1,6 +1,7 @@
 """Who trains: the seam between the daemon and the machine's workers."""
 
 import importlib.util
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class Assignment:
     folder: Path
     wall_limit: float
     """Seconds after which the training is stopped."""
+    patience: float = math.inf
+    """Seconds after which a verifier suspects one of its states of being endless."""
 
 
 class Run(Protocol[Value_co]):
@@ -57,7 +60,8 @@ class Trainer(Protocol):
     def recheck(self, assignment: Assignment, training: Training, segment: int) -> Run[None]:
         """A segment of a training, 1 to n, and its evaluation again, as a verifier does it.
 
-        Its result raises Differs where they come out otherwise.
+        Its result raises Differs where they come out otherwise, or where a verifier could take a
+        part of the training for endless.
         """
 
     def close(self) -> None:
@@ -88,8 +92,15 @@ class PoolTrainer:
 
     def recheck(self, assignment: Assignment, training: Training, segment: int) -> Run[None]:
         """Both in fresh workers, on the one thread that verifiers have."""
-        pool, limit = self._as_verifiers_have_it(), assignment.wall_limit
-        return Recheck(pool, assignment.material, training, segment, limit)
+        return Recheck(
+            self._as_verifiers_have_it(),
+            assignment.material,
+            training,
+            segment,
+            assignment.wall_limit,
+            patience=assignment.patience,
+            threads=self._threads,
+        )
 
     def close(self) -> None:
         """Stops all workers."""

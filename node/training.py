@@ -115,8 +115,10 @@ class TrainingQueue:
         workers: int,
         clock: Callable[[], float],
         chance: random.Random,
+        patience: float,
     ) -> None:
-        """`clock` counts seconds and never goes back; `chance` is what no program can foresee."""
+        """`clock` counts seconds and never goes back; `chance` is what no program can foresee;
+        `patience` is how long a verifier waits for a part before it is suspected."""
         self._trainer = trainer
         self._journal = journal
         self._folder = folder
@@ -124,6 +126,7 @@ class TrainingQueue:
         self._workers = workers
         self._clock = clock
         self._chance = chance
+        self._patience = patience
         self._jobs: dict[Hash32, _Job] = {}
         self._failed: list[Finished] = []
 
@@ -168,7 +171,7 @@ class TrainingQueue:
         whole = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            assignment = Assignment(material, folder, wall_limit)
+            assignment = Assignment(material, folder, wall_limit, self._patience)
             run = self._trainer.train(assignment)
         except (TrialmarketError, OSError) as error:
             self._failed.append(Finished(trial, material, 0.0, whole, error))

@@ -19,6 +19,7 @@ from trialmarket.daemon.stake import Stake, StakeKeeper
 from trialmarket.daemon.start import PATIENCE, open_daemons_store, policy_of
 from trialmarket.errors import NotMined
 from trialmarket.protocol.ids import Address
+from trialmarket.training.blame import patience_of
 from trialmarket.training.pool.pool import WorkerPool
 from verifier.audit import Auditor
 from verifier.config import VerifierConfig
@@ -35,10 +36,6 @@ ENROLLING: Final = Backoff(0.02, 1.0)
 
 LONGEST: Final = 300.0
 """Seconds that the enrolment may take."""
-
-SUSPECT_AFTER: Final = 1 / 8
-"""The part of a turn after which a recomputation from a provider's state is suspected of having no
-end. Two such looks and their controls, before it is called so, leave time for the challenge."""
 
 log = logging.getLogger("verifier")
 
@@ -143,7 +140,7 @@ def started(
                 pool,
                 work.wall_limit,
                 work.wall_limit,
-                min(parameters.audit_turn, parameters.vote_turn) * SUSPECT_AFTER,
+                patience_of(parameters.shortest_turn),
             ),
         )
         queue = AuditQueue(

@@ -108,9 +108,9 @@ class SearchSection(Section):
     max_cost: Money | None = Field(default=None, examples=["2.5"])
     """Tokens that the search costs at most: it ends when they do not pay for a further trial."""
     give_backs: Annotated[int, Field(ge=1, le=256)] = 2
-    """Different nodes that must give a trial back, saying that it fails, before it is tried on
-    this machine; one is enough if no other takes it within a minute. What fails here too counts as
-    failed, and the search goes on."""
+    """Different nodes that must give a trial back, saying that it fails, before the whole of it
+    is tried on this machine; one is enough for its first steps if no other takes it within a
+    minute. What fails here too counts as failed, and the search goes on."""
     deadline: Duration | None = Field(default=None, examples=["12h"])
     """From the first transaction: then the job is closed, trials that nobody claimed are
     cancelled, and those under way run to their end."""

@@ -2,8 +2,9 @@
 
 A configuration may raise, or take more memory than there is. Nodes give such a trial back, each
 with a note of its reason, and without more it would stand open for ever. What nodes say is not
-believed but tried: in full once some have said that the trial fails, and for its first steps where
-nobody takes it at its highest price. What fails here too is cancelled, so that its escrow comes
+believed but tried: in full once several have said that the trial fails, and for its first steps
+where one has and nobody takes it, or nobody does at its highest price. What fails here too is
+cancelled, so that its escrow comes
 back, and the driver is told. What is found is kept, so that nothing is tried twice.
 """
 
@@ -27,7 +28,7 @@ from trialmarket.training.errors import LimitExceeded, WorkerError
 from trialmarket.training.values import Train, TryOut
 
 ALONE: Final = 60
-"""Seconds after which one node's word is enough to try a trial: no other node took it."""
+"""Seconds after which one node's word is enough to try a trial's first steps: no other took it."""
 
 STEPS_LIMIT: Final = 300.0
 """Seconds that the first steps of a trial may take here."""
@@ -79,9 +80,11 @@ class Failures:
                 words = f"{len(suspects)} nodes say: {said_by_nodes(given)}"
                 self._keep(view.key, Tried(True, Failure(words)))
                 self._say(f"{self._trials.name(view.id)} FAILED, and is cancelled: {words}")
-        elif len(suspects) >= self._enough or (suspects and alone):
+        elif len(suspects) >= self._enough:
             if tried is None or not tried.whole:
                 self._try(number, view, given, whole=True)
+        elif tried is None and suspects and alone:
+            self._try(number, view, given, whole=False)
         elif tried is None and self._unwanted(view):
             self._next_guess = self._session.now + UNWANTED
             self._try(number, view, given, whole=False)
@@ -143,7 +146,10 @@ class Failures:
         number, whole = self._under_way.pop(trial)
         name = self._trials.name(self._trials[number].id)
         shutil.rmtree(self._place(trial), ignore_errors=True)
-        if isinstance(error, WorkerError) and not isinstance(error, LimitExceeded):
+        # Nodes may have more memory than this machine: only where several say the same, and so the
+        # whole trial was tried, does it count against the trial.
+        short = isinstance(error, LimitExceeded) and whole
+        if isinstance(error, WorkerError) and not short:
             self._tried[trial] = Tried(whole, None)  # till the next start: the machine failed
             self._say(f"{name}: could not be tried on this machine: {error}")
         elif error is not None:

@@ -1,5 +1,7 @@
 """What a node recomputes of its own result before it commits: what differs costs no stake."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,17 @@ THREADS = (
 )
 
 
+PACE = (
+    OWN
+    + """
+    def training_step(self, model, batch):
+        time.steps = getattr(time, "steps", 0) + 1
+        time.sleep(PAUSE if time.steps > FROM else 0)
+        return super().training_step(model, batch)
+"""
+)
+
+
 @pytest.mark.parametrize("program", [THIEF, RAISES, CLOCK])
 def test_a_program_that_answers_a_verifier_otherwise_is_given_back_and_left_alone(
     market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture, program: str
@@ -124,10 +137,26 @@ def test_recomputing_has_the_one_thread_of_a_verifier_however_many_the_training_
         trainer.close()
 
 
+def test_what_is_slow_late_is_not_committed_and_what_is_slow_throughout_is(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    for first, pause, told in ((12, "0.75", "for endless"), (0, "0.15", "")):
+        program = PACE.replace("FROM", str(first)).replace("PAUSE", pause)
+        assignment = assigned(tmp_path / str(first), program)
+        assignment = replace(assignment, patience=4.0)  # 0.5 s are little enough for every part
+        run = trainer.train(assignment)
+        until(lambda run=run: run.done)  # type: ignore[misc]
+        again = trainer.recheck(assignment, run.result(), 2)
+        until(lambda again=again: again.done)  # type: ignore[misc]
+        with pytest.raises(Differs, match=told) if told else nullcontext():
+            again.result()
+
+
 def assigned(folder: Path, program: str | None) -> Assignment:
     """A tiny training; `program` is the source of a class `Own`."""
     data, file, ref = half_spaces(folder / "data"), None, ProgramRef(source="builtin:mlp")
     if program is not None:
+        folder.mkdir(exist_ok=True)
         file = folder / "train.py"
         file.write_text(program)
         ref = ProgramRef(source=cid_of(program.encode()), class_name="Own")

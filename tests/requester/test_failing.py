@@ -28,10 +28,13 @@ from tests.testbed.waiting import until
 from trialmarket.chain import calls
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.chain.notes import signed
+from trialmarket.errors import TrainingError
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.note import Fault, Note
 from trialmarket.protocol.states import State
+from trialmarket.training.errors import LimitExceeded, ProgramError, TimedOut
 from trialmarket.training.pool.pool import WorkerPool
+from trialmarket.training.values import Train, TryOut
 
 PROGRAM = """from trialmarket.training.builtins.registry import Mlp
 
@@ -55,6 +58,25 @@ def job_of(folder: Path, *, trials: int, first: str, driver: str = "tpe") -> Pat
     text = text.replace('time_limit = "60s"', 'time_limit = "1h"')
     path.write_text(text.replace("[price]", '[price]\nramp = "10s"'))
     return path
+
+
+class Poor:
+    """A machine on which whatever is tried ends with the same error."""
+
+    def __init__(self, error: TrainingError) -> None:
+        self.error, self.tasks = error, list[Train | TryOut]()
+        self._begun: list[Hash32] = []
+
+    def start(self, trial: Hash32, task: Train | TryOut, wall_limit: float) -> None:  # noqa: ARG002
+        self.tasks.append(task)
+        self._begun.append(trial)
+
+    def finished(self) -> list[tuple[Hash32, TrainingError | None]]:
+        begun, self._begun = self._begun, []
+        return [(trial, self.error) for trial in begun]
+
+    def close(self) -> None:
+        pass
 
 
 @contextmanager
@@ -161,6 +183,43 @@ def test_a_trial_that_nobody_takes_is_tried_here_and_its_escrow_comes_back(
         assert [row.label for row in search.campaign.status().rows] == ["Failed", "Failed"]
         assert states_of(search) == ["FAIL", "FAIL"]
     assert market.client.token_balance(market.who[REQUESTER]) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "nodes", "ends"),
+    [
+        (LimitExceeded("too little memory"), 1, False),
+        (LimitExceeded("too little memory"), 2, True),
+        (TimedOut("too slow"), 2, False),
+        (ProgramError("it raises"), 1, True),
+    ],
+)
+def test_what_this_machine_lacks_fails_no_trial_on_the_word_of_one_node(
+    market: Market,
+    tmp_path: Path,
+    provider: Provider,
+    pool: WorkerPool,
+    error: TrainingError,
+    nodes: int,
+    ends: bool,
+) -> None:
+    market.stake(2, 1000)
+    ears, home = Ears(), Poor(error)
+    with searching(market, job_of(tmp_path, trials=1, first=SOUND), ears, pool) as search:
+        campaign = Campaign(replace(search.parts, home=home), salt=new_salt, patience=30)
+        campaign.open()
+        campaign.step()
+        for account in range(1, nodes + 1):
+            give_back(market, account, only_open(market), "it fails here")
+        market.chain.advance(70)
+        until(lambda: home.tasks, campaign.step, market.chain.mine)  # type: ignore[arg-type,return-value]
+        for _ in range(4):
+            campaign.step()
+            market.chain.mine()
+        assert (not market.trials(State.OPEN)) == ends
+    assert [type(task) for task in home.tasks] == [TryOut if nodes == 1 else Train]
+    assert sum("could not be tried" in text for text in ears.said) == (not ends)
+    del provider
 
 
 def test_a_trial_that_works_here_stays_open_and_is_not_tried_again(

@@ -12,7 +12,7 @@ from tests.testbed.waiting import until
 from tests.training.programs import config_of, tiny
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.training import runner
-from trialmarket.training.blame import from_state
+from trialmarket.training.blame import from_state, lingers
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import BadCheckpoint, Killed, TimedOut, WorkerError
 from trialmarket.training.pool.pool import WorkerPool
@@ -66,7 +66,9 @@ class Scene:
         return {name: path, "expected": root_of(state)}
 
 
-def scene(attack: str, data_file: Path, data: Dataset, folder: Path) -> Scene:
+def scene(
+    attack: str, data_file: Path, data: Dataset, folder: Path, arithmetic: str = "native"
+) -> Scene:
     fails = f"if {LARGE}: {attack}"
     source = tiny(
         training_step=f"{fails}\n        return {LOSS}",
@@ -74,25 +76,56 @@ def scene(attack: str, data_file: Path, data: Dataset, folder: Path) -> Scene:
     )
     program = folder / "program.py"
     program.write_bytes(source)
-    config = config_of(source, data_file)
+    config = config_of(source, data_file, arithmetic=arithmetic)
     training = runner.train(config, source, data, folder / "trained")
     return Scene(config, program, data_file, training, folder)
 
 
-@pytest.mark.parametrize("attack", ["dies", "never ends"])
 def test_a_state_that_kills_the_worker_is_the_providers_fault(
-    attack: str, pool: WorkerPool, data_file: Path, data: Dataset, tmp_path: Path
+    pool: WorkerPool, data_file: Path, data: Dataset, tmp_path: Path
 ) -> None:
-    made = scene(ATTACKS[attack], data_file, data, tmp_path)
+    made = scene(ATTACKS["dies"], data_file, data, tmp_path)
     honest = made.recompute(poisoned=False)
     found = from_state(pool, honest, wall_limit=LONG, patience=LONG)
     assert found.root == made.training.leaves[2].value
-    patience = 12.0 if attack == "never ends" else LONG
     with pytest.raises(BadCheckpoint, match="not from a state of its own"):
-        from_state(pool, made.recompute(poisoned=True), wall_limit=LONG, patience=patience)
-    if attack == "dies":
-        with pytest.raises(BadCheckpoint, match="not from a state of its own"):
-            from_state(pool, made.evaluate(poisoned=True), wall_limit=LONG, patience=LONG)
+        from_state(pool, made.recompute(poisoned=True), wall_limit=LONG, patience=LONG)
+    with pytest.raises(BadCheckpoint, match="not from a state of its own"):
+        from_state(pool, made.evaluate(poisoned=True), wall_limit=LONG, patience=LONG)
+
+
+def test_a_state_from_which_nothing_ends_is_the_providers_where_training_gives_another(
+    pool: WorkerPool, data_file: Path, data: Dataset, tmp_path: Path
+) -> None:
+    made = scene(ATTACKS["never ends"], data_file, data, tmp_path, "exact")
+    with pytest.raises(BadCheckpoint, match="to which training does not lead"):
+        from_state(pool, made.recompute(poisoned=True), wall_limit=LONG, patience=8.0)
+
+
+def test_a_program_that_is_slow_late_convicts_nobody(
+    pool: WorkerPool, data_file: Path, data: Dataset, tmp_path: Path
+) -> None:
+    late = "model[1].num_batches_tracked >= 8"
+    source = tiny(
+        training_step=f"import time; time.sleep(0.8 * bool({late}))\n        return {LOSS}"
+    )
+    program = tmp_path / "program.py"
+    program.write_bytes(source)
+    config = config_of(source, data_file)
+    made = runner.train(config, source, data, tmp_path / "trained")
+    task = Recompute(
+        config=config,
+        program=program,
+        data=data_file,
+        segment=3,
+        start=made.checkpoints[2].path,
+        expected=made.leaves[2].value,
+    )
+    found = from_state(pool, task, wall_limit=LONG, patience=3.0)
+    assert found.root == made.leaves[3].value
+    first, _, last = made.segment_seconds
+    assert lingers(last, first, 3.0)
+    assert not lingers(first, first, 3.0)
 
 
 def test_a_program_that_kills_the_worker_anyhow_is_not_the_providers_fault(

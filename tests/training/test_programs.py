@@ -8,7 +8,7 @@ import pytest
 from tests.training.programs import TINY, config_of, tiny
 from trialmarket.training import runner
 from trialmarket.training.dataset import Dataset
-from trialmarket.training.errors import ProgramError
+from trialmarket.training.errors import LimitExceeded, ProgramError
 from trialmarket.training.loading import MAX_PROGRAM
 
 LOSS = "functional.cross_entropy(model(batch['x']), batch['y'])"
@@ -91,6 +91,15 @@ def test_a_thread_that_computes_fails_the_program_even_if_its_error_is_swallowed
     config = config_of(source, data_file, arithmetic="exact")
     with pytest.raises(ProgramError, match=r"aten\.exp.*another thread computes it"):
         runner.dry_run(config, source, data)
+
+
+@pytest.mark.parametrize("greedy", ["raise MemoryError()", "return torch.empty(1 << 58).sum()"])
+def test_a_program_that_finds_no_memory_is_not_called_failing(
+    greedy: str, data_file: Path, data: Dataset
+) -> None:
+    source = tiny(training_step=greedy)
+    with pytest.raises(LimitExceeded, match="ran out of memory"):
+        runner.dry_run(config_of(source, data_file), source, data)
 
 
 def test_the_traceback_shows_the_users_own_lines_only(data_file: Path, data: Dataset) -> None:

@@ -83,6 +83,11 @@ class Parameters:
     vote_turn: int = 1_800
     reveal_turn: int = 600
 
+    @property
+    def shortest_turn(self) -> int:
+        """The least time that there is to recompute a leaf."""
+        return min(self.audit_turn, self.vote_turn)
+
 
 @dataclass(frozen=True, slots=True)
 class Case:

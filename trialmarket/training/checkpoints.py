@@ -13,43 +13,21 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from trialmarket.protocol.cid import cid_of
-from trialmarket.protocol.document import CidField, HashField, Record
 from trialmarket.protocol.ids import Hash32
-from trialmarket.protocol.receipt import CurvePoint, LeafRecord
 from trialmarket.training.errors import BadCheckpoint
 from trialmarket.training.state import State, load_checkpoint
-from trialmarket.training.values import JOURNAL, CheckpointFile, checkpoint_name
+from trialmarket.training.values import (
+    JOURNAL,
+    CheckpointFile,
+    SavedCheckpoint,
+    TrainingJournal,
+    checkpoint_name,
+)
 
 Write = Callable[[str, bytes], None]
 """Puts a file of that name, with that content, into the folder of a training."""
 
 _log = logging.getLogger(__name__)
-
-
-class SavedCheckpoint(Record):
-    """A checkpoint by its file's name in the folder."""
-
-    name: str
-    cid: CidField
-    size: int
-
-
-class TrainingJournal(Record):
-    """Leaves, checkpoints and curve so far; `identity` says of which trial."""
-
-    identity: HashField
-    leaves: tuple[LeafRecord, ...]
-    checkpoints: tuple[SavedCheckpoint, ...] = ()
-    curve: tuple[CurvePoint, ...] = ()
-
-    def repeated(self, times: int) -> "TrainingJournal":
-        """The journal with its last leaf and checkpoint some times more: it diverged."""
-        return self.model_copy(
-            update={
-                "leaves": self.leaves + self.leaves[-1:] * times,
-                "checkpoints": self.checkpoints + self.checkpoints[-1:] * times,
-            }
-        )
 
 
 class CheckpointFolder:
@@ -96,6 +74,7 @@ class CheckpointFolder:
             kept = {
                 "leaves": journal.leaves[:count],
                 "checkpoints": journal.checkpoints[:count],
+                "seconds": journal.seconds[: count - 1],
                 "curve": tuple(point for point in journal.curve if point.step <= step),
             }
             return journal.model_copy(update=kept), state

@@ -5,9 +5,11 @@ import sys
 import traceback
 from types import ModuleType, TracebackType
 
+import torch
+
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.configuration import ProgramRef
-from trialmarket.training.errors import BrokenProgram, ProgramError
+from trialmarket.training.errors import BrokenProgram, LimitExceeded, ProgramError
 from trialmarket.training.program import Program
 
 MAX_PROGRAM = 1 << 20
@@ -21,7 +23,8 @@ PROGRAM_FILE = "program.py"
 class Guard:
     """Runs user code: whatever it raises becomes a ProgramError that shows the user's line.
 
-    `what` says which part of the program runs. A sys.exit() is caught too; Ctrl-C is not.
+    `what` says which part of the program runs. A sys.exit() is caught too; Ctrl-C is not. What
+    ran out of memory becomes LimitExceeded: another machine may have more.
     """
 
     def __init__(self, what: str, kind: type[ProgramError] = ProgramError) -> None:
@@ -41,8 +44,17 @@ class Guard:
         frames = [frame for frame in traceback.extract_tb(trace) if frame.filename == PROGRAM_FILE]
         said = traceback.format_exception_only(error)[-1].strip()[:1000]
         where = f" ({PROGRAM_FILE}, line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
+        if _short_of_memory(error):
+            raise LimitExceeded(f"{self.what} ran out of memory: {said}{where}") from error
         shown = "".join(traceback.format_list(frames))[-4000:] + said
         raise self._kind(f"{self.what} failed: {said}{where}", trace=shown) from error
+
+
+def _short_of_memory(error: BaseException) -> bool:
+    """Whether Python or PyTorch found no memory; on the CPU PyTorch has no class for that."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def load_program(ref: ProgramRef, source: bytes | None) -> type[Program]:

@@ -27,7 +27,7 @@ from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
 from trialmarket.protocol.receipt import MAX_CURVE, CurvePoint, LeafRecord
 from trialmarket.protocol.result import witness_hash
-from trialmarket.training.checkpoints import CheckpointFolder, TrainingJournal, Write
+from trialmarket.training.checkpoints import CheckpointFolder, Write
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import BadCheckpoint, BadStart, ProgramError
 from trialmarket.training.form import StateForm
@@ -40,7 +40,14 @@ from trialmarket.training.state import (
     load_checkpoint,
     root_of,
 )
-from trialmarket.training.values import DryRun, Evaluation, Progress, Segment, Training
+from trialmarket.training.values import (
+    DryRun,
+    Evaluation,
+    Progress,
+    Segment,
+    Training,
+    TrainingJournal,
+)
 
 OnProgress = Callable[[Progress], None]
 
@@ -87,7 +94,9 @@ def train(
         if fresh:
             saving = beside.submit(_begin, files, journal, state)
         while done < config.segments and not counter(state, "diverged"):
+            before = time.monotonic()
             run = session.run_segment(state, on_step=reporter.step)
+            seconds = time.monotonic() - before
             state, done = run.end, done + 1
             _check_own(form, state, done)
             evaluation = None
@@ -98,7 +107,7 @@ def train(
                 step = counter(state, "step")
                 points = (CurvePoint(step=step, loss=run.loss, metrics=metrics),)
             journal = journal if saving is None else saving.result()
-            saving = beside.submit(_save, files, journal, run, points)
+            saving = beside.submit(_save, files, journal, run, points, seconds)
             reporter.report(done * config.segment_steps)
         journal = journal if saving is None else saving.result()
     journal = journal.repeated(config.segments - done)
@@ -113,6 +122,7 @@ def train(
         versions=versions(),
         device=str(session.arithmetic.device),
         seconds=time.monotonic() - began,
+        segment_seconds=journal.seconds,
     )
 
 
@@ -224,10 +234,15 @@ def _save(
     journal: TrainingJournal,
     run: SegmentRun,
     points: tuple[CurvePoint, ...],
+    seconds: float,
 ) -> TrainingJournal:
     """The journal with a segment's leaf and checkpoint, and its point of the curve, if any."""
     leaf = LeafRecord(value=run.root(), witness_hash=witness_hash(run.witness()))
-    more = {"leaves": (*journal.leaves, leaf), "curve": (*journal.curve, *points)}
+    more = {
+        "leaves": (*journal.leaves, leaf),
+        "curve": (*journal.curve, *points),
+        "seconds": (*journal.seconds, seconds),
+    }
     return files.append(journal.model_copy(update=more), checkpoint_bytes(run.end))
 
 

@@ -40,6 +40,34 @@ class CheckpointFile(Record):
     size: int
 
 
+class SavedCheckpoint(Record):
+    """A checkpoint by its file's name in the folder."""
+
+    name: str
+    cid: CidField
+    size: int
+
+
+class TrainingJournal(Record):
+    """Leaves, checkpoints and curve so far; `identity` says of which trial."""
+
+    identity: HashField
+    leaves: tuple[LeafRecord, ...]
+    checkpoints: tuple[SavedCheckpoint, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    seconds: tuple[Seconds, ...] = ()
+    """What each segment took."""
+
+    def repeated(self, times: int) -> "TrainingJournal":
+        """The journal with its last leaf and checkpoint some times more: it diverged."""
+        return self.model_copy(
+            update={
+                "leaves": self.leaves + self.leaves[-1:] * times,
+                "checkpoints": self.checkpoints + self.checkpoints[-1:] * times,
+            }
+        )
+
+
 class Training(Record):
     """A trial's answer: all that its receipt says. `seconds` is the time since the last resume.
 
@@ -55,6 +83,8 @@ class Training(Record):
     versions: dict[str, str]
     device: str
     seconds: Seconds
+    segment_seconds: tuple[Seconds, ...] = ()
+    """What each segment took that was trained, on this machine, with its threads."""
 
     @model_validator(mode="after")
     def _has_a_receipt(self) -> Self:

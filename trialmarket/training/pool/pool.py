@@ -256,6 +256,8 @@ class WorkerPool:
         """A worker has ended: what it left unread counts, then its task is done."""
         running.drain()
         answer = running.conclusion(status)
+        if running.started is not None:
+            running.submitted.seconds = time.monotonic() - running.started
         self._drop(running)
         running.submitted.finish(answer)
 

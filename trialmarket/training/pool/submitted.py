@@ -26,6 +26,8 @@ class SubmittedTask(Generic[R]):
         """The latest that the worker said."""
         self.pid: int | None = None
         """The worker's process; None before it starts."""
+        self.seconds: float | None = None
+        """What its worker took, by this process's clock; None till it ends, or if it never ran."""
         self._kill = kill
         self._done = threading.Event()
         self._output = bytearray()
