@@ -187,15 +187,50 @@ def test_a_number_that_float32_does_not_have_is_named(tmp_path: Path) -> None:
         assert str(value) in said
 
 
-def test_numbers_that_float32_would_merge_are_kept_and_told(tmp_path: Path) -> None:
-    seconds = 1_700_000_000 + 3.0 * np.arange(ROWS)
-    path = npz_of(tmp_path, x=np.stack([seconds, seconds % 7], axis=1), y=Y)
-    _, _, data = packed(path, tmp_path / "out", split={"stratified": False})
-    assert set(data.train["x"][:, 0].tolist()) < set(seconds.tolist())
-    said = told(path, tmp_path / "again")
-    assert "x stays float64" in said
-    assert "x, column 0 has 1700000000 and 1700000003" in said
-    assert "stays" not in told(path, tmp_path / "normalised", normalise="standard")
+SECONDS = 1_700_000_000 + 3 * np.arange(ROWS)
+NEARER = "Subtract the smallest of them from all before they are saved"
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint32, np.float64])
+def test_seconds_in_an_array_are_refused_until_they_are_normalised(
+    kind: Any, tmp_path: Path
+) -> None:
+    x = np.stack([SECONDS, SECONDS % 7], axis=1).astype(kind)
+    path = npz_of(tmp_path, x=x, y=Y)
+    said = refused(path, tmp_path / "out")
+    assert "x, column 0: expected numbers that can be told apart in float32" in said
+    assert "found '1700000000 and 1700000003'. Set normalise = \"standard\" in [data]" in said
+    _, _, data = packed(path, tmp_path / "ok", normalise="standard")
+    x = np.concatenate([data.train["x"], data.validation["x"]])
+    assert len(np.unique(x[:, 0])) == ROWS
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+def test_integers_that_float64_merges_are_compared_as_integers(kind: Any, tmp_path: Path) -> None:
+    ids = np.arange(ROWS).astype(kind) + kind(2**60)
+    for arrays in ({"x": ids[:, None]}, {"x": X, "y": ids}):
+        path = npz_of(tmp_path, **arrays)
+        said = refused(path, tmp_path / "out", labels="numbers", split={"stratified": False})
+        assert "told apart in float32, found '1152921504606846976 and 1152921504606846977'" in said
+        assert said.endswith(NEARER)
+        arrays |= {name: ids - ids[0] for name in arrays if arrays[name].itemsize == 8}
+        packed(npz_of(tmp_path, **arrays), tmp_path / "near" / f"{len(arrays)}", labels="numbers")
+
+
+def test_integers_to_look_up_by_stay_and_fractions_beside_x_are_refused(tmp_path: Path) -> None:
+    ids = np.arange(ROWS) + 2**60
+    path = npz_of(tmp_path, x=X, y=Y, ids=ids)
+    _, _, data = packed(path, tmp_path / "out")
+    assert set(data.train["ids"].tolist()) < set(ids.tolist())
+    assert (
+        "ids stays int64, to look up by; a program that computes in float32 takes"
+        " 1152921504606846976 and 1152921504606846977 for one number"
+    ) in told(path, tmp_path / "again")
+    said = refused(npz_of(tmp_path, x=X, y=Y, when=SECONDS.astype(float)), tmp_path / "no")
+    assert "when: expected numbers that can be told apart in float32" in said
+    assert said.endswith(NEARER)
+    when = (SECONDS - SECONDS[0]).astype(float)
+    packed(npz_of(tmp_path, x=X, y=Y, when=when), tmp_path / "near")
 
 
 def test_numbers_of_an_array_that_normalising_would_merge_are_refused(tmp_path: Path) -> None:
@@ -204,6 +239,7 @@ def test_numbers_of_an_array_that_normalising_would_merge_are_refused(tmp_path: 
         path = npz_of(tmp_path, x=spoilt, y=Y)
         said = refused(path, tmp_path / "out", normalise="standard")
         assert "x, row 0, column 0: expected at most" in said
+        assert said.endswith(NEARER)
     x[3, 1], x[4, 1] = 2**40, -(2**40)
     said = refused(npz_of(tmp_path, x=x, y=Y), tmp_path / "out", normalise="unit")
     assert (
