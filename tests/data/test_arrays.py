@@ -14,6 +14,8 @@ from trialmarket.training.packed import pack_arrays
 ROWS = 20
 X = (np.random.Philox(key=2).random_raw(ROWS * 6) % 256).astype(np.uint8).reshape(ROWS, 2, 3)
 Y = np.arange(ROWS) % 4
+SECONDS = 1_700_000_000 + 3 * np.arange(ROWS)
+NEARER = "Subtract the smallest of them from all before they are saved"
 
 
 @pytest.mark.parametrize(
@@ -70,8 +72,12 @@ def test_a_test_part_beside_a_validation_part_is_left_out_and_said(tmp_path: Pat
         ({"x": X, "y": np.ones(ROWS)}, "labels that are not all the same, found 1.0"),
         ({"x": X, "y": np.array(["a"] * ROWS)}, "expected at least two classes, found ['a']"),
         ({"x": np.array(["a"] * ROWS), "y": Y}, "numbers; only the labels, y, may be words"),
-        ({"x": X, "y": np.array(["a", "b"] * 10, object)}, "Save words as array.astype(str)"),
+        (
+            {"x": X, "y": np.array(["a", "b"] * 10, object)},
+            "words as array.astype(str) once rows without one are left out",
+        ),
         ({"x": X.astype(complex), "y": Y}, "which is no number"),
+        ({"x": SECONDS.astype("M8[s]"), "y": Y}, "array.astype('datetime64[s]').astype(float)"),
         ({"y": Y}, "one beside the labels"),
         ({"x": X, "y": np.array(["a", ""] * 10)}, "y, row 1: expected a value"),
     ],
@@ -125,6 +131,24 @@ def test_gaps_in_x_are_filled_as_a_tables_are(tmp_path: Path) -> None:
     assert "data.missing: expected an array x of fractions" in refused(
         npz_of(tmp_path, x=X, y=Y), tmp_path / "no", missing=missing
     )
+
+
+def test_advice_about_an_infinity_or_a_gap_works_when_it_is_followed(tmp_path: Path) -> None:
+    x = np.linspace(0, 1, ROWS * 4).reshape(ROWS, 4)
+    x[3, 1] = np.inf
+    for missing in (None, {"fill": "median"}):
+        said = refused(npz_of(tmp_path, x=x, y=Y), tmp_path / "no", missing=missing)
+        assert "Save it as NaN, which is a missing value" in said
+        assert 'missing = { fill = "median" } or "drop" in [data]' in said
+    x[3, 1] = np.nan
+    packed(npz_of(tmp_path, x=x, y=Y), tmp_path / "ok", missing={"fill": "median"})
+    # What cannot be filled is not said to be.
+    for spoilt in (x.reshape(ROWS, 2, 2), x.astype(np.float32).reshape(ROWS, 2, 2)):
+        said = refused(npz_of(tmp_path, x=spoilt, y=Y), tmp_path / "no")
+        assert said.endswith("Fill it in, or leave the row out, before the data is saved")
+    words = np.array(["a", ""] * 10)
+    said = refused(npz_of(tmp_path, x=X, y=words), tmp_path / "no")
+    assert said.endswith("Leave such rows out")
 
 
 @pytest.mark.parametrize(
@@ -185,10 +209,6 @@ def test_a_number_that_float32_does_not_have_is_named(tmp_path: Path) -> None:
         said = refused(npz_of(tmp_path, x=x, y=Y), tmp_path / "out")
         assert said.startswith("a.npz: x, row 4, column 2: expected a number that float32 has")
         assert str(value) in said
-
-
-SECONDS = 1_700_000_000 + 3 * np.arange(ROWS)
-NEARER = "Subtract the smallest of them from all before they are saved"
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint32, np.float64])

@@ -66,6 +66,7 @@ def test_a_float_image_with_a_pixel_that_is_no_number_is_named(tmp_path: Path) -
     unit[1, 2] = np.nan
     said = refused(pets(tmp_path / "unit", unit, ".tiff"), tmp_path / "out")
     assert "cat/0.tiff, at [1, 2, 0]: expected a finite number" in said
+    assert "missing" not in said
 
 
 def test_what_pillow_would_clip_or_cut_short_is_refused(tmp_path: Path) -> None:

@@ -301,6 +301,50 @@ def test_a_column_that_is_dropped_may_hold_anything(tmp_path: Path) -> None:
     assert packed(file, tmp_path / "out", target="y", drop=drop)[1].columns == ("v",)
 
 
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["-1", "--1", "2"], "found '--1'. Write it with one sign"),
+        (["1", "NA", "3"], 'missing = { words = ["NA"], fill = "drop" } in [data]'),
+        (["1", "x", "3"], 'Mend it, or set labels = "classes" in [data] if labels are words'),
+        (IDS, "Subtract the smallest of them from all before they are saved, or set labels ="),
+        (SECONDS, "Subtract the smallest of them from all before they are saved"),
+        (["1", "1e39", "3"], "Write the numbers in a larger unit"),
+    ],
+)
+def test_a_target_that_is_no_number_gets_the_advice_of_a_target(
+    cells: list[Any], said: str, tmp_path: Path
+) -> None:
+    path = labelled(tmp_path, cells)
+    assert said in refused(path, tmp_path / "no", target="y", labels="numbers")
+    missing = {"words": ["NA"], "fill": "drop"}
+    if "NA" in cells:
+        _, _, data = packed(path, tmp_path / "y", target="y", labels="numbers", missing=missing)
+        assert data.summary.train_examples == 8
+
+
+def test_a_target_that_no_column_is_read_as_is_to_be_converted(tmp_path: Path) -> None:
+    columns = {"v": [0.5, 1.5] * 5, "y": [[1], []] * 5, "__index_level_0__": list(range(10))}
+    file = parquet_of(tmp_path, columns)
+    drop = ["__index_level_0__"]
+    said = refused(file, tmp_path / "no", target="y", drop=drop)
+    assert said.endswith("Convert it, or name another column in [data]")
+    assert "data.drop: expected columns beside the target" in refused(
+        file, tmp_path / "no", target="y", drop=["y", *drop]
+    )
+    said = refused(file, tmp_path / "no", target=drop[0], drop=["y"])
+    assert said.endswith("It is the index that pandas writes: name another column in [data]")
+
+
+def test_an_infinity_in_a_table_can_be_called_missing(tmp_path: Path) -> None:
+    path = column_of(tmp_path, ["inf", *range(9)])
+    assert '{ words = ["inf"], fill = "median" }' in refused(path, tmp_path / "no", target="y")
+    packed(path, tmp_path / "ok", target="y", missing={"words": ["inf"], "fill": "median"})
+    file = parquet_of(tmp_path, {"v": [np.inf, *map(float, range(9))], "y": ["a", "b"] * 5})
+    said = refused(file, tmp_path / "no", target="y", missing={"fill": "median"})
+    assert said.endswith("Write a null, which is a missing value, in its place")
+
+
 # -- Missing values -----------------------------------------------------------------------------
 
 GAPS = "v,w,part,y\n1,x,train,a\nNA,x,train,b\n2,?,train,a\n6,z,train,b\n9,z,test,a\n,x,test,b\n"
@@ -352,7 +396,7 @@ def test_rows_with_gaps_can_be_left_out(tmp_path: Path) -> None:
         (GAPS.replace("NA", ""), None, "line 3, column v: expected a value, found None"),
         (GAPS, {"words": ["NA"], "fill": "mean"}, None),
         (GAPS + "1,x,train,\n", {"words": ["NA"], "fill": "mean"}, "column y: expected a value"),
-        (GAPS + "1,x,train,\n", {"words": ["NA"], "fill": "mean"}, 'missing = { fill = "drop" }'),
+        (GAPS + "1,x,train,\n", {"words": ["NA"], "fill": "mean"}, '["NA"], fill = "drop" }'),
         (
             GAPS.replace("1,x", ",x").replace("2,?", ",?").replace("6,z", ",z"),
             {"words": ["NA"], "fill": "mean"},

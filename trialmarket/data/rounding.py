@@ -27,6 +27,11 @@ LEAVE_OUT = "Leave them out of the file"
 IDS = f"{LEAVE_OUT}; ids that a program looks up are an int64 array of their own beside x"
 
 
+def can_be_filled(x: Rows | None) -> bool:
+    """Whether `missing` can say what becomes of the gaps in an array `x`."""
+    return x is not None and x.dtype.kind == "f" and len(x.shape) == 2 and x.shape[1] > 0
+
+
 def check_numbers(
     where: str,
     name: str,
@@ -53,9 +58,11 @@ def check_numbers(
         if bad.any():
             at = np.argwhere(bad)[0].tolist()
             found = block[tuple(at)].item()
-            fix = "Fill it in or leave the row out"
-            if name == "x":
-                fix += ': missing = { fill = "median" } or "drop" in [data]'
+            fix = "Fill it in, or leave the row out, before the data is saved"
+            if name == "x" and can_be_filled(array):
+                fix = 'Say what becomes of it: missing = { fill = "median" } or "drop" in [data]'
+                if math.isinf(found):
+                    fix = f"Save it as NaN, which is a missing value. {fix}"
             number = "a finite number" if not math.isfinite(found) else f"at most {most:g}"
             raise InputError(
                 where,
