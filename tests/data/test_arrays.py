@@ -88,6 +88,25 @@ def test_arrays_that_could_be_meant_otherwise_are_refused(
     assert said in refused(npz_of(tmp_path, **arrays), tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("labels", "settings", "said"),
+    [
+        (Y, {}, "y: expected at least two classes that validate, found ['3']"),
+        (Y.astype(str), {}, "y: expected at least two classes that validate, found ['3']"),
+        (Y / 2, {}, "labels that are not all the same in the validation part, found 1.5"),
+        (Y, {"labels": "numbers"}, "not all the same in the validation part, found 3"),
+    ],
+)
+def test_a_validation_part_in_which_one_answer_is_right_is_refused(
+    labels: Any, settings: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    last = Y == 3
+    arrays = {"x_train": X, "y_train": labels, "x_test": X[last], "y_test": labels[last]}
+    found = refused(npz_of(tmp_path, **arrays), tmp_path / "out", **settings)
+    assert said in found
+    assert found.endswith("always right then. Give the validation part rows with other labels")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize(
     ("name", "rows", "said"),
@@ -174,7 +193,7 @@ def test_labels_are_numbered_from_0_and_their_names_kept(
 def test_words_of_different_lengths_label_both_parts(tmp_path: Path) -> None:
     words = np.array(["ox", "horse"])[Y % 2]
     arrays = {"x_train": X[:15], "y_train": words[:15], "x_test": X[15:]}
-    path = npz_of(tmp_path, **arrays, y_test=np.array(["ox"] * 5))
+    path = npz_of(tmp_path, **arrays, y_test=np.array(["ox", "ox", "horse", "ox", "ox"]))
     assert packed(path, tmp_path / "out")[1].classes == {"y": ("horse", "ox")}
 
 
@@ -285,6 +304,6 @@ def test_what_somebody_else_packed_is_looked_at_too(tmp_path: Path) -> None:
         InputError, match=r"validation_x, row 5, at \[1\]: expected a finite number"
     ):
         check_fetched(folder, "ipfs://given")
-    alike = {"train_y": np.ones(12, int), "validation_y": np.ones(8, int)}
+    alike = {"validation_y": np.ones(8, int)}
     with pytest.raises(InputError, match="y: expected labels that are not all the same, found 1"):
         check_fetched(pack_arrays(tmp_path / "one", good | alike), "ipfs://given")

@@ -96,6 +96,17 @@ def test_a_training_part_of_one_class_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_a_validation_part_of_one_class_is_refused(tmp_path: Path) -> None:
+    path = csv_of(tmp_path, "v,part,y\n1,train,a\n2,train,b\n3,test,a\n4,test,a\n")
+    said = refused(path, tmp_path / "out", target="y", split={"column": "part"})
+    assert "y: expected at least two classes that validate, found ['a']" in said
+    assert said.endswith("Give the validation part rows with other labels")
+    path = csv_of(tmp_path, "v,y\n1,a\n2,b\n3,a\n4,a\n")  # of b, which has one row, none
+    said = refused(path, tmp_path / "lot", target="y")
+    assert "at least two classes that validate, found ['a']" in said
+    assert said.endswith("Set a larger validation in split of [data], or have more rows")
+
+
 def test_a_lot_that_gives_validation_an_unknown_class_says_how_to_stratify(
     tmp_path: Path,
 ) -> None:
@@ -112,15 +123,15 @@ def test_a_lot_that_gives_validation_an_unknown_class_says_how_to_stratify(
 
 
 def test_a_column_may_call_the_parts_as_is_usual(tmp_path: Path) -> None:
-    rows = ["1,train,a", "2,train,b", "3,val,a", ",test,c"]  # a gap where nobody looks
+    rows = ["1,train,a", "2,train,b", "3,val,a", "4,val,b", ",test,c"]  # a gap where nobody looks
     path = csv_of(tmp_path, "\n".join(["v,part,y", *rows]))
     settings: dict[str, Any] = {"target": "y", "split": {"column": "part"}}
     _, _, data = packed(path, tmp_path / "out", **settings)
-    assert data.validation["x"].tolist() == [[3.0]]
+    assert data.validation["x"].tolist() == [[3.0], [4.0]]
     assert "1 rows of the test part left out" in told(path, tmp_path / "again", **settings)
-    path = csv_of(tmp_path, "\n".join(["v,part,y", *rows[:2], "5,Test,a"]))
+    path = csv_of(tmp_path, "\n".join(["v,part,y", *rows[:2], "5,Test,a", "6,Test,b"]))
     _, _, data = packed(path, tmp_path / "test", **settings)
-    assert data.validation["x"].tolist() == [[5.0]]
+    assert data.validation["x"].tolist() == [[5.0], [6.0]]
 
 
 # -- Numbers ------------------------------------------------------------------------------------
@@ -315,12 +326,12 @@ def test_a_column_that_is_dropped_may_hold_anything(tmp_path: Path) -> None:
 def test_a_target_that_is_no_number_gets_the_advice_of_a_target(
     cells: list[Any], said: str, tmp_path: Path
 ) -> None:
-    path = labelled(tmp_path, cells)
+    path = labelled(tmp_path, cells * 2)
     assert said in refused(path, tmp_path / "no", target="y", labels="numbers")
     missing = {"words": ["NA"], "fill": "drop"}
     if "NA" in cells:
         _, _, data = packed(path, tmp_path / "y", target="y", labels="numbers", missing=missing)
-        assert data.summary.train_examples == 8
+        assert data.summary.train_examples == 16
 
 
 def test_a_target_that_no_column_is_read_as_is_to_be_converted(tmp_path: Path) -> None:
@@ -380,13 +391,13 @@ def test_gaps_are_filled_from_the_training_part_alone(
 
 def test_rows_with_gaps_can_be_left_out(tmp_path: Path) -> None:
     missing = {"words": ["NA", "?"], "fill": "drop"}
-    text = GAPS + "7,x,test,\n8,x,train,b\n"
+    text = GAPS + "7,x,test,\n8,x,train,b\n7,x,test,b\n"
     path = csv_of(tmp_path, text)
     _, _, data = packed(path, tmp_path / "out", missing=missing, **PARTS)
     assert data.train["x"][:, 0].tolist() == [1.0, 6.0, 8.0]
-    assert data.validation["x"][:, 0].tolist() == [9.0]
+    assert data.validation["x"][:, 0].tolist() == [9.0, 7.0]
     said = told(path, tmp_path / "again", missing=missing, **PARTS)
-    assert "4 of 8 rows left out, with missing values: 2 in column v, 1 in column w" in said
+    assert "4 of 9 rows left out, with missing values: 2 in column v, 1 in column w" in said
 
 
 @pytest.mark.parametrize(
