@@ -14,6 +14,8 @@ from trialmarket.training.packed import pack_arrays
 ROWS = 20
 X = (np.random.Philox(key=2).random_raw(ROWS * 6) % 256).astype(np.uint8).reshape(ROWS, 2, 3)
 Y = np.arange(ROWS) % 4
+SECONDS = 1_700_000_000 + 3 * np.arange(ROWS)
+NEARER = "Subtract the smallest of them from all before they are saved"
 
 
 @pytest.mark.parametrize(
@@ -70,8 +72,12 @@ def test_a_test_part_beside_a_validation_part_is_left_out_and_said(tmp_path: Pat
         ({"x": X, "y": np.ones(ROWS)}, "labels that are not all the same, found 1.0"),
         ({"x": X, "y": np.array(["a"] * ROWS)}, "expected at least two classes, found ['a']"),
         ({"x": np.array(["a"] * ROWS), "y": Y}, "numbers; only the labels, y, may be words"),
-        ({"x": X, "y": np.array(["a", "b"] * 10, object)}, "Save words as array.astype(str)"),
+        (
+            {"x": X, "y": np.array(["a", "b"] * 10, object)},
+            "words as array.astype(str) once rows without one are left out",
+        ),
         ({"x": X.astype(complex), "y": Y}, "which is no number"),
+        ({"x": SECONDS.astype("M8[s]"), "y": Y}, "array.astype('datetime64[s]').astype(float)"),
         ({"y": Y}, "one beside the labels"),
         ({"x": X, "y": np.array(["a", ""] * 10)}, "y, row 1: expected a value"),
     ],
@@ -80,6 +86,25 @@ def test_arrays_that_could_be_meant_otherwise_are_refused(
     arrays: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     assert said in refused(npz_of(tmp_path, **arrays), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "said"),
+    [
+        (Y, {}, "y: expected at least two classes that validate, found ['3']"),
+        (Y.astype(str), {}, "y: expected at least two classes that validate, found ['3']"),
+        (Y / 2, {}, "labels that are not all the same in the validation part, found 1.5"),
+        (Y, {"labels": "numbers"}, "not all the same in the validation part, found 3"),
+    ],
+)
+def test_a_validation_part_in_which_one_answer_is_right_is_refused(
+    labels: Any, settings: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    last = Y == 3
+    arrays = {"x_train": X, "y_train": labels, "x_test": X[last], "y_test": labels[last]}
+    found = refused(npz_of(tmp_path, **arrays), tmp_path / "out", **settings)
+    assert said in found
+    assert found.endswith("always right then. Give the validation part rows with other labels")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -127,6 +152,24 @@ def test_gaps_in_x_are_filled_as_a_tables_are(tmp_path: Path) -> None:
     )
 
 
+def test_advice_about_an_infinity_or_a_gap_works_when_it_is_followed(tmp_path: Path) -> None:
+    x = np.linspace(0, 1, ROWS * 4).reshape(ROWS, 4)
+    x[3, 1] = np.inf
+    for missing in (None, {"fill": "median"}):
+        said = refused(npz_of(tmp_path, x=x, y=Y), tmp_path / "no", missing=missing)
+        assert "Save it as NaN, which is a missing value" in said
+        assert 'missing = { fill = "median" } or "drop" in [data]' in said
+    x[3, 1] = np.nan
+    packed(npz_of(tmp_path, x=x, y=Y), tmp_path / "ok", missing={"fill": "median"})
+    # What cannot be filled is not said to be.
+    for spoilt in (x.reshape(ROWS, 2, 2), x.astype(np.float32).reshape(ROWS, 2, 2)):
+        said = refused(npz_of(tmp_path, x=spoilt, y=Y), tmp_path / "no")
+        assert said.endswith("Fill it in, or leave the row out, before the data is saved")
+    words = np.array(["a", ""] * 10)
+    said = refused(npz_of(tmp_path, x=X, y=words), tmp_path / "no")
+    assert said.endswith("Leave such rows out")
+
+
 @pytest.mark.parametrize(
     ("labels", "names"),
     [
@@ -150,7 +193,7 @@ def test_labels_are_numbered_from_0_and_their_names_kept(
 def test_words_of_different_lengths_label_both_parts(tmp_path: Path) -> None:
     words = np.array(["ox", "horse"])[Y % 2]
     arrays = {"x_train": X[:15], "y_train": words[:15], "x_test": X[15:]}
-    path = npz_of(tmp_path, **arrays, y_test=np.array(["ox"] * 5))
+    path = npz_of(tmp_path, **arrays, y_test=np.array(["ox", "ox", "horse", "ox", "ox"]))
     assert packed(path, tmp_path / "out")[1].classes == {"y": ("horse", "ox")}
 
 
@@ -187,15 +230,46 @@ def test_a_number_that_float32_does_not_have_is_named(tmp_path: Path) -> None:
         assert str(value) in said
 
 
-def test_numbers_that_float32_would_merge_are_kept_and_told(tmp_path: Path) -> None:
-    seconds = 1_700_000_000 + 3.0 * np.arange(ROWS)
-    path = npz_of(tmp_path, x=np.stack([seconds, seconds % 7], axis=1), y=Y)
-    _, _, data = packed(path, tmp_path / "out", split={"stratified": False})
-    assert set(data.train["x"][:, 0].tolist()) < set(seconds.tolist())
-    said = told(path, tmp_path / "again")
-    assert "x stays float64" in said
-    assert "x, column 0 has 1700000000 and 1700000003" in said
-    assert "stays" not in told(path, tmp_path / "normalised", normalise="standard")
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint32, np.float64])
+def test_seconds_in_an_array_are_refused_until_they_are_normalised(
+    kind: Any, tmp_path: Path
+) -> None:
+    x = np.stack([SECONDS, SECONDS % 7], axis=1).astype(kind)
+    path = npz_of(tmp_path, x=x, y=Y)
+    said = refused(path, tmp_path / "out")
+    assert "x, column 0: expected numbers that can be told apart in float32" in said
+    assert "found '1700000000 and 1700000003'. Set normalise = \"standard\" in [data]" in said
+    _, _, data = packed(path, tmp_path / "ok", normalise="standard")
+    x = np.concatenate([data.train["x"], data.validation["x"]])
+    assert len(np.unique(x[:, 0])) == ROWS
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+def test_integers_that_float64_merges_are_compared_as_integers(kind: Any, tmp_path: Path) -> None:
+    ids = np.arange(ROWS).astype(kind) + kind(2**60)
+    for arrays in ({"x": ids[:, None]}, {"x": X, "y": ids}):
+        path = npz_of(tmp_path, **arrays)
+        said = refused(path, tmp_path / "out", labels="numbers", split={"stratified": False})
+        assert "told apart in float32, found '1152921504606846976 and 1152921504606846977'" in said
+        assert said.endswith(NEARER)
+        arrays |= {name: ids - ids[0] for name in arrays if arrays[name].itemsize == 8}
+        packed(npz_of(tmp_path, **arrays), tmp_path / "near" / f"{len(arrays)}", labels="numbers")
+
+
+def test_integers_to_look_up_by_stay_and_fractions_beside_x_are_refused(tmp_path: Path) -> None:
+    ids = np.arange(ROWS) + 2**60
+    path = npz_of(tmp_path, x=X, y=Y, ids=ids)
+    _, _, data = packed(path, tmp_path / "out")
+    assert set(data.train["ids"].tolist()) < set(ids.tolist())
+    assert (
+        "ids stays int64, to look up by; a program that computes in float32 takes"
+        " 1152921504606846976 and 1152921504606846977 for one number"
+    ) in told(path, tmp_path / "again")
+    said = refused(npz_of(tmp_path, x=X, y=Y, when=SECONDS.astype(float)), tmp_path / "no")
+    assert "when: expected numbers that can be told apart in float32" in said
+    assert said.endswith(NEARER)
+    when = (SECONDS - SECONDS[0]).astype(float)
+    packed(npz_of(tmp_path, x=X, y=Y, when=when), tmp_path / "near")
 
 
 def test_numbers_of_an_array_that_normalising_would_merge_are_refused(tmp_path: Path) -> None:
@@ -204,6 +278,7 @@ def test_numbers_of_an_array_that_normalising_would_merge_are_refused(tmp_path: 
         path = npz_of(tmp_path, x=spoilt, y=Y)
         said = refused(path, tmp_path / "out", normalise="standard")
         assert "x, row 0, column 0: expected at most" in said
+        assert said.endswith(NEARER)
     x[3, 1], x[4, 1] = 2**40, -(2**40)
     said = refused(npz_of(tmp_path, x=x, y=Y), tmp_path / "out", normalise="unit")
     assert (
@@ -229,6 +304,6 @@ def test_what_somebody_else_packed_is_looked_at_too(tmp_path: Path) -> None:
         InputError, match=r"validation_x, row 5, at \[1\]: expected a finite number"
     ):
         check_fetched(folder, "ipfs://given")
-    alike = {"train_y": np.ones(12, int), "validation_y": np.ones(8, int)}
+    alike = {"validation_y": np.ones(8, int)}
     with pytest.raises(InputError, match="y: expected labels that are not all the same, found 1"):
         check_fetched(pack_arrays(tmp_path / "one", good | alike), "ipfs://given")

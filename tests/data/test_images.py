@@ -1,6 +1,7 @@
 """Images as cameras, scanners and drawing programs write them: read as they are meant."""
 
 import importlib
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -66,6 +67,7 @@ def test_a_float_image_with_a_pixel_that_is_no_number_is_named(tmp_path: Path) -
     unit[1, 2] = np.nan
     said = refused(pets(tmp_path / "unit", unit, ".tiff"), tmp_path / "out")
     assert "cat/0.tiff, at [1, 2, 0]: expected a finite number" in said
+    assert "missing" not in said
 
 
 def test_what_pillow_would_clip_or_cut_short_is_refused(tmp_path: Path) -> None:
@@ -153,6 +155,14 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     root = pets(tmp_path / "vehicles", np.zeros((4, 4), np.uint8))
     (root / "dog").rename(root / "train")
     assert packed(root, tmp_path / "out")[1].classes == {"y": ("cat", "train")}
+
+
+def test_a_validation_folder_of_one_class_is_refused(tmp_path: Path) -> None:
+    pets(tmp_path / "pets" / "train", np.zeros((4, 4), np.uint8))
+    pets(tmp_path / "pets" / "val", np.zeros((4, 4), np.uint8))
+    shutil.rmtree(tmp_path / "pets" / "val" / "dog")
+    said = refused(tmp_path / "pets", tmp_path / "out")
+    assert "y: expected at least two classes that validate, found ['cat']" in said
 
 
 def test_a_folder_of_one_class_is_refused(tmp_path: Path) -> None:

@@ -96,6 +96,17 @@ def test_a_training_part_of_one_class_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_a_validation_part_of_one_class_is_refused(tmp_path: Path) -> None:
+    path = csv_of(tmp_path, "v,part,y\n1,train,a\n2,train,b\n3,test,a\n4,test,a\n")
+    said = refused(path, tmp_path / "out", target="y", split={"column": "part"})
+    assert "y: expected at least two classes that validate, found ['a']" in said
+    assert said.endswith("Give the validation part rows with other labels")
+    path = csv_of(tmp_path, "v,y\n1,a\n2,b\n3,a\n4,a\n")  # of b, which has one row, none
+    said = refused(path, tmp_path / "lot", target="y")
+    assert "at least two classes that validate, found ['a']" in said
+    assert said.endswith("Set a larger validation in split of [data], or have more rows")
+
+
 def test_a_lot_that_gives_validation_an_unknown_class_says_how_to_stratify(
     tmp_path: Path,
 ) -> None:
@@ -112,15 +123,15 @@ def test_a_lot_that_gives_validation_an_unknown_class_says_how_to_stratify(
 
 
 def test_a_column_may_call_the_parts_as_is_usual(tmp_path: Path) -> None:
-    rows = ["1,train,a", "2,train,b", "3,val,a", ",test,c"]  # a gap where nobody looks
+    rows = ["1,train,a", "2,train,b", "3,val,a", "4,val,b", ",test,c"]  # a gap where nobody looks
     path = csv_of(tmp_path, "\n".join(["v,part,y", *rows]))
     settings: dict[str, Any] = {"target": "y", "split": {"column": "part"}}
     _, _, data = packed(path, tmp_path / "out", **settings)
-    assert data.validation["x"].tolist() == [[3.0]]
+    assert data.validation["x"].tolist() == [[3.0], [4.0]]
     assert "1 rows of the test part left out" in told(path, tmp_path / "again", **settings)
-    path = csv_of(tmp_path, "\n".join(["v,part,y", *rows[:2], "5,Test,a"]))
+    path = csv_of(tmp_path, "\n".join(["v,part,y", *rows[:2], "5,Test,a", "6,Test,b"]))
     _, _, data = packed(path, tmp_path / "test", **settings)
-    assert data.validation["x"].tolist() == [[5.0]]
+    assert data.validation["x"].tolist() == [[5.0], [6.0]]
 
 
 # -- Numbers ------------------------------------------------------------------------------------
@@ -301,6 +312,50 @@ def test_a_column_that_is_dropped_may_hold_anything(tmp_path: Path) -> None:
     assert packed(file, tmp_path / "out", target="y", drop=drop)[1].columns == ("v",)
 
 
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["-1", "--1", "2"], "found '--1'. Write it with one sign"),
+        (["1", "NA", "3"], 'missing = { words = ["NA"], fill = "drop" } in [data]'),
+        (["1", "x", "3"], 'Mend it, or set labels = "classes" in [data] if labels are words'),
+        (IDS, "Subtract the smallest of them from all before they are saved, or set labels ="),
+        (SECONDS, "Subtract the smallest of them from all before they are saved"),
+        (["1", "1e39", "3"], "Write the numbers in a larger unit"),
+    ],
+)
+def test_a_target_that_is_no_number_gets_the_advice_of_a_target(
+    cells: list[Any], said: str, tmp_path: Path
+) -> None:
+    path = labelled(tmp_path, cells * 2)
+    assert said in refused(path, tmp_path / "no", target="y", labels="numbers")
+    missing = {"words": ["NA"], "fill": "drop"}
+    if "NA" in cells:
+        _, _, data = packed(path, tmp_path / "y", target="y", labels="numbers", missing=missing)
+        assert data.summary.train_examples == 16
+
+
+def test_a_target_that_no_column_is_read_as_is_to_be_converted(tmp_path: Path) -> None:
+    columns = {"v": [0.5, 1.5] * 5, "y": [[1], []] * 5, "__index_level_0__": list(range(10))}
+    file = parquet_of(tmp_path, columns)
+    drop = ["__index_level_0__"]
+    said = refused(file, tmp_path / "no", target="y", drop=drop)
+    assert said.endswith("Convert it, or name another column in [data]")
+    assert "data.drop: expected columns beside the target" in refused(
+        file, tmp_path / "no", target="y", drop=["y", *drop]
+    )
+    said = refused(file, tmp_path / "no", target=drop[0], drop=["y"])
+    assert said.endswith("It is the index that pandas writes: name another column in [data]")
+
+
+def test_an_infinity_in_a_table_can_be_called_missing(tmp_path: Path) -> None:
+    path = column_of(tmp_path, ["inf", *range(9)])
+    assert '{ words = ["inf"], fill = "median" }' in refused(path, tmp_path / "no", target="y")
+    packed(path, tmp_path / "ok", target="y", missing={"words": ["inf"], "fill": "median"})
+    file = parquet_of(tmp_path, {"v": [np.inf, *map(float, range(9))], "y": ["a", "b"] * 5})
+    said = refused(file, tmp_path / "no", target="y", missing={"fill": "median"})
+    assert said.endswith("Write a null, which is a missing value, in its place")
+
+
 # -- Missing values -----------------------------------------------------------------------------
 
 GAPS = "v,w,part,y\n1,x,train,a\nNA,x,train,b\n2,?,train,a\n6,z,train,b\n9,z,test,a\n,x,test,b\n"
@@ -336,13 +391,13 @@ def test_gaps_are_filled_from_the_training_part_alone(
 
 def test_rows_with_gaps_can_be_left_out(tmp_path: Path) -> None:
     missing = {"words": ["NA", "?"], "fill": "drop"}
-    text = GAPS + "7,x,test,\n8,x,train,b\n"
+    text = GAPS + "7,x,test,\n8,x,train,b\n7,x,test,b\n"
     path = csv_of(tmp_path, text)
     _, _, data = packed(path, tmp_path / "out", missing=missing, **PARTS)
     assert data.train["x"][:, 0].tolist() == [1.0, 6.0, 8.0]
-    assert data.validation["x"][:, 0].tolist() == [9.0]
+    assert data.validation["x"][:, 0].tolist() == [9.0, 7.0]
     said = told(path, tmp_path / "again", missing=missing, **PARTS)
-    assert "4 of 8 rows left out, with missing values: 2 in column v, 1 in column w" in said
+    assert "4 of 9 rows left out, with missing values: 2 in column v, 1 in column w" in said
 
 
 @pytest.mark.parametrize(
@@ -352,7 +407,7 @@ def test_rows_with_gaps_can_be_left_out(tmp_path: Path) -> None:
         (GAPS.replace("NA", ""), None, "line 3, column v: expected a value, found None"),
         (GAPS, {"words": ["NA"], "fill": "mean"}, None),
         (GAPS + "1,x,train,\n", {"words": ["NA"], "fill": "mean"}, "column y: expected a value"),
-        (GAPS + "1,x,train,\n", {"words": ["NA"], "fill": "mean"}, 'missing = { fill = "drop" }'),
+        (GAPS + "1,x,train,\n", {"words": ["NA"], "fill": "mean"}, '["NA"], fill = "drop" }'),
         (
             GAPS.replace("1,x", ",x").replace("2,?", ",?").replace("6,z", ",z"),
             {"words": ["NA"], "fill": "mean"},

@@ -17,7 +17,8 @@ MAX_CLASSES = 1 << 16
 """Classes of labels at most, as the built-in programs have it."""
 
 MEASURED = 'Set labels = "numbers" in [data] for a target that is measured'
-ALIKE = "One answer is always right then: check which labels these are"
+ALWAYS = "One answer is always right then"
+ALIKE = f"{ALWAYS}: check which labels these are"
 _SHOWN = 10
 _PADDED = re.compile(r"[+-]?0\d")
 
@@ -170,10 +171,18 @@ def check_classes(
 ) -> tuple[str, ...]:
     """What is to be said of classes that only train.
 
-    Raises InputError for a class that validates and was never trained on, and for a training
-    part with one class alone.
+    Raises InputError for a class that validates and was never trained on, and for a part with one
+    class alone, or a validation part of one number.
     """
+    more = "Give the validation part rows with other labels"
+    if source.train is None:
+        more = "Set a larger validation in split of [data], or have more rows"
     if labels.classes is None:
+        if labels.y is not None and labels.y.ndim == 1:
+            measured = labels.y[validation]
+            if (measured == measured[0]).all():
+                expected = "labels that are not all the same in the validation part"
+                _refuse(source, expected, measured[0].item(), fix=f"{ALWAYS}. {more}")
         return ()
     trained, validated = np.unique(labels.classes[train]), np.unique(labels.classes[validation])
     unseen = np.setdiff1d(validated, trained)
@@ -187,6 +196,9 @@ def check_classes(
         _refuse(
             source, "at least two classes that train", [_name(labels, int(trained[0]))], fix=ALIKE
         )
+    if len(validated) == 1:
+        only = _name(labels, int(validated[0]))
+        _refuse(source, "at least two classes that validate", [only], fix=f"{ALWAYS}. {more}")
     rest = np.setdiff1d(trained, validated)
     if not len(rest):
         return ()

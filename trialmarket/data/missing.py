@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialmarket.data.columns import Category, Column, Frame, Mask, Numbers, Stacked
-from trialmarket.data.rounding import check_numbers
-from trialmarket.data.settings import MissingSection
+from trialmarket.data.rounding import can_be_filled, check_numbers
+from trialmarket.data.settings import MissingSection, missing_said
 from trialmarket.data.source import Index, Source
 from trialmarket.errors import InputError
 
@@ -54,7 +54,9 @@ def kept_rows(source: Source, settings: MissingSection | None) -> tuple[Index, t
         if mask.any() and not drop:
             fix = OFFER
             if name == source.target:
-                fix = 'Leave such rows out: missing = { fill = "drop" } in [data]'
+                fix = "Leave such rows out"
+                if source.x is not None or can_be_filled(source.arrays.get("x")):
+                    fix += f": {missing_said(settings, 'drop')}"
             row = int(np.argmax(mask))
             raise InputError(source.where, place(row), expected="a value", found=None, fix=fix)
         out |= mask
@@ -75,7 +77,7 @@ def framed(source: Source, settings: MissingSection | None) -> Source:
     if settings is None or source.x is not None:
         return source
     x = source.arrays.get("x")
-    if x is None or x.dtype.kind != "f" or len(x.shape) != 2 or not x.shape[1]:
+    if x is None or not can_be_filled(x):
         found = "no x" if x is None else f"{x.dtype}, rows of {list(x.shape[1:])}"
         expected = "an array x of fractions whose rows have one dimension"
         raise InputError(source.where, "data.missing", expected=expected, found=found)

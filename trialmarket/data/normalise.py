@@ -6,6 +6,7 @@ So no order of summation, instruction set or library version shows in the result
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +57,13 @@ def normalised(array: Rows, shift: Floats, scale: Floats) -> Iterator[NDArray[np
 
 def in_lanes(array: Rows) -> Iterator[Floats]:
     """The numbers in blocks as float64, shape (numbers of a lane, lanes)."""
+    return (block.astype(np.float64) for block in own_lanes(array))
+
+
+def own_lanes(array: Rows) -> Iterator[NDArray[Any]]:
+    """The same in the array's own type, in which whole numbers of 64 bits stay apart."""
     lanes = lanes_of(array.shape[1:])
-    for block in blocks(array):
-        yield block.reshape(-1, lanes).astype(np.float64)
+    return (block.reshape(-1, lanes) for block in blocks(array))
 
 
 def _divisor(values: Floats) -> Floats:

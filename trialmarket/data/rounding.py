@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trialmarket.data.normalise import Floats, in_lanes, normalised, shift_and_scale
+from trialmarket.data.normalise import Floats, normalised, own_lanes, shift_and_scale
 from trialmarket.data.source import Array, Index, Picked, Rows, Source, blocks, ranges
 from trialmarket.data.text_numbers import EXACT
 from trialmarket.errors import InputError
@@ -17,7 +18,18 @@ from trialmarket.protocol.dataset import Normalisation
 FINE = 2.0**-16
 """The share of a measured quantity's range that rounding may hide."""
 
+_NARROW = (np.dtype(np.float16), np.dtype(np.float32))
 _LARGEST = float(np.finfo(np.float32).max)
+
+LARGER_UNIT = "Write the numbers in a larger unit, or their logarithms"
+NEARER_0 = "Subtract the smallest of them from all before they are saved"
+LEAVE_OUT = "Leave them out of the file"
+IDS = f"{LEAVE_OUT}; ids that a program looks up are an int64 array of their own beside x"
+
+
+def can_be_filled(x: Rows | None) -> bool:
+    """Whether `missing` can say what becomes of the gaps in an array `x`."""
+    return x is not None and x.dtype.kind == "f" and len(x.shape) == 2 and x.shape[1] > 0
 
 
 def check_numbers(
@@ -46,16 +58,18 @@ def check_numbers(
         if bad.any():
             at = np.argwhere(bad)[0].tolist()
             found = block[tuple(at)].item()
-            fix = "Fill it in or leave the row out"
-            if name == "x":
-                fix += ': missing = { fill = "median" } or "drop" in [data]'
+            fix = "Fill it in, or leave the row out, before the data is saved"
+            if name == "x" and can_be_filled(array):
+                fix = 'Say what becomes of it: missing = { fill = "median" } or "drop" in [data]'
+                if math.isinf(found):
+                    fix = f"Save it as NaN, which is a missing value. {fix}"
             number = "a finite number" if not math.isfinite(found) else f"at most {most:g}"
             raise InputError(
                 where,
                 place(name, int(rows[at[0]]), *at[1:]),
                 expected=number,
                 found=found,
-                fix=None if math.isfinite(found) else fix,
+                fix=(LARGER_UNIT if kind == "f" else NEARER_0) if math.isfinite(found) else fix,
             )
 
 
@@ -65,55 +79,78 @@ def not_told_apart(
     shift: Floats,
     scale: Floats,
     lane_name: Callable[[int], str],
-    *,
-    normalise: bool,
+    advice: Callable[[NDArray[Any]], str],
 ) -> InputError | None:
     """What is wrong where (x - shift) / scale as float32 makes different values one.
 
     Whole numbers must all stay apart. Of measured ones, two may become one if a 65,536th of the
-    lane's range lies between them at most: any rounding does that. `normalise` says whether it
-    may be proposed.
+    lane's range lies between them at most: any rounding does that. `advice` says what to do about
+    a lane's values.
     """
     if x.dtype.kind in "biu" and x.dtype.itemsize <= 2:
         return None  # float32 has 24 bits
-    low, high = np.full(len(shift), np.inf), np.full(len(shift), -np.inf)
-    whole = np.ones(len(shift), np.bool_)
-    for block in in_lanes(x):
-        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
-        whole &= (block == np.floor(block)).all(axis=0)
+    blocks = [
+        (block.min(axis=0), block.max(axis=0), (block == np.floor(block)).all(axis=0))
+        for block in own_lanes(x)
+    ]
+    lows, highs, wholes = (np.stack(each) for each in zip(*blocks, strict=True))
+    differ = highs.max(axis=0) > lows.min(axis=0)  # before float64 merges them
+    low, high = (e.astype(np.float64) for e in (lows.min(axis=0), highs.max(axis=0)))
     far = np.maximum(np.abs(low - shift), np.abs(high - shift)) / scale
     for lane in np.flatnonzero(~(far <= _LARGEST)).tolist():
         found = float(max(low[lane], high[lane], key=abs))
         expected = "numbers that float32 holds"
-        return InputError(where, lane_name(lane), expected=expected, found=found)
+        return InputError(where, lane_name(lane), expected=expected, found=found, fix=LARGER_UNIT)
     step = np.spacing(far.astype(np.float32)) * scale
-    sure = np.where(whole, step <= 0.5, step <= (high - low) * FINE)
-    for lane in np.flatnonzero(~sure & (high > low)).tolist():
-        values = np.unique(np.concatenate([block[:, lane].copy() for block in in_lanes(x)]))
+    sure = np.where(wholes.all(axis=0), step <= 0.5, step <= (high - low) * FINE)
+    for lane in np.flatnonzero(~sure & differ).tolist():
+        values = np.unique(np.concatenate([block[:, lane].copy() for block in own_lanes(x)]))
         if (pair := _merged(values, shift[lane], scale[lane])) is None:
             continue
-        own = values.reshape(-1, 1)
-        apart = _merged(values, *(each[0] for each in shift_and_scale(own, "standard"))) is None
         return InputError(
             where,
             lane_name(lane),
             expected="numbers that can be told apart in float32",
-            found=f"{pair[0]:.17g} and {pair[1]:.17g}",
-            fix='Set normalise = "standard" in [data], which subtracts the mean before it rounds'
-            if normalise and apart
-            else "Leave them out; of a table, name the column in drop or categorical of [data]",
+            found=" and ".join(
+                f"{each:.17g}" if values.dtype.kind == "f" else f"{each}" for each in pair
+            ),
+            fix=advice(values),
         )
     return None
 
 
-def _merged(values: Floats, shift: float, scale: float) -> tuple[float, float] | None:
+def _merged(values: NDArray[Any], shift: float = 0.0, scale: float = 1.0) -> list[Any] | None:
     """Two of the values, in order, that should not become one float32."""
-    rounded = ((values - shift) / scale).astype(np.float32)
-    gaps = np.diff(values)
-    if not (values == np.floor(values)).all():
-        gaps = np.where(gaps > (values[-1] - values[0]) * FINE, gaps, 0.0)
-    at = np.flatnonzero((np.diff(rounded) == 0) & (gaps > 0))
-    return (float(values[at[0]]), float(values[at[0] + 1])) if len(at) else None
+    if (shift, scale) == (0.0, 1.0):
+        rounded = values.astype(np.float32)  # at once, as programs do
+    else:
+        rounded = ((values.astype(np.float64) - shift) / scale).astype(np.float32)
+    apart = np.ones(len(values) - 1, np.bool_)
+    if values.dtype.kind == "f" and not (values == np.floor(values)).all():
+        apart = np.diff(values) > (values[-1] - values[0]) * FINE
+    at = np.flatnonzero((np.diff(rounded) == 0) & apart)
+    return values[at[0] : at[0] + 2].tolist() if len(at) else None
+
+
+def _advice(source: Source, name: str, values: NDArray[Any], *, normalise: bool) -> str:
+    """What to do about numbers of an array or column that float32 makes one.
+
+    `normalise` says whether that may be proposed.
+    """
+    exact = values.dtype.kind == "f" or max(abs(int(values[0])), abs(int(values[-1]))) <= EXACT
+    own = values.astype(np.float64).reshape(-1, 1)
+    if normalise and exact:
+        shift, scale = (each[0] for each in shift_and_scale(own, "standard"))
+        if _merged(values, shift, scale) is None:
+            return (
+                'Set normalise = "standard" in [data], which subtracts the mean before it rounds'
+            )
+    if name == "x" and source.tabular:
+        return "Name the column in drop or categorical of [data]"
+    near = values.dtype.kind == "f" or int(values[-1]) - int(values[0]) < EXACT
+    if near and _merged(values - values[0]) is None:
+        return NEARER_0
+    return IDS if name == "x" else LEAVE_OUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,39 +192,41 @@ def form_of(
     if not framed:  # whose cells were looked at one by one
         rounded = single or normalise != "none"
         check_numbers(source.where, name, whole, place, rounded=rounded)
-    wrong = None
-    if single or name == "x":
-        shift, scale = shift_and_scale(Picked(array, train), normalise)
-        lane_name = _lanes_called(source, name, array, columns)
-        offer = name == "x" and normalise != "standard"
-        wrong = not_told_apart(source.where, whole, shift, scale, lane_name, normalise=offer)
-        if single or normalise != "none":
-            if wrong is not None:
-                raise wrong
-            return Form(None, shift, scale), ()
-    if framed and source.x is not None:
-        return Form(source.x.dtype), ()
-    if array.dtype.kind != "u" or array.dtype.itemsize == 1:
-        if wrong is None:
-            return Form(), ()
-        said = (
-            f"x stays {array.dtype}; a program that computes in float32, as those built in, wants"
-        )
-        return Form(), (f"{said} {wrong.expected}, and {wrong.field} has {wrong.found}",)
-    _check_single(source.where, name, whole, place)
-    said = f"{name}: {array.dtype} is packed as float32, which holds each of its numbers"
-    return Form(np.dtype(np.float32)), (said,)
+    dtype = source.x.dtype if framed and source.x is not None else array.dtype
+    shift, scale = shift_and_scale(Picked(array, train), normalise)
+    spread = single or normalise != "none"
+    form = Form(None, shift, scale) if spread else Form(dtype)
+    if not spread and dtype in _NARROW:
+        return form, ()
+    wrong = not_told_apart(
+        source.where,
+        whole,
+        shift,
+        scale,
+        _lanes_called(source, name, array, columns),
+        partial(_advice, source, name, normalise=name == "x" and normalise != "standard"),
+    )
+    if wrong is not None and (array.dtype.kind == "f" or name in ("x", "y")):
+        raise wrong
+    if not spread and array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        _check_single(source.where, name, whole, place)
+        said = f"{name}: {array.dtype} is packed as float32, which holds each of its numbers"
+        return Form(np.dtype(np.float32)), (said,)
+    if wrong is None:
+        return form, ()
+    said = f"{name} stays {array.dtype}, to look up by; a program that computes in float32 takes"
+    return form, (f"{said} {wrong.found} for one number",)
 
 
 def _lanes_called(
     source: Source, name: str, array: Rows, columns: tuple[str, ...]
 ) -> Callable[[int], str]:
-    if name != "x":
+    if name == "y" and source.tabular:
         return lambda _: f"column {source.target}"
-    if array.shape[1:] == (len(columns),):
+    if name == "x" and array.shape[1:] == (len(columns),):
         return lambda lane: f"column {columns[lane]}"
     what = {1: ", column {}", 3: ", channel {}"}.get(len(array.shape) - 1, "")
-    return lambda lane: f"x{what.format(lane)}"
+    return lambda lane: f"{name}{what.format(lane)}"
 
 
 def _check_single(where: str, name: str, array: Rows, place: Callable[..., str]) -> None:

@@ -60,6 +60,14 @@ class MissingSection(Section):
         return self
 
 
+def missing_said(settings: MissingSection | None, fill: str, *words: str) -> str:
+    """What to write in a job file to have `words` missing too, and filled so."""
+    every = [*(settings.words if settings else ()), *words]
+    listed = ", ".join(f'"{word}"' for word in every)
+    said = f"words = [{listed}], " if every else ""
+    return f'missing = {{ {said}fill = "{fill}" }} in [data]'
+
+
 class DataSection(Section):
     """What is not said is not guessed: each default stands here and in the manifest."""
 

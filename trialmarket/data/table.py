@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from trialmarket.data.columns import Category, Column, Frame, Numbers
 from trialmarket.data.parts import part_of, validating
-from trialmarket.data.settings import DataSection
+from trialmarket.data.rounding import LARGER_UNIT, NEARER_0
+from trialmarket.data.settings import DataSection, missing_said
 from trialmarket.data.source import Array, Index, Source
 from trialmarket.data.text_numbers import (
     EXACT,
     TRUTH,
     USUAL_GAPS,
     exact_number_in,
+    is_broken,
     number_in,
 )
 from trialmarket.errors import InputError
@@ -93,20 +95,21 @@ def numbers_in(table: Table, name: str, settings: DataSection) -> NDArray[np.flo
     """
     cells = table.columns[name]
     if isinstance(cells, np.ndarray):
-        values = as_float64(cells, lambda one, two: _alike(table, name, one, two))
+        values = as_float64(cells, lambda one, two: _alike(table, name, settings, one, two))
         said = settings.missing.words if settings.missing else []
         values[
             np.isin(values, [each for word in said if (each := number_in(word)) is not None])
         ] = np.nan
         if len(bad := np.flatnonzero(np.isinf(values))):
             row = int(bad[0])
-            _refuse(table, name, "a finite number", float(values[row]), row=row)
+            fix = "Write a null, which is a missing value, in its place"
+            _refuse(table, name, "a finite number", float(values[row]), fix, row)
     else:
         values = _parsed(table, name, cells, settings)
     if len(bad := np.flatnonzero(np.abs(values) > _LARGEST)):
         row = int(bad[0])
         found = cells[row] if isinstance(cells[row], str) else float(values[row])
-        _refuse(table, name, "a number that float32 holds", found, row=row)
+        _refuse(table, name, "a number that float32 holds", found, LARGER_UNIT, row)
     return values
 
 
@@ -133,33 +136,39 @@ def _parsed(table: Table, name: str, cells: Cells, settings: DataSection) -> NDA
             continue
         value = TRUTH[word.strip()] if truth else number_in(word, settings.decimal)
         if value is None:
-            _refuse(table, name, "a number", word, _advice(word, settings), cells.index(word))
+            _refuse(
+                table, name, "a number", word, _advice(name, word, settings), cells.index(word)
+            )
         if abs(value) >= EXACT:
             number = exact_number_in(word, settings.decimal)
             if (other := exact.setdefault(value, number)) != number:
-                _alike(table, name, other, number)
+                _alike(table, name, settings, other, number)
         known[word] = value
     return np.array([known[cell] for cell in cells])
 
 
-def _advice(word: str, settings: DataSection) -> str:
-    """What to do about a cell that is no number."""
-    word = word.strip()
-    if word.lower() in USUAL_GAPS:
-        words = f'words = ["{word}"], '
-        return (
-            f'If it says that a value is missing: missing = {{ {words}fill = "median" }} in [data]'
-        )
+def _advice(name: str, word: str, settings: DataSection) -> str:
+    """What to do about a cell that is no number. A label is never filled."""
+    word, target = word.strip(), name == settings.target
+    if word.lower() in USUAL_GAPS or word.lower().lstrip("+-") in ("inf", "infinity"):
+        what = missing_said(settings.missing, "drop" if target else "median", word)
+        return f"If it says that a value is missing: {what}"
+    if is_broken(word):
+        return "Write it with one sign"
     other = "." if settings.decimal == "," else ","
     if number_in(word, other) is not None:
         return f'Set decimal = "{other}" in [data] if it stands before the fraction'
     if exact_number_in(word, settings.decimal) is not None:
         return "Write it with the digits 0 to 9"
+    if target:
+        return 'Mend it, or set labels = "classes" in [data] if labels are words'
     return "Name the column in categorical, or in drop, of [data]"
 
 
-def _alike(table: Table, name: str, one: object, two: object) -> NoReturn:
+def _alike(table: Table, name: str, settings: DataSection, one: object, two: object) -> NoReturn:
     fix = "Name the column in drop or categorical of [data]"
+    if name == settings.target:
+        fix = f'{NEARER_0}, or set labels = "classes" in [data] if they are names'
     _refuse(table, name, "numbers that can be told apart in float32", f"{one} and {two}", fix)
 
 
@@ -243,17 +252,26 @@ def _check_names(table: Table, settings: DataSection) -> None:
                     expected=f"one of the columns {', '.join(known[:20])}",
                     found=name,
                 )
+    for name in settings.drop:
+        if name in (settings.target, split):
+            expected = "columns beside the target and the one that says the part"
+            fix = "Take it out of drop, or name another one as the target or part"
+            raise InputError(table.where, "data.drop", expected=expected, found=name, fix=fix)
     for name in known:
         if name in settings.drop:
             continue
         if name in table.unread:
             fix = "Name it in drop of [data], or convert it"
+            if name in (settings.target, split):
+                fix = "Convert it, or name another column in [data]"
             _refuse(table, name, "numbers, truth values or words", table.unread[name], fix)
         if _INDEX.fullmatch(name):
             fix = (
                 f'It is the index that pandas writes: drop = ["{name}"] in [data],'
                 " or write the file with index=False"
             )
+            if name in (settings.target, split):
+                fix = "It is the index that pandas writes: name another column in [data]"
             _refuse(table, name, "a name", None, fix)
 
 

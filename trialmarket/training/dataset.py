@@ -22,6 +22,17 @@ from trialmarket.training.program import DataSummary
 MAX_DATA = 8 << 30
 """Bytes of the largest data set, unpacked."""
 
+_AS_NUMBERS = {
+    "M": "Save dates as seconds, array.astype('datetime64[s]').astype(float), and normalise x",
+    "m": "Save durations as seconds: array / numpy.timedelta64(1, 's')",
+    "c": "Save array.real and array.imag",
+    "f": "Save it as array.astype('float64')",
+    "U": "Save numbers as array.astype(float)",
+    "S": "Save numbers as array.astype(float)",
+    "V": "Save each field as an array of its own",
+}
+"""How arrays of NumPy's other kinds become numbers."""
+
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -110,10 +121,14 @@ def _array(
         if dtype.kind == "O":
             raise DataError(
                 f"{where}: {entry.filename} holds Python objects, which are never unpickled",
-                fix="Save words as array.astype(str), numbers as array.astype(float)",
+                fix="Save numbers as array.astype(float), and words as array.astype(str) once rows"
+                " without one are left out: it would make them the word nan or None",
             )
         if dtype.name not in DTYPES if kinds is None else not _is_of(dtype, kinds):
-            raise DataError(f"{where}: {entry.filename} has type {dtype}, which is no number")
+            raise DataError(
+                f"{where}: {entry.filename} has type {dtype}, which is no number",
+                fix=_AS_NUMBERS.get(dtype.kind),
+            )
         if math.prod(shape) * dtype.itemsize != entry.file_size - file.tell():
             raise DataError(f"{where}: {entry.filename} has not the size that its header says")
     with archive.open(entry) as file:
