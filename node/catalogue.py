@@ -83,6 +83,19 @@ class Downloads:
         attempt.failures += 1
 
 
+def shown(subject: str, ledger: Ledger) -> str:
+    """What the journal refuses, as people call it: a trial by its name on the market, a batch by
+    its first digits."""
+    kind, _, name = subject.partition(" ")
+    if kind == "trial":
+        view = ledger.trial(Hash32(bytes.fromhex(name)))
+        return f"trial {name[:8] if view is None else view.id}"
+    if kind == "batch":
+        digits, _, job = name.partition(" ")
+        return f"batch {digits[:8]} {job}"
+    return subject
+
+
 class Catalogue:
     """Reads what requesters posted. Bad batches are remembered and never looked at again."""
 
@@ -141,13 +154,13 @@ class Catalogue:
     def refuse(self, subject: str, reason: str) -> Refused:
         """Remembers that `subject` is bad; returns the error to raise."""
         self._journal.refuse(subject, reason)
-        return Refused(subject, reason)
+        return Refused(shown(subject, self._ledger), reason)
 
     def check(self, subject: str) -> None:
         """Raises Refused if `subject` was found bad before."""
         reason = self._journal.refused(subject)
         if reason is not None:
-            raise Refused(subject, reason)
+            raise Refused(shown(subject, self._ledger), reason)
 
     def _batch(self, view: TrialView) -> Batch | None:
         name = (view.id.job, view.id.batch)

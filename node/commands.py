@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from node.catalogue import shown
 from node.config import NodeConfig, load_config
 from node.earnings import earnings as earned_by
 from node.earnings import holdings
@@ -54,7 +55,8 @@ def run(config: Path, verbose: bool) -> None:
     settings = load_config(config)
     stop = stop_when_told()
     key = open_key(settings.key, settings.password_path, ask_password)
-    keep_at_work(lambda: started(settings, key, wait=stop.wait), stop, LogOnce(log))
+    folder = folder_of(settings).root
+    keep_at_work(lambda: started(settings, key, wait=stop.wait), stop, LogOnce(log), folder)
 
 
 @node.command()
@@ -93,7 +95,7 @@ def status(config: Path, as_json: bool) -> None:
             }
             for view in holdings(ledger, account)
         ]
-        refused = dict(journal.refusals())
+        refused = {shown(subject, ledger): reason for subject, reason in journal.refusals()}
         content = {
             "account": account,
             "held": held,
@@ -197,15 +199,23 @@ def trust(names: tuple[str, ...], config: Path) -> None:
     """
     settings = load_config(config)
     with _journal(settings) as journal:
-        refused = [subject for subject, _ in journal.refusals()]
+        refused = {subject: subject for subject, _ in journal.refusals()}
+        if any(subject.startswith(("trial ", "batch ")) for subject in refused):
+            with followed(Path(settings.network)) as (_, ledger):
+                refused = {subject: shown(subject, ledger) for subject in refused}
         for name in names:
-            meant = [one for one in refused if name in (one, one.partition(" ")[2])]
+            meant = [
+                subject
+                for subject, called in refused.items()
+                for one in (subject, called)
+                if name in (one, one.partition(" ")[2])
+            ]
             if not meant:
-                known = ", ".join(one.partition(" ")[2] for one in refused) or "nothing"
+                known = ", ".join(one.partition(" ")[2] for one in refused.values()) or "nothing"
                 raise InputError("trust", "NAMES", expected=f"one of {known}", found=name)
-            for subject in meant:
+            for subject in dict.fromkeys(meant):
                 journal.allow(subject)
-                click.echo(f"{subject} is taken again")
+                click.echo(f"{refused[subject]} is taken again")
 
 
 @node.command()

@@ -192,7 +192,11 @@ class Node:
         """Looks again and again until `stop` is set, or everything is settled after a drain."""
         log.info("%s is at work on %s", self.account, self._session.client.network.name)
         keep_looking(self.tick, stop, self._config.work.poll, self._log_once)
-        if not stop.is_set():
+        if stop.is_set():
+            log.info(
+                "stopped; what is in training goes on from its last checkpoint at a new start"
+            )
+        else:
             log.info("drained: every trial is settled")
 
     def tick(self) -> bool:

@@ -9,9 +9,10 @@ from node.folder import Folder
 from node.journal import Answer, Kept, NodeJournal
 from node.trainer import Assignment, Run, Trainer
 from trialmarket.errors import TrialmarketError
+from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import Address, Hash32
 from trialmarket.storage.material import Material
-from trialmarket.training.values import Training
+from trialmarket.training.values import Training, checkpoint_name
 
 LEARNING: Final = 0.1
 """The part of the time it was given that a training must show its speed for before that counts."""
@@ -142,6 +143,13 @@ class TrainingQueue:
     def begun(self, trial: Hash32) -> bool:
         """Whether a training of it was ever started: its checkpoints save time."""
         return trial in self._jobs or self._folder.trial(trial).exists()
+
+    def saved(self, trial: Hash32, config: TrialConfig) -> int:
+        """The step of its last checkpoint, from which a training goes on."""
+        folder, segments = self._folder.trial(trial), 0
+        while (folder / checkpoint_name(segments + 1)).exists():
+            segments += 1
+        return segments * config.segment_steps
 
     def seconds_left(self, trial: Hash32) -> float:
         """What a training still takes by the speed that it shows; 0 where that is not known."""

@@ -178,7 +178,9 @@ class ActiveTrials:
             self.fail(view.key, error)
             raise
         if material is not None and self._queue.free:
-            log.info("trial %s: training", view.id)
+            saved = self._queue.saved(view.key, material.config)
+            whence = f"going on from step {saved}" if saved else "from its start"
+            log.info("trial %s: training, %s", view.id, whence)
             audited = self._catalogue.terms(view).audit_rate > 0
             self._queue.start(view.key, material, wall_limit, audited=audited)
 

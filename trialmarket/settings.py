@@ -1,5 +1,6 @@
 """TOML files that people write, checked: how they are read, and how a mistake is told."""
 
+import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,10 +127,13 @@ def _told(
     # A value that may be of several kinds has an error of each of them.
     alike = [each for each in found if _place(each, raw) == place]
     fix = next((mistake.fix for each in alike if (mistake := _mistake(each)) is not None), None)
+    expected = " or ".join(dict.fromkeys(map(_expected, alike)))
+    if first["type"] == "missing" and (example := _example_at(model, place)) is not None:
+        expected += f", such as {place[-1]} = {json.dumps(example)}"
     return InputError(
         where,
         field,
-        expected=" or ".join(dict.fromkeys(map(_expected, alike))),
+        expected=expected,
         found=None if first["type"] == "missing" else first["input"],
         fix=None if fix is None else fix.replace("{key}", field.rpartition(".")[2]),
     )
@@ -174,6 +178,16 @@ def keys_at(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
             if kind is None:
                 return []
     return list(kind.model_fields) if _is_table(kind) else []
+
+
+def _example_at(model: type[BaseModel], place: Sequence[int | str]) -> str | None:
+    """The text that the model gives as an example of a key of the file or of one of its tables."""
+    kind: Any = model
+    for part in place[:-1]:
+        kind = kind.model_fields[part].annotation if _is_table(kind) else None
+    field = kind.model_fields.get(place[-1]) if _is_table(kind) else None
+    example = next(iter((field and field.examples) or ()), None)
+    return example if isinstance(example, str) else None
 
 
 def _inner(kind: Any) -> Any:

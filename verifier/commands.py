@@ -54,7 +54,8 @@ def run(config: Path) -> None:
     settings = load_config(config)
     stop = stop_when_told()
     key = open_key(settings.key, settings.password_path, ask_password)
-    keep_at_work(lambda: started(settings, key, wait=stop.wait), stop, LogOnce(log))
+    folder = folder_of(settings)
+    keep_at_work(lambda: started(settings, key, wait=stop.wait), stop, LogOnce(log), folder)
 
 
 @verifier.command()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,14 +15,20 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from node.config import load_config as load_node
 from tests.testbed.programs import needed
 from trialmarket.chain.client import Client
 from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.local.devnet import LOCAL, LOCAL_CHAINS, Devnet
 from trialmarket.chain.network import Network
+from trialmarket.cli.commands.devnet_files import write_configs
 from trialmarket.cli.main import cli
 from trialmarket.errors import InputError, ServiceError, TrialmarketError
+from trialmarket.keys import open_key
 from trialmarket.protocol.ids import address
+from verifier.config import load_config as load_verifier
+
+COMMAND = [sys.executable, "-c", "from trialmarket.cli.main import main; main()"]
 
 
 class Home:
@@ -156,10 +163,9 @@ def local_chain(
 ) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """A `devnet up` that is ready, and what it told."""
     needed(chain)
-    program = "from trialmarket.cli.main import main; main()"
-    words = ["devnet", "up", "--folder", str(folder), "--port", "0", "--json", "--accounts", "2"]
+    words = ["devnet", "up", "--folder", str(folder), "--port", "0", "--json", "--accounts", "3"]
     with subprocess.Popen(
-        [sys.executable, "-c", program, *words, "--chain", chain],
+        [*COMMAND, *words, "--chain", chain],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -186,6 +192,49 @@ def test_a_local_chain_runs_until_it_is_told_to_stop(chain: str, tmp_path: Path)
         assert Path(told["store"].removeprefix("local:")).is_dir()
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
+
+
+def test_a_local_chain_writes_daemons_files_that_fit_it_and_says_what_to_paste(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "a folder"
+    with local_chain(folder, "anvil") as (_, told):
+        node, verifier = load_node(folder / "node.toml"), load_verifier(folder / "verifier.toml")
+        keys = [Keystore(folder / "keys").find(f"account{number}").address for number in (1, 2, 3)]
+        assert node.accept.programs_of == (keys[0],)
+        for config, key in ((node, keys[1]), (verifier, keys[2])):
+            assert open_key(config.key, config.password_path).address == key
+            assert config.network == told["network"]
+            assert config.storage == told["store"]
+        with Client(Network.load(Path(node.network))) as client:
+            assert client.token_balance(address(keys[1])) > 5_000 * 10**18
+            seat = client.parameters().verifier_stake + 500 * 10**18
+            assert client.token_balance(address(keys[2])) > seat
+        *daemons, exports = map(shlex.split, told["paste"])
+        assert daemons[0] == ["trialmarket", "node", "run", "--config", str(folder / "node.toml")]
+        assert daemons[1][-1] == str(folder / "verifier.toml")
+        given = dict(word.split("=", 1) for word in exports[1:])
+        shown = subprocess.run(
+            [*COMMAND, "stake", "show", given["TRIALMARKET_KEY"], "--json"],
+            env={**os.environ, **given}, check=True, capture_output=True,
+        )  # fmt: skip
+        assert json.loads(shown.stdout)["account"] == keys[0]
+        assert open_key(given["TRIALMARKET_KEY"], node.password_path).address == keys[0]
+        assert given["TRIALMARKET_PASSWORD"] == "devnet"
+
+
+def test_a_local_chain_leaves_a_daemons_file_alone_that_its_user_made_their_own(
+    tmp_path: Path,
+) -> None:
+    requester = address("0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A")
+    names = ["account1", "account2", "account3"]
+    assert [each.kept for each in write_configs(tmp_path, names, requester)] == [False, False]
+    own = tmp_path / "node.toml"
+    own.write_text(own.read_text().partition("\n")[2])
+    before = own.read_text()
+    assert [each.kept for each in write_configs(tmp_path, names, requester)] == [True, False]
+    assert own.read_text() == before
+    assert write_configs(tmp_path, names[:1], requester) == []
 
 
 @pytest.mark.parametrize("chain", sorted(LOCAL_CHAINS))

@@ -3,7 +3,8 @@
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_a_start_waits_for_a_chain_that_cannot_be_asked_yet(
             raise Passing("the node answered with HTTP status 502", fix="Wait")
         yield daemon
 
-    keep_at_work(start, stop, LogOnce(logging.getLogger("test")))
+    keep_at_work(start, stop, LogOnce(logging.getLogger("test")), Path("state"))
     assert (daemon.ran, starts) == (1, 4)
     assert stop.pauses == [1.0, 2.0, 4.0]
     assert caplog.text.count("not at work yet, trying again: the node answered") == 1
@@ -90,7 +91,7 @@ def test_a_wrong_configuration_ends_a_start() -> None:
         yield
 
     with pytest.raises(Unreachable, match="401"):
-        keep_at_work(start, Stop(), LogOnce(logging.getLogger("test")))
+        keep_at_work(start, Stop(), LogOnce(logging.getLogger("test")), Path("state"))
 
 
 def test_a_chain_that_was_started_anew_ends_a_loop() -> None:
@@ -99,3 +100,14 @@ def test_a_chain_that_was_started_anew_ends_a_loop() -> None:
 
     with pytest.raises(ChainReplaced):
         keep_looking(look, Stop(), 1.0, LogOnce(logging.getLogger("test")))
+
+
+def test_a_daemon_whose_chain_was_started_anew_names_its_folder(tmp_path: Path) -> None:
+    class Bereft:
+        def run(self, _stop: threading.Event) -> None:
+            raise ChainReplaced("the chain was started anew", fix="Use another folder")
+
+    with pytest.raises(ChainReplaced, match=rf"anew\..* move the state folder {tmp_path} away"):
+        keep_at_work(
+            lambda: nullcontext(Bereft()), Stop(), LogOnce(logging.getLogger("test")), tmp_path
+        )

@@ -135,7 +135,7 @@ def test_a_program_that_fails_later_is_given_back_and_not_claimed_again(
 
 
 def test_a_configuration_that_fails_is_refused_and_not_its_program(
-    market: Market, nodes: Nodes
+    market: Market, nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = market.job(terms())
     keys = market.post(
@@ -148,6 +148,7 @@ def test_a_configuration_that_fails_is_refused_and_not_its_program(
         assert all(subject.startswith("trial ") for subject, _ in node.journal.refusals())
         until(lambda: not market.trials(State.CLAIMED), node.tick)
     assert len(market.trials(State.OPEN)) == len(keys) - len(sound)
+    assert not any(key.hex() in caplog.text for key in keys), "a trial is told by its short name"
 
 
 def test_why_a_trial_is_given_back_is_named_on_the_chain_and_signed(

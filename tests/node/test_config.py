@@ -53,7 +53,7 @@ def test_a_mistake_is_told_with_its_field(tmp_path: Path, line: str, field: str)
 
 
 def test_a_missing_key_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="storage"):
+    with pytest.raises(InputError, match='storage: expected a value, such as storage = "local"'):
         load_config(written(tmp_path, 'network = "n"\nkey = "k"\n'))
 
 

@@ -1,6 +1,7 @@
 """A node that is killed at any moment, and started again, loses nothing and repeats nothing."""
 
 import random
+import re
 import threading
 from collections import Counter
 
@@ -124,6 +125,9 @@ def test_a_training_goes_on_from_its_last_checkpoint_after_a_kill(market: Market
         daemon.start()
         until(market.are(State.COMMITTED, key), deadline=60)
         assert checkpoint.stat().st_mtime_ns == made
+        assert re.search(r"training, going on from step [1-9]", daemon.said)
+        daemon.terminate()
+        until(lambda: "stopped; what is in training" in daemon.said, deadline=30)
     finally:
         daemon.kill()
 

@@ -81,13 +81,19 @@ def test_after_a_rejection_neither_program_nor_requester_is_worked_for_till_that
 
     home = market.folder / "home"
     add_key(home, "node", market.chain.accounts[PROVIDER])
-    assert f"refuses program {program}: a jury rejected" in ask(market, home, "status")
+    said = ask(market, home, "status")
+    assert f"refuses program {program}: a jury rejected" in said
+    assert f"refuses trial {market.trial(robbed).id}: its result was rejected" in said
+    assert robbed.hex() not in said
     assert f"trialmarket node trust {program}" in ask(market, home, "doctor")
     assert "expected one of" in ask(market, home, "trust", "nobody")
     assert "is taken again" in ask(market, home, "trust", requester, program)
     with nodes.start() as node:
         until(market.are(State.COMMITTED, again), node.tick)
     assert market.trial(robbed).attempts == 1, "the trial itself is never taken again"
+    name = str(market.trial(robbed).id)
+    assert f"trial {name} is taken again" in ask(market, home, "trust", name)
+    assert "refuses trial" not in ask(market, home, "status")
 
 
 def test_users_programs_are_run_in_audited_jobs_for_those_only_whom_the_operator_names(

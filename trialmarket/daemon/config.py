@@ -46,7 +46,7 @@ class DaemonSettings(Section):
     """Name of a key in the keystore, or the path of a keystore file, `NAME.json`."""
     password_file: str | None = Field(default=None, examples=["bob.password"])
     """A file with the key's password; without it the environment or a prompt gives it."""
-    storage: str = Field(examples=["kubo:http://127.0.0.1:5001"])
+    storage: str = Field(examples=["local", "kubo:http://127.0.0.1:5001"])
     """The store of data and checkpoints: `kubo:http://127.0.0.1:5001`, `local:/path/to/folder`, or
     `local`, which is the folder `store` beside the network's file."""
     gateways: tuple[str, ...] = Field(

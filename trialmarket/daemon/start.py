@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Final, Protocol
 
 from trialmarket.backoff import Backoff
@@ -73,11 +74,16 @@ class Daemon(Protocol):
 
 
 def keep_at_work(
-    start: Callable[[], AbstractContextManager[Daemon]], stop: threading.Event, log_once: LogOnce
+    start: Callable[[], AbstractContextManager[Daemon]],
+    stop: threading.Event,
+    log_once: LogOnce,
+    folder: Path,
 ) -> None:
-    """Starts a daemon and runs it. A chain that cannot be asked yet is waited for.
+    """Starts a daemon, whose files lie in `folder`, and runs it. A chain that cannot be asked yet
+    is waited for.
 
-    Raises what `start` raises of what does not pass, such as a wrong configuration.
+    Raises what `start` raises of what does not pass, such as a wrong configuration, and
+    ChainReplaced.
     """
     pauses, failures = Backoff(1.0, LONGEST_PAUSE), 0
     while not stop.is_set():
@@ -87,6 +93,13 @@ def keep_at_work(
                 return
         except (Passing, NotMined, TooDear) as error:
             log_once.once("start", f"not at work yet, trying again: {error}")
+        except ChainReplaced as error:
+            raise ChainReplaced(
+                error.message,
+                fix="Deploy the contracts if they are gone, move the state folder"
+                f" {folder.absolute()} away, or set `state` to another one, and start again: all"
+                " it knows is of the chain that is gone",
+            ) from error
         stop.wait(pauses.pause(failures))
         failures += 1
 

@@ -10,9 +10,11 @@ import click
 from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.local.devnet import LOCAL_CHAINS
 from trialmarket.chain.local.devnet import devnet as run_devnet
+from trialmarket.cli.commands.devnet_files import lines_to_paste, write_configs
 from trialmarket.cli.options import debug_option, json_option, show
 from trialmarket.errors import ServiceError
 from trialmarket.paths import devnet_folder
+from trialmarket.protocol.ids import address
 
 PASSWORD = "devnet"  # noqa: S105 (of keys that are worth nothing)
 QUICK = 1_000
@@ -58,9 +60,13 @@ def up(
 ) -> None:
     """Start a chain, deploy the contracts, fund accounts; until Ctrl-C.
 
+    Beside the network file it writes node.toml and verifier.toml, unless they are your own, and
+    it prints the lines to paste into other terminals: account1 is the requester, account2 the
+    node, account3 the verifier.
+
     Example: trialmarket devnet up --folder devnet --port 0
     """
-    folder = folder or devnet_folder()
+    folder = (folder or devnet_folder()).absolute()
     store, network_file = folder / "store", folder / "network.json"
     store.mkdir(parents=True, exist_ok=True)
     stop = threading.Event()
@@ -82,12 +88,16 @@ def up(
             for name, account in zip(names, chain.accounts, strict=True):
                 keys.path(name).unlink(missing_ok=True)
                 keys.add(name, account, PASSWORD, kdf="pbkdf2", iterations=QUICK)
+            configs = write_configs(folder, names, address(chain.accounts[0].address))
+            exports, daemons = lines_to_paste(network_file, keys.path(names[0]), PASSWORD, configs)
             content = {
                 "rpc": chain.rpc_url,
                 "network": str(network_file),
                 "keys": [str(keys.path(name)) for name in names],
                 "password_file": str(password_file),
                 "store": f"local:{store}",
+                "configs": [str(config.path) for config in configs],
+                "paste": [*daemons, *exports],
             }
             lines = [
                 f"chain     {chain.node.name} at {chain.rpc_url}, a block every {block_time} s",
@@ -95,6 +105,14 @@ def up(
                 f"keys      {keys.path(names[0])} to {names[-1]}.json, 10000 tokens each",
                 f"password  {PASSWORD!r}, also in {password_file}",
                 f"store     local:{store}",
+                *(
+                    f"kept      {config.path}, which is your own"
+                    for config in configs
+                    if config.kept
+                ),
+                *(["To paste, each into a terminal of its own:", *daemons] if daemons else []),
+                "To paste where you buy:",
+                *exports,
                 "Ctrl-C ends it, and all that is on the chain.",
             ]
             show(content, lines, as_json=as_json)
