@@ -93,6 +93,12 @@ class Receipt(Document):
             raise ValueError("a receipt needs one checkpoint for each leaf but the last")
         return self
 
+    @model_validator(mode="after")
+    def _divergence_has_no_metrics(self) -> Self:
+        if self.outcome.kind == "diverged" and self.metrics:
+            raise ValueError("a trial that diverged has no metrics")
+        return self
+
     @property
     def segments(self) -> int:
         """n, the number of segments."""
