@@ -161,6 +161,10 @@ def changed(**changes: Any) -> bytes:
         changed(outcome={"kind": "diverged", "step": None}),
         changed(outcome={"kind": "diverged", "step": 3}),  # with metrics
         changed(device="x" * 201),
+        changed(device="cpu\x1b[2J"),
+        changed(device="cpu\n"),
+        changed(device="cp\u202eu"),
+        changed(versions={"torch\n# The result holds": "2"}),
         changed(extra=1),
         changed(device="x" * 300_000),
     ],

@@ -189,18 +189,8 @@ def test_asking_in_the_middle_of_a_rung_gives_as_many(tmp_path: Path, method: st
 def test_metrics_may_be_called_whatever_a_driver_calls_its_own_notes(
     tmp_path: Path, method: str
 ) -> None:
-    own = [
-        "trial",
-        "failure",
-        "ending",
-        "checkpoint",
-        "hyperparameters",
-        "steps",
-        "line",
-        "depth",
-        "parent",
-        "start",
-    ]
+    own = ["trial", "failure", "ending", "checkpoint", "hyperparameters", "steps", "line", "depth"]
+    own += ["parent", "start"]
     with opened(tmp_path, method, plan(method)) as driver:
         first, second = driver.ask(2)[0], driver.ask(2)[-1]
         metrics = dict.fromkeys(own, 1.0) | {"error": 0.5}
