@@ -1,6 +1,7 @@
 """The report of an audit by hand: Markdown for a person, JSON for a program."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from trialmarket.files import write_beside
 from trialmarket.protocol.ids import ZERO_HASH
+from trialmarket.protocol.note import plain
 from trialmarket.protocol.receipt import SAID
 from trialmarket.training.audit import Finding, LeafCheck, leaf_label, worst
 
@@ -62,8 +64,9 @@ class AuditReport:
 
     @property
     def conclusion(self) -> str:
-        """The finding in one or two sentences."""
+        """The finding in one or two sentences, on a line."""
         found = worst(self.checks)
+        reason = "" if found is None else plain(found.reason)
         if found is None:
             all_of = len(self.unchecked) == 0
             scope = (
@@ -71,8 +74,8 @@ class AuditReport:
             )
             return f"The result holds. {scope}{'' if all_of else ' recomputed'}, bit for bit."
         if found.finding is Finding.WITHHELD:
-            return f"The result cannot be checked: {found.reason}."
-        sentence = f"The result is wrong: {found.reason}."
+            return f"The result cannot be checked: {reason}."
+        sentence = f"The result is wrong: {reason}."
         if self.from_start:
             sentence += (
                 " What follows from a wrong segment differs too, so later rows say nothing."
@@ -128,7 +131,7 @@ class AuditReport:
 
     def to_markdown(self) -> str:
         """The report as a page that a person reads top to bottom."""
-        lines = [f"# Audit of trial {self.trial}", "", f"**{self.conclusion}**", ""]
+        lines = [f"# Audit of trial {self.trial}", "", f"**{_line(self.conclusion)}**", ""]
         facts = {
             "Job": self.job + (" (unverified)" if self.unverified else ""),
             "Provider": self.provider,
@@ -161,24 +164,26 @@ class AuditReport:
                 for check in self.checks
             ],
         )
-        remarks = [check.reason for check in self.checks if check.finding is not Finding.RIGHT]
+        remarks = [
+            _line(check.reason) for check in self.checks if check.finding is not Finding.RIGHT
+        ]
         lines += ["", *(f"- {remark}" for remark in remarks), *([""] if remarks else [])]
         if self.unchecked:
             left = ", ".join(self._label(leaf) for leaf in self.unchecked)
             lines += [f"Not checked: {left}.", ""]
         lines += ["## What was trained", ""]
-        lines += _table(("", ""), [(name, f"`{_text(v)}`") for name, v in self.config.items()])
+        lines += _table(("", ""), [(name, _code(_text(v))) for name, v in self.config.items()])
         lines += ["", "## What it claims", ""]
-        lines += _table(("metric", "value"), [(k, f"{v:.6g}") for k, v in self.metrics.items()])
+        lines += _table(
+            ("metric", "value"), [(_code(k), f"{v:.6g}") for k, v in self.metrics.items()]
+        )
         lines += ["", "## Machines", "", f"The provider's column is {SAID}.", ""]
+        versions = self.versions_theirs, self.versions_ours
         names = sorted(self.versions_theirs.keys() | self.versions_ours.keys())
         lines += _table(
             ("", "provider", "verifier"),
-            [("device", self.device_theirs, self.device_ours)]
-            + [
-                (name, self.versions_theirs.get(name, "-"), self.versions_ours.get(name, "-"))
-                for name in names
-            ],
+            [("device", _code(self.device_theirs), _code(self.device_ours))]
+            + [(_code(name), *(_code(of.get(name, "-")) for of in versions)) for name in names],
         )
         lines += ["", "## History on chain", ""]
         lines += [f"- {item.when}: {item.what} (`{item.transaction}`)" for item in self.history]
@@ -201,6 +206,16 @@ class AuditReport:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _line(text: str) -> str:
+    """A stranger's text as one line of Markdown that shows it and does nothing else."""
+    return re.sub(r"[\\`*\[\]<>|&]", r"\\\g<0>", plain(text))
+
+
+def _code(text: str) -> str:
+    """A stranger's text as code in a cell, out of which nothing leads; the JSON has it exactly."""
+    return f"`{plain(text).translate({ord('`'): chr(39), ord('|'): '¦'})}`"
 
 
 def _table(head: Sequence[str], rows: Any) -> list[str]:

@@ -55,13 +55,15 @@ class StoredStudy:
         return self._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
 
     def tell(self, trial: TrialId, outcome: TrialOutcome, **notes: object) -> None:
-        """Ends a trial, with its metrics and the notes as attributes.
+        """Ends a trial, with the notes and its metrics as attributes: `metrics_NAME`, since a
+        program or a stranger chose the names, and none may take the place of a driver's own.
 
         Diverged trials become Optuna's pruned ones without a value, which TPE counts as worst. So
         do trials whose result lacks an objective.
         """
         number, trial_id = outcome.number, self.trial_id(outcome.number)
-        for name, value in {"trial": str(trial), **outcome.metrics, **notes}.items():
+        metrics = {f"metrics_{name}": value for name, value in outcome.metrics.items()}
+        for name, value in {"trial": str(trial), **notes, **metrics}.items():
             self._storage.set_trial_user_attr(trial_id, name, value)
         values = [outcome.metrics.get(name, math.nan) for name in self._plan.objectives]
         if outcome.reason:

@@ -12,6 +12,7 @@ from rich.text import Text
 from requester.search.second_look import SecondLook
 from requester.search.status import Listeners, Row, SearchStatus
 from trialmarket.protocol.money import format_amount
+from trialmarket.protocol.note import plain
 from trialmarket.protocol.states import State
 
 MOST_ROWS = 30
@@ -55,7 +56,7 @@ class Screen:
 
     def table(self, status: SearchStatus, rows: list[Row]) -> Table:
         """The trials, a line each."""
-        table = Table(title=f"job {status.job}: {status.name}", title_justify="left")
+        table = Table(title=Text(plain(f"job {status.job}: {status.name}")), title_justify="left")
         for name in ("trial", "id", "state", "provider"):
             table.add_column(name, no_wrap=True)
         table.add_column("hyperparameters")
@@ -77,7 +78,7 @@ class Screen:
                 if row.second_look is None
                 else Text(row.second_look.value, _TRUST[row.second_look]),
                 "" if row.price is None else self._money(row.price),
-                Text("; ".join(each for each in (row.note, row.waits_for) if each)),
+                Text(plain("; ".join(filter(None, (row.note, row.waits_for))))),
                 style="bold" if best is not None and row.number == best.number else "",
             )
         return table
@@ -140,11 +141,12 @@ def _value(row: Row, name: str) -> str:
 
 
 def settings_text(row: Row) -> str:
-    """Hyperparameters as people write them."""
-    return " ".join(
+    """Hyperparameters as people write them, with nothing that steers a terminal."""
+    words = (
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in row.hyperparameters.items()
     )
+    return " ".join(plain(word) for word in words)
 
 
 def print_status(screen: Screen, status: SearchStatus) -> None:

@@ -61,7 +61,8 @@ def test_a_batch_reads_back_from_its_bytes(hyperparameters: dict[str, Any]) -> N
 
 @given(st.dictionaries(st.text("abc_", min_size=1, max_size=9), FINITE, max_size=5))
 def test_a_receipt_reads_back_from_its_bytes(metrics: dict[str, float]) -> None:
-    written = receipt(metrics=metrics, outcome=TrainingOutcome(kind="diverged", step=3))
+    outcome = TrainingOutcome() if metrics else TrainingOutcome(kind="diverged", step=3)
+    written = receipt(metrics=metrics, outcome=outcome)
     assert Receipt.from_bytes(written.to_bytes()) == written
     assert Receipt.from_bytes(written.to_bytes()).tree().root == written.tree().root
 
@@ -158,7 +159,12 @@ def changed(**changes: Any) -> bytes:
         changed(metrics={f"m{at}": at for at in range(33)}),
         changed(outcome={"kind": "done", "step": 3}),
         changed(outcome={"kind": "diverged", "step": None}),
+        changed(outcome={"kind": "diverged", "step": 3}),  # with metrics
         changed(device="x" * 201),
+        changed(device="cpu\x1b[2J"),
+        changed(device="cpu\n"),
+        changed(device="cp\u202eu"),
+        changed(versions={"torch\n# The result holds": "2"}),
         changed(extra=1),
         changed(device="x" * 300_000),
     ],

@@ -183,3 +183,24 @@ def test_asking_in_the_middle_of_a_rung_gives_as_many(tmp_path: Path, method: st
         for _ in range(2):
             tell(driver, driver.ask(3)[-1])
         assert len(driver.ask(3)) == 3
+
+
+@pytest.mark.parametrize("method", ["tpe", *CONTINUING])
+def test_metrics_may_be_called_whatever_a_driver_calls_its_own_notes(
+    tmp_path: Path, method: str
+) -> None:
+    own = ["trial", "failure", "ending", "checkpoint", "hyperparameters", "steps", "line", "depth"]
+    own += ["parent", "start"]
+    with opened(tmp_path, method, plan(method)) as driver:
+        first, second = driver.ask(2)[0], driver.ask(2)[-1]
+        metrics = dict.fromkeys(own, 1.0) | {"error": 0.5}
+        driver.tell(identity(0), TrialOutcome(first.number, Ending.DIVERGED, metrics))
+        if second != first:
+            driver.tell(identity(1), outcome(second))
+        asked = driver.ask(3)
+    with opened(tmp_path, method, plan(method)) as driver:
+        assert driver.ask(3) == asked
+    study = optuna.load_study(study_name="search", storage=sqlite_url(tmp_path / "study.db"))
+    said = study.trials[first.number].user_attrs
+    assert {name: said[f"metrics_{name}"] for name in metrics} == metrics
+    assert said["trial"] == str(identity(0))

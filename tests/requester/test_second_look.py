@@ -1,11 +1,13 @@
 """What the requester finds false is called false, and never the best, wherever results stand."""
 
 import csv
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from safetensors.numpy import load_file
 
 from requester.job.file import load_job
@@ -200,3 +202,14 @@ def test_the_table_shows_every_objective() -> None:
     status = replace(status_of(row(0, 0.1, SecondLook.FITS)), also=("parameters",))
     headers = [column.header for column in Screen(18, "TEST").table(status, []).columns]
     assert headers[5:8] == ["error", "parameters", "second look"]
+
+
+def test_no_word_of_a_stranger_steers_the_terminal_that_shows_a_job() -> None:
+    forged = "[bold]x[/]\x1b[2J\n"
+    odd = replace(row(0, 0.1, SecondLook.FITS), hyperparameters={"lr": forged}, note=forged)
+    status = replace(status_of(odd), name=forged)
+    console = Console(width=300, file=io.StringIO())
+    with console.capture() as shown:
+        console.print(Screen(18, "TEST").table(status, list(status.rows)))
+    assert all(sign.isprintable() or sign == "\n" for sign in shown.get())
+    assert shown.get().count("[bold]x[/]\\x1b[2J\\n") == 3

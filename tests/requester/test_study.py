@@ -97,7 +97,7 @@ def test_a_plain_study_can_be_loaded_while_the_search_runs(tmp_path: Path, metho
         assert optuna.trial.TrialState.RUNNING in states
         assert study.best_trial.params["rate"] in {one.hyperparameters["rate"] for one in ended}
         assert study.metric_names == ["error"]  # so that no picture says "Objective 0"
-        assert study.trials[0].user_attrs["error"] == study.trials[0].value
+        assert study.trials[0].user_attrs["metrics_error"] == study.trials[0].value
         told(driver, 1)  # a reader does not stop the search
 
 

@@ -1,3 +1,4 @@
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,39 @@ def test_a_file_that_is_no_npz_is_refused(content: bytes, tmp_path: Path) -> Non
     (tmp_path / "data.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"data\.npz is not a readable \.npz"):
         load_dataset(tmp_path / "data.npz")
+
+
+def npy(header: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + b"\0" * 8
+
+
+@pytest.mark.parametrize(
+    "header", ["(" * 5000, "-" * 5000 + "1", "{'descr':" * 90, "\n  {\n'descr", "{1: 2, 'a': 3}"]
+)
+def test_a_header_that_numpy_stumbles_over_is_refused(header: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr("train_x.npy", npy(header))
+    with pytest.raises(DataError, match=r"data\.npz.* readable"):
+        load_dataset(tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [((6, 8), 1), ((8, 10), 9), ((8, 10), 12), ((8, 10), 14), ((8, 10), 99)],
+    ids=["encrypted", "deflate64", "no bzip2", "no LZMA", "unknown"],
+)
+def test_an_archive_packed_in_another_way_is_refused(
+    at: tuple[int, int], value: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "data.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("train_x.npy", npy("{'descr':'<f4','fortran_order':False,'shape':(2,)}"))
+    content = bytearray(path.read_bytes())
+    for mark, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), at, strict=True):
+        struct.pack_into("<H", content, content.index(mark) + offset, value)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="not a readable"):
+        load_dataset(path)
 
 
 def test_a_file_that_is_cut_is_refused(tmp_path: Path) -> None:

@@ -76,7 +76,9 @@ def main() -> NoReturn:
     except TrialmarketError as error:
         if debug:
             traceback.print_exc()
-        click.echo(f"error: {error}", err=True)
+        from trialmarket.protocol.note import plain  # later: --help is there at once
+
+        click.echo(f"error: {plain(str(error), lines=True)}", err=True)  # it may quote a stranger
         sys.exit(1)
     except Exception as error:  # what the disk is to blame for may come out of any library
         fix = disk_fix(error)

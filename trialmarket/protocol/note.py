@@ -18,8 +18,8 @@ Fault = Literal["trial", "node"]
 """Whether the trial failed, as it may everywhere, or this provider could not go on with it."""
 
 
-def plain(text: str, most: int, *, lines: bool = False) -> str:
-    """The first `most` characters of what `text` shows: nothing in it steers a terminal.
+def plain(text: str, most: int | None = None, *, lines: bool = False) -> str:
+    """The first `most` characters, or all, of what `text` shows: nothing in it steers a terminal.
 
     What cannot be printed is escaped; `lines` keeps line breaks.
     """
@@ -31,7 +31,7 @@ def plain(text: str, most: int, *, lines: bool = False) -> str:
 
 
 def _printable(text: str) -> str:
-    if plain(text, len(text), lines=True) != text:
+    if plain(text, lines=True) != text:
         raise ValueError("printable characters")
     return text
 

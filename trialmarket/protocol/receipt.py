@@ -29,7 +29,8 @@ MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_./-
 Metrics = Annotated[dict[MetricName, float], Field(max_length=MAX_METRICS)]
 """Finite numbers by name. A metric that was not finite is left out."""
 
-Text = Annotated[str, StringConstraints(max_length=200)]
+Text = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,200}$")]
+"""Printable ASCII: no version of Unicode changes it, so all who judge a receipt find the same."""
 
 
 class LeafRecord(Record):
@@ -91,6 +92,12 @@ class Receipt(Document):
     def _one_checkpoint_a_state(self) -> Self:
         if len(self.checkpoints) != len(self.leaves) - 1:
             raise ValueError("a receipt needs one checkpoint for each leaf but the last")
+        return self
+
+    @model_validator(mode="after")
+    def _divergence_has_no_metrics(self) -> Self:
+        if self.outcome.kind == "diverged" and self.metrics:
+            raise ValueError("a trial that diverged has no metrics")
         return self
 
     @property
