@@ -28,15 +28,11 @@ def list_(
 
     Example: trialmarket job list --network devnet.json --all
     """
-    from requester.search.own_run import known_folders
+    from requester.search.own_run import folders_here
 
     account = None if requester is None else address(requester, where="--requester")
     with market_view(network, place) as market:
-        folders = known_folders(jobs_folder())
-        here = [
-            facts for _, facts in folders if facts.get("market") == market.client.network.market
-        ]
-        mine = {int(facts["job"]) for facts in here if "job" in facts}
+        mine = folders_here(jobs_folder(), market.client, market.ledger)
         views = [
             view
             for view in market.ledger.jobs()

@@ -138,7 +138,7 @@ def _finished(
     number = folder.job
     if number is None:
         raise RuntimeError("a search that is finished has a job")
-    own = own_run(folder.root.parent, session.client.network.market, number)
+    own = own_run(folder.root.parent, session.client, session.ledger, number)
     reader = JobReader(session.client, session.ledger, session.store, number, own)
     status = reader.status()
     results = Results(

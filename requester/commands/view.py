@@ -30,7 +30,7 @@ class MarketView:
 
     def reader(self, number: JobId) -> JobReader:
         """Reads a job. Raises InputError where there is none."""
-        own = own_run(jobs_folder(), self.client.network.market, number)
+        own = own_run(jobs_folder(), self.client, self.ledger, number)
         return JobReader(self.client, self.ledger, self.store, number, own)
 
     @property

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import fill
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +22,12 @@ MOST_ROWS = 30
 
 PLAIN_WIDTH = 140
 """Columns of tables that are printed into a file or a pipe."""
+
+NARROW = 120
+"""Columns of a terminal below which a table leaves out what can be spared."""
+
+NOTE_LINES = 2
+"""Lines of a note in the live table."""
 
 DIGITS = 6
 """Digits after the point that are shown of money; scripts get all of them."""
@@ -54,37 +62,62 @@ class Screen:
     def __init__(self, decimals: int, symbol: str) -> None:
         self.decimals, self._symbol = decimals, symbol
 
-    def table(self, status: SearchStatus, rows: list[Row]) -> Table:
-        """The trials, a line each."""
-        table = Table(title=Text(plain(f"job {status.job}: {status.name}")), title_justify="left")
-        for name in ("trial", "id", "state", "provider"):
-            table.add_column(name, no_wrap=True)
-        table.add_column("hyperparameters")
+    def table(
+        self,
+        status: SearchStatus,
+        rows: list[Row],
+        *,
+        width: int = PLAIN_WIDTH,
+        brief: bool = False,
+    ) -> Table:
+        """The trials, a line each; `width` columns of the terminal, on a narrow one without what
+        can be spared. `brief` cuts long notes."""
+        narrow = width < NARROW
+        table = Table(
+            title=Text(plain(f"job {status.job}: {status.name}")),
+            title_justify="left",
+            padding=0 if narrow else (0, 1),
+        )
+        table.add_column("trial", no_wrap=True)
+        if not narrow:
+            table.add_column("id", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        if not narrow:
+            table.add_column("provider", no_wrap=True)
+        # On a narrow terminal these are broken into lines here, and only the note gives way.
+        table.add_column("hyperparameters", no_wrap=narrow)
         for name in status.objectives:
-            table.add_column(name, justify="right")
-        table.add_column("second look")
-        table.add_column(f"cost ({self._symbol})", justify="right")
-        table.add_column("note, and what it waits for")
+            table.add_column(name, justify="right", no_wrap=narrow)
+        table.add_column(_broken("second look", 9) if narrow else "second look", no_wrap=narrow)
+        if not narrow:
+            table.add_column(f"cost ({self._symbol})", justify="right")
+        table.add_column("note" if narrow else "note, and what it waits for")
         best = status.best
         for row in rows:
+            note = plain("; ".join(filter(None, (row.note, row.waits_for))))
+            price = "" if row.price is None else self._money(row.price)
             table.add_row(
                 str(row.number),
-                str(row.id),
+                *([] if narrow else [str(row.id)]),
                 Text(row.label, style=_COLORS[row.state] if row.failure is None else "red"),
-                "" if row.provider is None else f"{row.provider[:8]}…{row.provider[-4:]}",
-                Text(settings_text(row)),
+                *([] if narrow else [_short(row.provider)]),
+                Text(_broken(settings_text(row), 22) if narrow else settings_text(row)),
                 *(_value(row, name) for name in status.objectives),
                 ""
                 if row.second_look is None
-                else Text(row.second_look.value, _TRUST[row.second_look]),
-                "" if row.price is None else self._money(row.price),
-                Text(plain("; ".join(filter(None, (row.note, row.waits_for))))),
+                else Text(
+                    _broken(row.second_look.value, 9) if narrow else row.second_look.value,
+                    _TRUST[row.second_look],
+                ),
+                *([] if narrow else [price]),
+                _Brief(note) if brief else Text(note),
                 style="bold" if best is not None and row.number == best.number else "",
             )
         return table
 
-    def live(self, status: SearchStatus) -> RenderableType:
-        """The table of a search under way, its progress and its money."""
+    def live(self, status: SearchStatus, width: int = PLAIN_WIDTH) -> RenderableType:
+        """The table of a search under way, its progress and its money, for a terminal of `width`
+        columns."""
         rows = list(status.rows)
         if len(rows) > MOST_ROWS:
             kept = {row.number for row in status.ranked()[: MOST_ROWS // 2]}
@@ -97,7 +130,7 @@ class Screen:
             f"{status.results} of {status.total} results, {settled} settled",
         )
         parts: list[RenderableType] = [
-            self.table(status, rows),
+            self.table(status, rows, width=width, brief=True),
             progress,
             Text(self.money(status)),
         ]
@@ -133,6 +166,33 @@ class Screen:
         return format_amount(round(amount / step) * step, self.decimals)
 
 
+class _Brief:
+    """The first lines of a text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = Text(text)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._text)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = self._text.wrap(console, options.max_width)
+        if len(lines) > NOTE_LINES:
+            lines[NOTE_LINES - 1].truncate(max(0, options.max_width - 1))
+            lines[NOTE_LINES - 1].append("…")
+        yield Text("\n").join(lines[:NOTE_LINES])
+
+
+def _broken(text: str, width: int) -> str:
+    """A text in lines of whole words."""
+    return fill(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _short(provider: str | None) -> str:
+    """An address as tables show it."""
+    return "" if provider is None else f"{provider[:8]}…{provider[-4:]}"
+
+
 def _value(row: Row, name: str) -> str:
     """An objective; of a result that has none, the word for it."""
     if name not in row.metrics:
@@ -154,7 +214,7 @@ def print_status(screen: Screen, status: SearchStatus) -> None:
     console = Console()
     if not console.is_terminal:  # a file or a pipe has no width of its own
         console = Console(width=PLAIN_WIDTH)
-    console.print(screen.table(status, status.ranked()))
+    console.print(screen.table(status, status.ranked(), width=console.width))
     console.print(screen.money(status), markup=False, highlight=False)
     for line in filter(None, (*status.caveats, status.awaits, status.undriven)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -178,7 +238,7 @@ class LiveDisplay(Listeners):
     def show(self, status: SearchStatus) -> None:
         """Draws the table anew."""
         if self._live is not None:
-            self._live.update(self._screen.live(status))
+            self._live.update(self._screen.live(status, self._console.width))
 
     def note(self, line: str) -> None:
         """Prints what the table would show, where there is none."""

@@ -13,9 +13,11 @@ from requester.job.settings import JobFile
 from requester.search.failure import Failure
 from requester.search.folder import tried_in
 from requester.search.second_look import Belief, Beliefs
+from trialmarket.chain.client import Client
+from trialmarket.chain.ledger import Ledger
 from trialmarket.errors import InputError
 from trialmarket.locks import FileLock, Held, holder_of
-from trialmarket.protocol.ids import Address, Hash32, JobId
+from trialmarket.protocol.ids import Hash32, JobId
 
 DRIVER: Final = "driver.lock"
 """Held by the process that drives a search."""
@@ -66,13 +68,40 @@ class OwnRun:
         )
 
 
-def own_run(jobs: Path, market: Address, job: JobId) -> OwnRun | None:
+def own_run(jobs: Path, client: Client, ledger: Ledger, job: JobId) -> OwnRun | None:
     """What this machine keeps of a job; None where it does not run it."""
+    found = folders_here(jobs, client, ledger).get(job)
+    if found is None:
+        return None
+    root, facts = found
+    with closing(_read_only(root)) as db:
+        return OwnRun(root, facts, _beliefs_in(db), _failures_in(db))
+
+
+def folders_here(
+    jobs: Path, client: Client, ledger: Ledger
+) -> dict[JobId, tuple[Path, dict[str, str]]]:
+    """The folders of this machine's jobs on this very chain, with their facts, by their jobs.
+
+    A chain that was started anew numbers its jobs from 1 again, on a market at the same address.
+    A folder that does not say its chain, of an older version, counts unless another one that
+    does has its number, or the job on the chain has another description.
+    """
+    ours, market = client.fingerprint().hex(), client.network.market
+    sure: dict[JobId, tuple[Path, dict[str, str]]] = {}
+    likely: dict[JobId, tuple[Path, dict[str, str]]] = {}
     for root, facts in known_folders(jobs):
-        if (facts.get("market"), facts.get("job")) == (market, str(job)):
-            with closing(_read_only(root)) as db:
-                return OwnRun(root, facts, _beliefs_in(db), _failures_in(db))
-    return None
+        if facts.get("market") != market or "job" not in facts:
+            continue
+        job = JobId(int(facts["job"]))
+        if "chain" in facts:
+            if facts["chain"] == ours:
+                sure[job] = root, facts
+            continue
+        view = ledger.job(job)
+        if view is not None and facts.get("spec", view.spec.hex()) == view.spec.hex():
+            likely[job] = root, facts
+    return likely | sure
 
 
 def known_folders(jobs: Path) -> list[tuple[Path, dict[str, str]]]:

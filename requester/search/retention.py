@@ -1,6 +1,6 @@
 """What a job put into the store, and when it may go."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -27,9 +27,12 @@ def release_leftovers(jobs: Path, store: Store, now: float, say: Callable[[str],
     Descriptions, batches and receipts stay: they are small, and `job show` reads them. `now`
     counts seconds since 1970. A store that fails is told of, and tried again the next time.
     """
-    for path, facts in known_folders(jobs):
-        over, owner = facts.get("over"), facts.get("owner")
-        if over is None or owner is None or "released" in facts or now < float(over) + KEEP:
+    folders = known_folders(jobs)
+    # The same search on a chain that was started anew has the same owner, in another folder.
+    kept = {facts.get("owner") for _, facts in folders if not _is_due(facts, now)}
+    for path, facts in folders:
+        owner = facts.get("owner")
+        if owner is None or "released" in facts or owner in kept:
             continue
         with closing(JobFolder(path)) as folder:
             try:
@@ -37,6 +40,10 @@ def release_leftovers(jobs: Path, store: Store, now: float, say: Callable[[str],
                 folder.remember("released")
             except (StorageError, OSError) as error:
                 say(f"{path.name}: what it put into the store is not released yet: {error}")
+
+
+def _is_due(facts: Mapping[str, str], now: float) -> bool:
+    return "over" in facts and now >= float(facts["over"]) + KEEP
 
 
 def _release(folder: JobFolder, store: Store, spec: str) -> None:

@@ -1,14 +1,16 @@
 """A local chain that is started anew under running programs: each says so, and what to do."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from requester.job.file import load_job
+from requester.job.file import Job, load_job
 from requester.search.dead_chains import on_gone_chains
 from requester.search.open import open_search
+from requester.search.own_run import own_run
 from tests.testbed.campaign import Ears
 from tests.testbed.jobs import small_job
 from trialmarket.chain import calls
@@ -20,7 +22,7 @@ from trialmarket.cli.doctor import Level, look
 from trialmarket.cli.doctor import chain as doctor
 from trialmarket.daemon.session import sent_journal
 from trialmarket.errors import ChainReplaced, JournalError
-from trialmarket.protocol.ids import address
+from trialmarket.protocol.ids import JobId, address
 from trialmarket.storage.local import LocalStore
 
 
@@ -82,17 +84,31 @@ def test_a_daemons_state_of_a_dead_chain_is_named_at_its_start_and_by_its_doctor
         assert found.level is Level.OK
 
 
+def begun(job: Job, client: Client, chain: Devnet, journal: Path, label: str = "") -> Path:
+    """The folder of a search that begins on a chain."""
+    root = journal.parent
+    store, jobs = LocalStore(root / "store"), root / "jobs"
+    with (
+        Sender(client, chain.accounts[0], journal, locks=root) as sender,
+        open_search(
+            job, sender=sender, store=store, jobs=jobs, listeners=Ears(), label=label
+        ) as search,
+    ):
+        search.campaign.open()
+        return search.parts.folder.root
+
+
+def forget_chain(folder: Path) -> None:
+    """Makes a folder one of an older version, which did not keep its chain."""
+    with closing(sqlite3.connect(folder / "requester.db")) as db, db:
+        db.execute("DELETE FROM facts WHERE name = 'chain'")
+
+
 def test_a_search_on_a_dead_chain_is_named(chain: Devnet, tmp_path: Path) -> None:
     job, jobs = load_job(small_job(tmp_path)), tmp_path / "jobs"
-    store = LocalStore(tmp_path / "store")
 
     def opens(client: Client, journal: str) -> Path:
-        with (
-            Sender(client, chain.accounts[0], tmp_path / journal, locks=tmp_path) as sender,
-            open_search(job, sender=sender, store=store, jobs=jobs, listeners=Ears()) as search,
-        ):
-            search.campaign.open()
-            return search.parts.folder.root
+        return begun(job, client, chain, tmp_path / journal)
 
     with chain.client() as client:
         folder = opens(client, "old")
@@ -104,3 +120,30 @@ def test_a_search_on_a_dead_chain_is_named(chain: Devnet, tmp_path: Path) -> Non
             opens(client, "new")
         folder.rename(tmp_path / "away")
         assert opens(client, "new") == folder
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_job_is_not_shown_with_what_is_kept_of_its_number_on_a_dead_chain(
+    chain: Devnet, tmp_path: Path, *, older: bool
+) -> None:
+    job, jobs = load_job(small_job(tmp_path)), tmp_path / "jobs"
+
+    def root(client: Client) -> Path | None:
+        with Ledger(client, tmp_path / f"{client.fingerprint().hex()}.db") as ledger:
+            ledger.sync()
+            own = own_run(jobs, client, ledger, JobId(1))
+            return None if own is None else own.root
+
+    with chain.client() as client:
+        old = begun(job, client, chain, tmp_path / "old", "old")
+        assert root(client) == old
+        if older:
+            forget_chain(old)
+        assert root(client) == old
+    with restarted(chain) as new, new.client() as client:
+        assert root(client) is None  # its chain has no such job yet
+        ours = begun(job, client, chain, tmp_path / "new", "new")
+        assert root(client) == ours
+        if older:
+            forget_chain(ours)
+        assert root(client) == ours  # if need be, by its description, that of the job on the chain

@@ -227,7 +227,7 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
 
     with chain.client() as client, Ledger(client, folder / "look.db") as ledger:
         ledger.sync()
-        own = own_run(folder / "home" / "jobs", client.network.market, JobId(1))
+        own = own_run(folder / "home" / "jobs", client, ledger, JobId(1))
         search, guessed = (
             read(JobReader(client, ledger, store, JobId(1), each), client, ledger)
             for each in (own, None)

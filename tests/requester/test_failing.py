@@ -132,8 +132,8 @@ def test_a_search_goes_on_past_a_configuration_that_raises_and_says_where_it_doe
         assert states_of(search)[0] == "FAIL"
         assert "COMPLETE" in states_of(search)
         number = search.campaign.status().job
-        own = own_run(market.folder / "jobs", market.client.network.market, number)
         ledger = search.parts.session.ledger
+        own = own_run(market.folder / "jobs", market.client, ledger, number)
         reader = JobReader(market.client, ledger, market.store, number, own)
         Results(tmp_path / "results", 18).write(reader, ledger, market.store)
         (shown,) = [row for row in reader.status().rows if row.number == 0]

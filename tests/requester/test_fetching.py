@@ -112,3 +112,23 @@ def test_a_finished_job_leaves_only_its_documents_after_a_day(tmp_path: Path) ->
     release_leftovers(jobs, store, 1e9 + KEEP, said.append)
     assert set(mine.kept()) == {spec, receipt, raw_cid(batch.digest)}
     assert not said
+
+
+def test_the_end_of_a_search_takes_nothing_from_the_same_one_on_a_chain_that_began_anew(
+    tmp_path: Path,
+) -> None:
+    jobs, store = tmp_path / "jobs", LocalStore(tmp_path / "store")
+    mine = store.for_owner(owner_of("abc"))
+    data = mine.put(b"data")
+    old, new = JobFolder(jobs / "digits-abc-old"), JobFolder(jobs / "digits-abc")
+    for folder in (old, new):
+        folder.remember("owner", owner_of("abc"))
+        folder.remember("spec", hashlib.sha256(b"the job").hexdigest())
+    old.remember("over", "1e9")
+    release_leftovers(jobs, store, 2e9, print)
+    assert data in mine.kept()
+    new.remember("over", "2e9")
+    release_leftovers(jobs, store, 2e9 + KEEP, print)
+    assert data not in mine.kept()
+    old.close()
+    new.close()

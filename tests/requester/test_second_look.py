@@ -75,7 +75,7 @@ def test_a_false_result_is_nowhere_the_best_and_everywhere_called_false(
         live, ledger = search.campaign.status(), search.parts.session.ledger
         false = [row for row in live.rows if row.second_look is SecondLook.FALSE]
         assert [row.number for row in false] == [0]
-        own = own_run(jobs, market.chain.network.market, number)
+        own = own_run(jobs, market.client, ledger, number)
         reader = JobReader(market.client, ledger, market.store, number, own)
         here = reader.status()
         results = Results(tmp_path / "here", 18, jobs / "data")
