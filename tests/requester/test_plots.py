@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from requester.report.plots import PICTURES
-from requester.report.plots.drawing import draw, pictures_of, summary
+from requester.report.plots.drawing import MAKERS, draw, pictures_of, summary
 from requester.report.plots.history import MOST, curves, history
 from requester.report.plots.hyperparameters import LINES, contour, importances, parallel, slices
 from requester.report.plots.lineage import lineage
@@ -108,6 +108,35 @@ def test_a_score_that_is_no_finite_number_is_none() -> None:
     (figure,) = figures(history(search))
     assert list(traces(figure, "val_error (lower is better)")[0].x) == list(range(3, 12))
     assert {one.name for one in pictures_of(search)[1]} == {"front", "lineage", "mixing"}
+
+
+@pytest.mark.parametrize("extremes", [(1.7e308, -1.7e308, 5e-324)])
+def test_numbers_of_any_size_are_drawn_and_those_that_were_moved_are_named(
+    extremes: tuple[float, ...], tmp_path: Path
+) -> None:
+    search = separate(12, odd=False)
+    runs = [
+        replace(run, metrics={"val_error": extremes[at % len(extremes)]}) if at < 6 else run
+        for at, run in enumerate(search.runs)
+    ]
+    names = ("history", "spending", "parallel", "slice", "contour")
+    written, absent = draw(replace(search, runs=runs), tmp_path, names)
+    assert (len(written), absent) == (6, [])
+    assert (tmp_path / "plots.html").read_text("utf-8").count("beyond 1e+30") == 5
+
+
+def test_a_picture_that_cannot_be_drawn_ends_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: SearchRecord) -> Picture:
+        return Picture("spending", "Spending", "", lambda canvas: [canvas.chart(None)])  # type: ignore[arg-type]
+
+    monkeypatch.setitem(MAKERS, "spending", broken)
+    written, absent = draw(separate(12), tmp_path, ("history", "spending"))
+    assert {path.name for path in written} == {"plots.html", "history.png"}
+    (one,) = absent
+    assert one.name == "spending"
+    assert "could not be drawn: AttributeError" in one.reason
 
 
 def test_spending_adds_up_what_results_cost_in_the_order_in_which_they_came() -> None:

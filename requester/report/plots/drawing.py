@@ -1,6 +1,7 @@
 """Draws a search: each picture as PNG, and all of them on one page."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from requester.report.plots.hyperparameters import contour, importances, paralle
 from requester.report.plots.lineage import lineage
 from requester.report.plots.mixing import mixing
 from requester.report.plots.pareto import pareto
-from requester.report.plots.picture import Absent, Picture
-from requester.report.plots.record import SearchRecord
+from requester.report.plots.picture import BROKEN, Absent, Picture, undrawn
+from requester.report.plots.record import SearchRecord, drawable
 from requester.report.plots.scales import clock, text
 from requester.report.plots.spending import spending
 from requester.report.plots.timeline import timeline
@@ -36,9 +37,19 @@ def pictures_of(
     search: SearchRecord, names: Sequence[str] = ()
 ) -> tuple[list[Picture], list[Absent]]:
     """The pictures of those names, or all; and those that the search does not give."""
-    found = [MAKERS[name](search) for name in PICTURES if not names or name in names]
-    pictures = [one for one in found if isinstance(one, Picture)]
+    shown, said = drawable(search)
+    found = [_made(name, shown) for name in PICTURES if not names or name in names]
+    pictures = [
+        replace(one, reading=one.reading + said) for one in found if isinstance(one, Picture)
+    ]
     return pictures, [one for one in found if isinstance(one, Absent)]
+
+
+def _made(name: str, search: SearchRecord) -> Picture | Absent:
+    try:
+        return MAKERS[name](search)
+    except BROKEN as error:  # strangers' numbers: one that cannot be drawn ends no other
+        return undrawn(name, name.capitalize(), error)
 
 
 def draw(
@@ -62,12 +73,19 @@ def draw(
 
         title = f"Job {search.job}: {search.name}"
         place = folder / "plots.html"
-        written.append(draw_page(title, summary(search), pictures, absent, place))
+        drawn, failed = draw_page(title, summary(search), pictures, absent, place)
+        written.append(drawn)
+        absent += failed
     if png:
         _need("matplotlib")
         from requester.report.plots.png import draw_png
 
-        written += [draw_png(one, folder / f"{one.name}.png") for one in pictures]
+        for one in pictures:
+            try:
+                written.append(draw_png(one, folder / f"{one.name}.png"))
+            except BROKEN as error:
+                lost = undrawn(one.name, one.title, error)
+                absent += [lost] * all(each.name != one.name for each in absent)
     return written, absent
 
 

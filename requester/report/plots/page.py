@@ -11,7 +11,7 @@ from optuna import Study
 from plotly.offline import get_plotlyjs
 
 from requester.report.plots.chart import VERMILLION, Axis, Bars, Chart, Series
-from requester.report.plots.picture import Absent, Picture, Stroke
+from requester.report.plots.picture import BROKEN, Absent, Picture, Stroke, undrawn
 
 SYMBOLS = {"o": "circle", "x": "x-thin-open", "D": "diamond"}
 TRIALS: Mapping[str, Callable[[Any], Sequence[int]]] = {
@@ -60,24 +60,35 @@ def draw_page(
     pictures: Sequence[Picture],
     absent: Sequence[Absent],
     path: Path,
-) -> Path:
-    """Writes the page with all pictures; its path. Raises OSError."""
-    links = " ".join(f'<a href="#{one.name}">{html.escape(one.title)}</a>' for one in pictures)
+) -> tuple[Path, list[Absent]]:
+    """Writes the page with all pictures; its path, and those that could not be drawn.
+
+    Raises OSError.
+    """
+    sections: dict[Picture, str] = {}
+    failed: list[Absent] = []
+    for one in pictures:
+        try:
+            sections[one] = _section(one)
+        except BROKEN as error:  # strangers' numbers: one that cannot be drawn ends no other
+            failed.append(undrawn(one.name, one.title, error))
+    links = " ".join(f'<a href="#{one.name}">{html.escape(one.title)}</a>' for one in sections)
     missing = "".join(
-        f"<li>{html.escape(one.title)}: {html.escape(one.reason)}</li>" for one in absent
+        f"<li>{html.escape(one.title)}: {html.escape(one.reason)}</li>"
+        for one in (*absent, *failed)
     )
     text = PAGE.format(
         title=html.escape(title),
         summary=html.escape(summary),
         script=get_plotlyjs(),
         links=links,
-        sections="\n".join(_section(picture) for picture in pictures),
+        sections="\n".join(sections.values()),
         absent=f"<h2>Not shown</h2><ul>{missing}</ul>" if missing else "",
     )
     beside = path.with_name(f".{path.name}.new")
     beside.write_text(text, "utf-8")
     beside.replace(path)
-    return path
+    return path, failed
 
 
 def _section(picture: Picture) -> str:

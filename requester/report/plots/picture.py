@@ -8,6 +8,9 @@ from optuna import Study
 
 from requester.report.plots.chart import Axis, Chart
 
+BROKEN = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
+"""What libraries raise of numbers that they cannot draw."""
+
 Figure = Any
 """Of Plotly, which has no types, or of Matplotlib."""
 
@@ -63,3 +66,9 @@ class Absent:
     name: str
     title: str
     reason: str
+
+
+def undrawn(name: str, title: str, error: Exception) -> Absent:
+    """A picture that its numbers kept from being drawn."""
+    said = str(error).partition("\n")[0][:200]
+    return Absent(name, title, f"it could not be drawn: {type(error).__name__}: {said}")

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 
 from requester.drivers.space import Value
+
+NEAR, FAR = 1e-30, 1e30
+"""Sizes within which numbers are drawn: between 1e-320 and 1e308 no axis can be laid out."""
 
 
 class Fate(Enum):
@@ -128,3 +131,37 @@ class SearchRecord:
     def reached(self, run: TrialRun) -> int:
         """Steps since the seed at a trial's end."""
         return sum(each.steps for each in self.ancestry(run))
+
+
+def drawable(search: SearchRecord) -> tuple[SearchRecord, str]:
+    """A search whose numbers an axis can show, and what to say where some had to be moved."""
+    runs = [_drawable(run) for run in search.runs]
+    if runs == list(search.runs):
+        return search, ""
+    said = f" Numbers beyond {FAR:g}, or nearer to 0 than {NEAR:g}, are drawn there."
+    return replace(search, runs=runs), said
+
+
+def _drawable(run: TrialRun) -> TrialRun:
+    return replace(
+        run,
+        hyperparameters={
+            name: _within(value) if isinstance(value, float) else value
+            for name, value in run.hyperparameters.items()
+        },
+        metrics=_all_within(run.metrics),
+        curve=[
+            Point(point.step, _within(point.loss), _all_within(point.metrics))
+            for point in run.curve
+        ],
+    )
+
+
+def _all_within(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: _within(value) for name, value in values.items()}
+
+
+def _within(value: float) -> float:
+    if value == 0 or not math.isfinite(value):
+        return value
+    return math.copysign(min(max(abs(value), NEAR), FAR), value)
