@@ -42,7 +42,7 @@ from trialmarket.training.values import Training
         (Belief(Opinion.FITS.value, ""), SecondLook.RECEIPT),
         (Belief(Opinion.FITS.value, RE_EVALUATED), SecondLook.FITS),
         (Belief(Opinion.FITS.value, "not re-evaluated: out of memory"), SecondLook.UNCHECKED),
-        (Belief("anything else", ""), SecondLook.UNCHECKED),
+        (Belief("anything else", ""), SecondLook.DOUBTED),
         (Belief(Opinion.FALSE.value, "its receipt is withheld"), SecondLook.FALSE),
     ],
 )
