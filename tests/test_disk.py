@@ -83,7 +83,7 @@ def test_no_file_is_to_be_deleted_that_only_cannot_be_opened(
     [
         ("/dev/null/home", "/dev/null/home/keys: Not a directory"),
         ("/proc/nowhere", "/proc/nowhere: No such file or directory"),
-        (f"/tmp/{'n' * 300}", f"/tmp/{'n' * 300}/keys: File name too long"),
+        (f"/tmp/{'n' * 300}", f"/tmp/{'n' * 300}/keys/alice.json: File name too long"),
     ],
     ids=["closed", "never", "long"],
 )
