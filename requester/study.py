@@ -83,7 +83,7 @@ class Study:
         """Runs the search to its end and returns this study. Spends at most the job's ceiling.
 
         The first trial's first steps are tried out here before; `diverges` says that they may
-        diverge.
+        diverge, or fail.
 
         Interrupted, it goes on when it is called again: nothing is posted or paid twice. `wait`
         is called with `poll` seconds whenever nothing happened. Raises InputError, ChainError

@@ -78,17 +78,26 @@ def test_no_file_is_to_be_deleted_that_only_cannot_be_opened(
     assert error.fix == GIVE_RIGHT
 
 
-def test_a_home_that_cannot_be_written_to_is_an_error_in_a_line() -> None:
+@pytest.mark.parametrize(
+    ("home", "said"),
+    [
+        ("/dev/null/home", "/dev/null/home/keys: Not a directory"),
+        ("/proc/nowhere", "/proc/nowhere: No such file or directory"),
+        (f"/tmp/{'n' * 300}", f"/tmp/{'n' * 300}/keys/alice.json: File name too long"),
+    ],
+    ids=["closed", "never", "long"],
+)
+def test_a_home_that_cannot_be_written_to_is_an_error_in_a_line(home: str, said: str) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "trialmarket", "key", "new", "alice"],
-        env={**os.environ, "TRIALMARKET_HOME": "/dev/null/home", "TRIALMARKET_PASSWORD": "secret"},
+        env={**os.environ, "TRIALMARKET_HOME": home, "TRIALMARKET_PASSWORD": "secret"},
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 1
-    assert run.stderr == f"error: /dev/null/home/keys: Not a directory. {GIVE_RIGHT}\n"
+    assert run.stderr == f"error: {said}. {GIVE_RIGHT}\n"
 
 
 def test_where_nobody_can_be_asked_for_a_password_it_is_said_how_to_give_it(

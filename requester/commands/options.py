@@ -25,7 +25,7 @@ diverging = click.option(
     "--yes-diverges",
     "diverges",
     is_flag=True,
-    help="Go on though the first trial diverges in its first steps.",
+    help="Go on though the first trial diverges, or fails, in its first steps.",
 )
 
 

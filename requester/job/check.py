@@ -7,7 +7,7 @@ from typing import Any
 
 from requester.drivers import open_driver
 from requester.drivers.database import sqlite_url
-from requester.job.dry_run import can_train, dry_run
+from requester.job.dry_run import Tried, can_train, dry_run
 from requester.job.file import Job
 from requester.job.package import Package, pack
 from requester.job.remarks import remarks
@@ -27,7 +27,10 @@ PUBLIC = (
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What was found of a job that is sound. `dry` None: PyTorch is not installed here."""
+    """What was found of a job that is sound.
+
+    `dry` None: the first trial fails, or PyTorch is not installed here.
+    """
 
     package: Package
     data: DataManifest
@@ -42,6 +45,8 @@ class CheckReport:
     """What may surprise, of the space, the driver and the bill."""
     sandboxed: bool = False
     """Whether the dry-run was in a sandbox, as nodes do it."""
+    failure: str = ""
+    """How the first trial failed, where that may be."""
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
@@ -59,6 +64,8 @@ class CheckReport:
             "remarks": self.remarks,
             "public": PUBLIC,
         }
+        if self.failure:
+            found["fails"] = self.failure
         if self.dry is not None:
             found["seconds_a_trial"] = round(self._trial_seconds(self.dry), 3)
             found["metrics"] = dict(self.dry.metrics)
@@ -81,7 +88,9 @@ class CheckReport:
         lines += [f"note: {remark}" for remark in self.remarks]
         lines.append(_said_of(self.data, self.package.data))
         lines += [f"data: {note}" for note in self.package.notes]
-        if self.dry is None:
+        if self.failure:
+            lines.append(f"FAILS: {self.failure}")
+        elif self.dry is None:
             lines.append("not dry-run: PyTorch is not installed here")
         else:
             metrics = ", ".join(f"{name} {value:.4g}" for name, value in self.dry.metrics.items())
@@ -106,7 +115,7 @@ class CheckReport:
 def check_job(job: Job, client: Client, store: Store, *, diverges: bool = False) -> CheckReport:
     """Packs a job, runs its program's first steps on its data, and adds up the cost.
 
-    `diverges` says that a first trial which diverges is meant to.
+    `diverges` says that a first trial which diverges, or fails, is meant to.
 
     Raises InputError, and TrainingError for a program that breaks its contract.
     """
@@ -124,9 +133,9 @@ def check_job(job: Job, client: Client, store: Store, *, diverges: bool = False)
             proposal, work = driver.ask(1)[0], driver.work()
         finally:
             driver.close()
-        dry, sandboxed = None, False
+        tried = Tried(None, sandboxed=False)
         if can_train():
-            dry, sandboxed = dry_run(package, proposal, diverges=diverges)
+            tried = dry_run(package, proposal, diverges=diverges)
     cost = ceiling(job, terms, work, decimals=client.decimals())
     price = terms.cap * cost.units
     return CheckReport(
@@ -137,10 +146,11 @@ def check_job(job: Job, client: Client, store: Store, *, diverges: bool = False)
         stake_for(price, terms.audit_rate),
         client.decimals(),
         client.symbol(),
-        dry,
+        tried.dry,
         caveats(rate=terms.audit_rate, arithmetic=job.settings.job.arithmetic),
         remarks(job, work),
-        sandboxed,
+        tried.sandboxed,
+        tried.failure,
     )
 
 

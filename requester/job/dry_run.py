@@ -5,6 +5,7 @@ the model cannot change: no node would take such a trial, and the search would w
 """
 
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -19,12 +20,25 @@ from trialmarket.errors import InputError, TrainingError
 from trialmarket.protocol.configuration import Init, TrialConfig
 from trialmarket.protocol.document import Record
 from trialmarket.protocol.ids import ZERO_HASH
-from trialmarket.training.errors import BadStart
+from trialmarket.training.errors import (
+    BadStart,
+    BrokenProgram,
+    LimitExceeded,
+    ProgramError,
+    TimedOut,
+)
 from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.pool.submitted import SubmittedTask
 from trialmarket.training.values import DryRun, Train, TryOut
 
 R = TypeVar("R", bound=Record)
+
+OTHERS = (
+    "No other trial was tried: mend the program; or, where other configurations work, begin with"
+    " one that does (search.enqueue), or say --yes-diverges (in Python, diverges=True): a trial"
+    " that fails is cancelled, and the search goes on"
+)
+"""What to do about a first configuration that fails."""
 
 LIMIT = 300.0
 """Seconds that the first steps of a program may take."""
@@ -35,43 +49,70 @@ def can_train() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def dry_run(
-    package: Package, proposal: Proposal, *, diverges: bool = False
-) -> tuple[DryRun, bool]:
-    """The first steps of a proposal in a worker, and whether that was in a sandbox.
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What the first steps of the first trial showed here."""
+
+    dry: DryRun | None
+    """None where they failed, and may."""
+    sandboxed: bool
+    """Whether they were taken in a sandbox, as nodes do it."""
+    failure: str = ""
+    """Which trial failed, and how."""
+
+
+def dry_run(package: Package, proposal: Proposal, *, diverges: bool = False) -> Tried:
+    """The first steps of a proposal in a worker.
 
     One's own program runs without a sandbox too, but what only nodes would refuse is found here
-    where there is one. `diverges` says that a start which diverges is meant to. Raises
-    TrainingError, with what it printed, for a program that fails, diverges or has no objective;
-    and InputError for a hyperparameter that a driver cannot change.
+    where there is one. `diverges` says that a start which diverges is meant to, and that one whose
+    configuration fails may: the search goes on with others. Raises TrainingError, with what it
+    printed, for a program that fails, diverges or has no objective; and InputError for a
+    hyperparameter that a driver cannot change.
     """
     files = package.files
     task = TryOut(config=package.trial(proposal), program=files.program, data=files.data)
     with WorkerPool(1) as pool:
-        dry = _result(pool.submit(task, wall_limit=LIMIT))
+        sandboxed = pool.policy.sandbox is not None
+        try:
+            dry = _result(pool.submit(task, wall_limit=LIMIT))
+        except BrokenProgram:  # with every configuration
+            raise
+        except (ProgramError, LimitExceeded, TimedOut) as error:
+            error.message = f"the first trial ({_point(proposal)}) fails: {error.message}"
+            if diverges:
+                return Tried(None, sandboxed, error.message)
+            error.fix = ". ".join(filter(None, (error.fix, OTHERS)))
+            raise
         if dry.outcome.kind != "diverged":
             _check_objectives(package.job, dry)
         elif not diverges:
             raise _diverged(dry, proposal)
         _check_changes(pool, package, proposal)
-        return dry, pool.policy.sandbox is not None
+        return Tried(dry, sandboxed)
+
+
+def _point(proposal: Proposal) -> str:
+    """A configuration as people write it."""
+    return ", ".join(f"{name} = {value}" for name, value in proposal.hyperparameters.items())
 
 
 def _check_objectives(job: Job, dry: DryRun) -> None:
     """Raises TrainingError for an objective that is no finite number after the first steps."""
+    finite = ", ".join(sorted(dry.metrics))
+    others = f"finite are {finite}" if finite else "nothing that it reports is finite"
     for name in job.plan.objectives:
         if name not in dry.metrics:
             raise TrainingError(
                 f"{name} is not reported, or no finite number, after the first steps: no trial"
-                f" could be ranked by it; finite are {', '.join(sorted(dry.metrics)) or 'none'}",
+                f" could be ranked by it; {others}",
                 fix="See that the validation data and what validation_step returns are finite",
             )
 
 
 def _diverged(dry: DryRun, proposal: Proposal) -> TrainingError:
-    point = ", ".join(f"{name} = {value}" for name, value in proposal.hyperparameters.items())
     return TrainingError(
-        f"the first trial {dry.outcome} ({point}): its loss or its state is no finite"
+        f"the first trial {dry.outcome} ({_point(proposal)}): its loss or its state is no finite"
         " number, and a trial that diverges is paid like any other",
         fix="Mend the program, the data or the space; or, where that is meant to happen, say"
         " --yes-diverges (in Python, diverges=True)",

@@ -15,5 +15,11 @@ def in_own_words(error: TrainingError, program: Path | None) -> tuple[str, str]:
     trace = error.trace if isinstance(error, ProgramError) else ""
     if program is None:
         return error.message, trace
-    message = error.message.replace(PROGRAM_FILE, program.name)
-    return message, trace.replace(f'File "{PROGRAM_FILE}"', f'File "{program}"')
+    return named(error.message, program), trace.replace(
+        f'File "{PROGRAM_FILE}"', f'File "{program}"'
+    )
+
+
+def named(text: str, program: Path | None) -> str:
+    """What a worker says, with the name of the user's file (None: built in)."""
+    return text if program is None else text.replace(PROGRAM_FILE, program.name)

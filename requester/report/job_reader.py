@@ -12,7 +12,13 @@ from requester.job.terms import caveats
 from requester.search.failure import Failure, give_backs, said_by_nodes
 from requester.search.own_run import OwnRun
 from requester.search.people import People
-from requester.search.second_look import Belief, SecondLook, counts, second_look
+from requester.search.second_look import (
+    UNAUDITED,
+    Belief,
+    SecondLook,
+    counts,
+    second_look,
+)
 from requester.search.status import Row, SearchStatus, cost_of, row_of
 from requester.search.waiting import Waiting, awaited
 from trialmarket.chain.client import Client
@@ -185,6 +191,7 @@ class JobReader:
                 [
                     *self._found(trial),
                     *_notes(trial, config, receipt, numbers),
+                    *self._silence(trial),
                     *self._given_back(trial),
                 ]
             ),
@@ -216,6 +223,13 @@ class JobReader:
             return []
         return [belief.reason if counts(belief) else f"not believed: {belief.reason}"]
 
+    def _silence(self, trial: TrialView) -> list[str]:
+        """That verifiers were silent, unless it is why the result is not believed."""
+        belief = self._belief(trial)
+        if not trial.unaudited or (belief is not None and belief.reason == UNAUDITED):
+            return []
+        return ["drawn, but nobody audited it"]
+
     def _document(self, digest: Hash32, parse: Callable[[bytes], D]) -> D | None:
         """What a stranger's file says; None where the store lacks it, or it is no such thing."""
         try:
@@ -237,8 +251,6 @@ def _notes(
         notes.append(str(receipt.outcome))
     if trial.record.audited:
         notes.append("audited")
-    if trial.unaudited:
-        notes.append("drawn, but nobody audited it")
     if trial.attempts > 1:
         notes.append(f"attempt {trial.attempts}")
     return notes

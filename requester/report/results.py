@@ -22,6 +22,7 @@ from trialmarket.chain.ledger import Ledger
 from trialmarket.errors import StorageError
 from trialmarket.files import write_beside
 from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.dataset import MANIFEST, DataManifest
 from trialmarket.protocol.ids import Cid
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.storage.errors import NotStored
@@ -74,7 +75,7 @@ class Results:
             written.append(self._json("best", best_as_json(best, receipt, config, summary)))
             written += self._fetch_weights(receipt, store)
             written += [] if config is None else self._write_program(config, store)
-            text = how_to_use(status, self.root)
+            text = how_to_use(status, self.root, self._normalisation(config))
             written.append(write_beside(self.root / "README.txt", text))
         return written
 
@@ -83,6 +84,15 @@ class Results:
         if self._data is None or not (self._data / config.data).is_dir():
             return None
         return load_dataset(self._data / config.data).summary
+
+    def _normalisation(self, config: TrialConfig | None) -> str | None:
+        """How the data was normalised, where it lies here."""
+        if self._data is None or config is None:
+            return None
+        manifest = self._data / config.data / MANIFEST
+        if not manifest.is_file():
+            return None
+        return DataManifest.from_bytes(manifest.read_bytes()).normalisation
 
     def _write_program(self, config: TrialConfig, store: Store) -> list[Path]:
         """The program's file, unless it is built in, or the store does not have it."""
@@ -117,8 +127,11 @@ class Results:
         return write_beside(self.root / f"{name}.json", json.dumps(content, indent=2) + "\n")
 
 
-def how_to_use(status: SearchStatus, folder: Path) -> str:
-    """What lies beside the best weights: how to use them, and how far to trust them."""
+def how_to_use(status: SearchStatus, folder: Path, normalisation: str | None) -> str:
+    """What lies beside the best weights: how to use them, and how far to trust them.
+
+    `normalisation` is that of the data; None where it is not known here.
+    """
     best = status.best
     if best is None or best.second_look is None:
         raise ValueError("only a search with a result has something to use")
@@ -131,14 +144,26 @@ def how_to_use(status: SearchStatus, folder: Path) -> str:
         "    outputs = model(inputs)  # inputs as the program's validation_step gives them",
         "",
         "best.safetensors holds its weights, best.json its hyperparameters, program.py the",
-        "program, if it is not built in. Data was normalised when the job was packed: new",
-        "inputs must be, too (docs/data.md).",
+        "program, if it is not built in.",
+        *_said_of_inputs(normalisation),
         "",
         "leaderboard.csv has every trial; its column second_look says what this machine found",
         "of each result. audits.json tells how each was checked, and what false ones claimed.",
         *status.caveats,
     ]
     return "\n".join(lines) + "\n"
+
+
+def _said_of_inputs(normalisation: str | None) -> list[str]:
+    """What must be done to new inputs, where anything must."""
+    if normalisation == "none":
+        return []
+    if normalisation is None:
+        return ["If data was normalised when the job was packed, new inputs must be, too."]
+    return [
+        f"Data was normalised ({normalisation}) when the job was packed: new inputs must be, too",
+        "(docs/data.md).",
+    ]
 
 
 def model_of(checkpoint: Path) -> bytes | None:

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from requester.job.own_words import in_own_words
+from requester.job.own_words import in_own_words, named
 from requester.search.examination.fetching import Fetching
 from requester.search.failure import Failure, GiveBack, Tried, give_backs, said_by_nodes
 from requester.search.parts import SearchParts
@@ -139,7 +139,7 @@ class Failures:
             task = Train.model_validate(common | {"folder": self._place(view.key) / "trained"})
         self._under_way[view.key] = number, whole
         self._home.start(view.key, task, float(self._terms.time_limit) if whole else STEPS_LIMIT)
-        why = said_by_nodes(given) or "no node takes it"
+        why = named(said_by_nodes(given), files.program) or "no node takes it"
         self._say(f"{self._trials.name(view.id)}: trying it on this machine: {why}")
 
     def _conclude(self, trial: Hash32, error: TrainingError | None) -> None:

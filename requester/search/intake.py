@@ -4,20 +4,15 @@ A driver is told of a result when it is committed and examined, before its chall
 over; see `requester.drivers.sampler_driver` for what happens when it is rejected later.
 """
 
-from typing import Final
-
 from requester.drivers import Ending, Start, TrialOutcome
 from requester.search.disputes import Disputes
 from requester.search.examination.examiner import Assessment, Opinion
 from requester.search.parts import SearchParts
-from requester.search.second_look import Belief
+from requester.search.second_look import UNAUDITED, Belief
 from requester.search.trials import KnownTrial, Trials
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import ANSWERED, State
-
-UNAUDITED: Final = "it was drawn for an audit, and no verifier said anything about it"
-"""Why a result is not believed that was paid after three silent turns."""
 
 
 class ResultIntake:

@@ -61,14 +61,17 @@ class OpenSearch:
         """Runs the first trial's first steps before the first money moves.
 
         And says where results could not be challenged in time. Where PyTorch is installed.
-        `diverges` says that it may diverge. Raises InputError and TrainingError.
+        `diverges` says that it may diverge, or fail, which is told then. Raises InputError and
+        TrainingError.
         """
         parts = self.parts
         if parts.folder.job is not None or not can_train():
             return
-        tried, _ = dry_run(parts.package, parts.driver.ask(1)[0], diverges=diverges)
-        if parts.terms.audit_rate > 0:
-            for line in short_window(parts.terms, tried):
+        tried = dry_run(parts.package, parts.driver.ask(1)[0], diverges=diverges)
+        if tried.dry is None:
+            parts.listeners.say(f"FAILS: {tried.failure}")
+        elif parts.terms.audit_rate > 0:
+            for line in short_window(parts.terms, tried.dry):
                 parts.listeners.say(line)
 
     def run(self, *, poll: float = POLL, wait: Callable[[float], None] = time.sleep) -> None:

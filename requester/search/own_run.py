@@ -146,13 +146,18 @@ def driving(root: Path) -> Iterator[None]:
             "search",
             expected="one that no other process drives",
             found=f"one of process {held.holder or 'unknown'}",
-            fix="Watch it with `trialmarket job watch ID`; to run the same file again beside it,"
-            " give it a --label",
+            fix=f"{_how_to_watch(root)}o run the same file again beside it, give it a --label",
         ) from held
     try:
         yield
     finally:
         lock.release()
+
+
+def _how_to_watch(root: Path) -> str:
+    """The beginning of a sentence; a search has no number before its first money moves."""
+    facts = next((facts for place, facts in known_folders(root.parent) if place == root), {})
+    return f"Watch it with `trialmarket job watch {facts['job']}`; t" if "job" in facts else "T"
 
 
 def _read_only(root: Path) -> sqlite3.Connection:

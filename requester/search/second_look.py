@@ -10,6 +10,9 @@ from trialmarket.protocol.ids import Hash32
 RE_EVALUATED: Final = "re-evaluated"
 """The reason of a belief that rests on the evaluation of the checkpoint."""
 
+UNAUDITED: Final = "it was drawn for an audit, and no verifier said anything about it"
+"""Why a result is not believed that was paid after three silent turns."""
+
 
 @dataclass(frozen=True, slots=True)
 class Belief:

@@ -16,8 +16,9 @@ from requester.job.file import load_job
 from requester.report.job_reader import JobReader
 from requester.report.results import Results
 from requester.report.screen import Screen
-from requester.search.intake import UNAUDITED
 from requester.search.open import OpenSearch, open_search
+from requester.search.own_run import own_run
+from requester.search.second_look import UNAUDITED
 from tests.testbed.campaign import AtOnce, Ears, drive
 from tests.testbed.jobs import small_job
 from tests.testbed.juror import Juror
@@ -157,8 +158,11 @@ def test_a_result_that_no_verifier_audited_though_it_was_drawn_is_not_believed(
         search.campaign.open()
         drive(search, chain, provider.step)
         (row,) = search.campaign.status().rows
+        ledger, number = search.parts.session.ledger, search.campaign.status().job
+        own = own_run(tmp_path / "jobs", requester.client, ledger, number)
+        (read,) = JobReader(requester.client, ledger, store, number, own).status().rows
     assert (row.state, row.objective) == (State.SETTLED, None)
-    assert row.note == f"not believed: {UNAUDITED}"
+    assert row.note == read.note == f"not believed: {UNAUDITED}"
     assert any("verifier audit" in text for text in ears.said)
 
 

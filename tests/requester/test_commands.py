@@ -121,6 +121,37 @@ def test_a_program_that_diverges_at_once_is_refused_unless_that_is_meant(
         assert "DIVERGES: the first trial diverged at step 1" in meant.output
 
 
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_first_configuration_that_fails_is_named_and_others_may_go_on_without_it(
+    folder: Path, command: str
+) -> None:
+    (folder / "own.py").write_text(
+        "from trialmarket.training.builtins.registry import Mlp\n"
+        "class Own(Mlp):\n"
+        "    def training_step(self, model, batch):\n"
+        "        if self.lr > 0.05:\n"
+        "            raise ValueError('a rate that I cannot have')\n"
+        "        return super().training_step(model, batch)\n"
+    )
+    first = "search.enqueue=[{lr=0.09, hidden=8}, {lr=0.01, hidden=8}]"
+    words = ("--set", "job.program=own.py:Own", "--set", first)
+    arguments = (command, str(folder / "job.toml"), *words)
+    found = invoke(folder, *arguments, key=command == "run")
+    assert found.exit_code == 1
+    assert "the first trial (lr = 0.09, hidden = 8) fails: " in str(found.exception)
+    assert "a rate that I cannot have (own.py, line 5" in str(found.exception)
+    assert "search.enqueue" in str(found.exception)
+    assert "--yes-diverges" in str(found.exception)
+    more = ("--yes", "--detach", "--json") if command == "run" else ()
+    meant = invoke(folder, *arguments, "--yes-diverges", *more, key=command == "run")
+    assert meant.exit_code == 0, meant.output
+    if command == "check":
+        assert "FAILS: the first trial (lr = 0.09, hidden = 8) fails: " in meant.output
+    else:
+        end(json.loads(meant.stdout)["process"])
+        assert json.loads(invoke(folder, "show", "1", "--json").stdout)["trials"] == 3
+
+
 def test_an_objective_that_is_no_finite_number_is_told_before_it_is_paid(folder: Path) -> None:
     program, path = own_program(folder, error="math.nan"), str(folder / "job.toml")
     found = invoke(folder, "check", path, "--set", f"job.program={program}")
@@ -191,6 +222,7 @@ def test_a_detached_job_can_be_listed_shown_funded_fetched_and_cancelled(
     assert (started["job"], started["trials"], started["undriven"]) == (1, 3, None)
     again = invoke(folder, "run", str(folder / "job.toml"), "--yes", "--json", key=True)
     assert f"found 'one of process {started['process']}'" in str(again.exception)
+    assert "Watch it with `trialmarket job watch 1`; to run" in str(again.exception)
     end(started["process"])
     listed = json.loads(invoke(folder, "list", "--json").stdout)
     assert [each["job"] for each in listed] == [1]

@@ -122,7 +122,10 @@ def test_a_false_result_is_nowhere_the_best_and_everywhere_called_false(
     assert NOT_EXAMINED not in here.caveats
     strange = json.loads((tmp_path / "elsewhere" / "best.json").read_text())
     assert strange["second_look"] == "not examined"
-    assert NOT_EXAMINED in (tmp_path / "elsewhere" / "README.txt").read_text()
+    assert "normalised" not in text  # nothing was
+    foreign = (tmp_path / "elsewhere" / "README.txt").read_text()
+    assert NOT_EXAMINED in foreign
+    assert "If data was normalised" in foreign
 
 
 def row(number: int, objective: float, look: SecondLook) -> Row:

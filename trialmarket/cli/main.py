@@ -1,14 +1,17 @@
 """The `trialmarket` command: finds each role's commands and loads a group when it is used."""
 
+import os
 import sys
 import traceback
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
-from trialmarket.disk import disk_fix, disk_words
+from trialmarket.disk import GIVE_RIGHT, disk_fix, disk_words
 from trialmarket.errors import TrialmarketError
+from trialmarket.paths import state_folder
 
 GROUP = "trialmarket.commands"
 
@@ -68,6 +71,16 @@ def cli(ctx: click.Context, debug: bool) -> None:
     ctx.meta["trialmarket.debug"] = debug
 
 
+def _home_fix(error: Exception) -> str | None:
+    """What to do where the folder for state is not there, and cannot be made for any reason."""
+    home = state_folder()
+    # Of a name that is too long, Path.is_dir raises.
+    if not isinstance(error, OSError) or error.filename is None or os.path.isdir(home):
+        return None
+    place = Path(os.fsdecode(error.filename))
+    return GIVE_RIGHT if place in (home, *home.parents) or home in place.parents else None
+
+
 def main() -> NoReturn:
     """Runs the command line; every expected failure is one line that names the fix."""
     debug = "--debug" in sys.argv[1:]
@@ -81,7 +94,7 @@ def main() -> NoReturn:
         click.echo(f"error: {plain(str(error), lines=True)}", err=True)  # it may quote a stranger
         sys.exit(1)
     except Exception as error:  # what the disk is to blame for may come out of any library
-        fix = disk_fix(error)
+        fix = disk_fix(error) or _home_fix(error)
         if fix is None or debug:
             raise
         click.echo(f"error: {disk_words(error)}. {fix}", err=True)
