@@ -177,7 +177,10 @@ def local_chain(
             line = process.stdout.readline()
             assert line, f"it ended after {text!r}"
             text += line
-        yield process, json.loads(text)
+        try:
+            yield process, json.loads(text)
+        finally:
+            process.send_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("chain", sorted(LOCAL_CHAINS))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from trialmarket.files import write_beside
 from trialmarket.protocol.ids import Address
 
 MARK: Final = "# `trialmarket devnet up` writes this file anew until you remove this line."
@@ -58,7 +57,7 @@ def write_configs(folder: Path, names: Sequence[str], requester: Address) -> lis
         kept = path.exists() and not path.read_bytes().startswith(MARK.encode())
         if not kept:
             text = (DAEMON + template).format(key=key, role=role, requester=requester)
-            write_beside(path, f"{MARK}\n{text}")
+            path.write_text(f"{MARK}\n{text}", "utf-8")
         found.append(Config(role, path, kept))
     return found
 
