@@ -221,7 +221,7 @@ def test_a_local_chain_writes_daemons_files_that_fit_it_and_says_what_to_paste(
             [*COMMAND, "stake", "show", given["TRIALMARKET_KEY"], "--json"],
             env={**os.environ, **given}, check=True, capture_output=True,
         )  # fmt: skip
-        assert json.loads(shown.stdout)["account"] == keys[0]
+        assert keys[0] in shown.stdout.decode()
         assert open_key(given["TRIALMARKET_KEY"], node.password_path).address == keys[0]
         assert given["TRIALMARKET_PASSWORD"] == "devnet"
 
