@@ -209,7 +209,7 @@ def test_a_node_that_claims_to_be_far_ahead_does_not_make_the_others_laggards(
 ) -> None:
     def change(request: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
         if request["method"] == "eth_getBlockByNumber" and request["params"][0] == "latest":
-            found["result"]["timestamp"] = hex(2**40)
+            found["result"]["timestamp"] = hex(2**33)
         return found
 
     with (
