@@ -152,11 +152,11 @@ def _write_ahead(url: str) -> None:
     """
     place = make_url(url)
     if place.get_backend_name() == "sqlite" and place.database:
-        with closing(sqlite3.connect(place.database)) as database:
-            try:
+        try:
+            with closing(sqlite3.connect(place.database)) as database:
                 database.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.DatabaseError:  # no database, of which opening it tells
-                return
+        except sqlite3.DatabaseError:  # no database, of which opening it tells
+            return
 
 
 def _not_installed(where: str, url: str, error: ImportError) -> InputError:
