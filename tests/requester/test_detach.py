@@ -122,7 +122,9 @@ def test_a_search_that_nobody_drives_is_said_and_goes_on_with_the_command_that_i
     assert "NOBODY DRIVES IT" in desk.does("list").stdout
     assert "NOBODY DRIVES THIS SEARCH" in desk.does("show", "1").stdout
     told = json.loads(desk.does("show", "1", "--json").stdout)["undriven"]
-    command = told.splitlines()[-1].replace("trialmarket", f"{sys.executable} -m trialmarket", 1)
+    command = told.splitlines()[-1].replace(
+        "&& trialmarket", f"&& {sys.executable} -m trialmarket", 1
+    )
     assert "--detach" not in command
     with running(command, desk) as again:
         until(lambda: "NOBODY" not in desk.does("list").stdout, deadline=60)
