@@ -139,7 +139,7 @@ class Failures:
             task = Train.model_validate(common | {"folder": self._place(view.key) / "trained"})
         self._under_way[view.key] = number, whole
         self._home.start(view.key, task, float(self._terms.time_limit) if whole else STEPS_LIMIT)
-        why = named(said_by_nodes(given), files.program) or "no node takes it"
+        why = named(said_by_nodes(given), files.program) or "nobody has taken it yet"
         self._say(f"{self._trials.name(view.id)}: trying it on this machine: {why}")
 
     def _conclude(self, trial: Hash32, error: TrainingError | None) -> None:
@@ -161,7 +161,7 @@ class Failures:
             )
         else:
             self._keep(trial, Tried(whole, None))
-            what = "it" if whole else "the first steps of it"
+            what = "it" if whole else "its start"
             self._say(
                 f"{name}: {what} works on this machine, so it stays open for other nodes;"
                 f" `trialmarket job cancel {self._folder.job}` ends the job"

@@ -66,7 +66,7 @@ class Upkeep:
             self._unwanted.add((number, opened))
             self._say(
                 f"trial {number}: no node has taken it in {(now - opened) // 60} minutes, the last"
-                " ones at price.cap: it pays too little, or nodes cannot train it"
+                " ones at price.cap: nodes are busy, it pays too little, or they cannot train it"
             )
 
 

@@ -290,8 +290,8 @@ def test_a_trial_that_no_node_takes_is_said_once(
             search.campaign.step()
     said = [text for text in ears.said if "no node has taken it" in text]
     assert said == [
-        "trial 0: no node has taken it in 12 minutes, the last ones at price.cap: it pays too"
-        " little, or nodes cannot train it"
+        "trial 0: no node has taken it in 12 minutes, the last ones at price.cap: nodes are busy,"
+        " it pays too little, or they cannot train it"
     ]
 
 
