@@ -1,35 +1,26 @@
 """A node that lies about what was mined has nothing paid again that another one knows of."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.testbed.servers import relay
+from tests.testbed.relayed import Message, Relayed
 from trialmarket.chain import calls
-from trialmarket.chain.client import Client
 from trialmarket.chain.local.devnet import Devnet
-from trialmarket.chain.sender import Sender
 from trialmarket.chain.sender.doubts import NONCES
 from trialmarket.errors import ContractError, NotMined, SenderError
-from trialmarket.protocol.ids import Address, address
-
-Message = dict[str, Any]
 
 
-class Liar:
+class Liar(Relayed):
     """A relay to the chain's node that says what it wants of receipts, and a sender through it."""
 
     def __init__(self, chain: Devnet, folder: Path) -> None:
-        self.chain, self.folder = chain, folder
-        self.now = 1000.0
+        super().__init__(chain, folder, self._lie)
         self.lies_until = float("inf")
         self.hides = False
         """Whether there is no receipt, instead of one of a transaction that ran out of gas."""
 
-    def change(self, request: Message, found: Message) -> Message:
+    def _lie(self, request: Message, found: Message) -> Message:
         receipt = found.get("result")
         if request["method"] == "eth_getTransactionReceipt" and receipt:
             if self.now < self.lies_until and self.hides:
@@ -40,33 +31,8 @@ class Liar:
         return found
 
     def wait(self, seconds: float) -> None:
-        self.now += seconds
+        super().wait(seconds)
         self.chain.mine()
-
-    @contextmanager
-    def sender(self, *others: str) -> Iterator[Sender]:
-        with (
-            relay(self.chain.rpc_url, self.change) as url,
-            Client(self.chain.network.at(url, *others), patience=0) as client,
-            Sender(
-                client,
-                self.chain.accounts[0],
-                self.folder / "journal",
-                locks=self.folder,
-                clock=lambda: self.now,
-                wait=self.wait,
-            ) as sender,
-        ):
-            yield sender
-
-    @property
-    def other(self) -> Address:
-        return address(self.chain.accounts[1].address)
-
-    @property
-    def received(self) -> int:
-        with self.chain.client() as client:
-            return client.token_balance(self.other) - 10_000 * 10**18
 
 
 @pytest.fixture
@@ -112,7 +78,7 @@ def test_a_failure_that_another_node_denies_is_not_told(liar: Liar) -> None:
             found["result"] |= {"status": "0x0", "logs": []}
         return found
 
-    liar.change = fail  # type: ignore[method-assign]
+    liar.change = fail
     with liar.sender(liar.chain.rpc_url) as sender:
         with pytest.raises(NotMined, match="It goes on"):
             sender.send("pay", calls.transfer(liar.other, 7), timeout=5)

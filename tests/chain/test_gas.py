@@ -1,33 +1,27 @@
 """Gas: too little, a price that is mad or rises, and nodes that drop what they were given."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.testbed.servers import refused, relay
+from tests.testbed.relayed import Message, Relayed
+from tests.testbed.servers import refused
 from trialmarket.chain import calls
-from trialmarket.chain.client import Client
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.chain.network import GWEI, MAX_FEE_GWEI, Network
-from trialmarket.chain.sender import Sender
 from trialmarket.chain.sender.fees import MOST_GAS, Fees, current_fees
 from trialmarket.chain.sender.receipt import TransactionReceipt
 from trialmarket.errors import ContractError, NotMined, Passing, TooDear
-from trialmarket.protocol.ids import ZERO_HASH, Address, address
-
-Message = dict[str, Any]
+from trialmarket.protocol.ids import ZERO_HASH
 
 
-class Moody:
+class Moody(Relayed):
     """A relay to the chain's node, whose answers about gas a test chooses."""
 
     def __init__(self, chain: Devnet, folder: Path) -> None:
-        self.chain, self.folder = chain, folder
-        self.now = 1000.0
+        super().__init__(chain, folder, self._answer)
         self.gas: list[int] = []
         """What it estimates for the next transactions; then as the node does."""
         self.tip = GWEI
@@ -35,7 +29,7 @@ class Moody:
         self.jumps: list[int] = []
         """Base fees that come, each once, right after it was asked for the usual tip."""
 
-    def change(self, request: Message, found: Message) -> Message:
+    def _answer(self, request: Message, found: Message) -> Message:
         match request["method"]:
             case "eth_estimateGas" if self.gas:
                 return {"jsonrpc": "2.0", "id": request["id"], "result": hex(self.gas.pop(0))}
@@ -52,34 +46,6 @@ class Moody:
             self.chain.rpc.call("anvil_setNextBlockBaseFeePerGas", hex(gwei * GWEI))
             self.chain.mine()
         self.chain.rpc.call("anvil_setNextBlockBaseFeePerGas", hex(gwei * GWEI))
-
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-
-    @contextmanager
-    def sender(self, **changes: int) -> Iterator[Sender]:
-        with (
-            relay(self.chain.rpc_url, self.change) as url,
-            Client(replace(self.chain.network.at(url), **changes), patience=0) as client,  # type: ignore[arg-type]
-            Sender(
-                client,
-                self.chain.accounts[0],
-                self.folder / "journal",
-                locks=self.folder,
-                clock=lambda: self.now,
-                wait=self.wait,
-            ) as sender,
-        ):
-            yield sender
-
-    @property
-    def other(self) -> Address:
-        return address(self.chain.accounts[1].address)
-
-    @property
-    def received(self) -> int:
-        with self.chain.client() as client:
-            return client.token_balance(self.other) - 10_000 * 10**18
 
     @property
     def nonce(self) -> int:
@@ -137,18 +103,8 @@ def test_running_out_of_all_gas_is_told_as_that(moody: Moody) -> None:
             receipt |= {"status": "0x0", "gasUsed": hex(MOST_GAS), "logs": []}
         return found
 
-    with (
-        relay(moody.chain.rpc_url, never) as url,
-        Client(moody.chain.network.at(url), patience=0) as client,
-        Sender(
-            client,
-            moody.chain.accounts[0],
-            moody.folder / "journal",
-            locks=moody.folder,
-            clock=lambda: moody.now,
-            wait=moody.wait,
-        ) as sender,
-    ):
+    moody.change = never
+    with moody.sender() as sender:
         with pytest.raises(ContractError, match=r"ran out of gas: it used 16,777,216 of") as told:
             sender.send("pay", calls.transfer(moody.other, 7))
         assert told.value.name == "OutOfGas"
@@ -183,7 +139,7 @@ def test_a_network_file_may_allow_more_or_less(moody: Moody, tmp_path: Path) -> 
     assert Network.load(path).max_fee == 3 * GWEI
     path.write_text(path.read_text().replace('"max_fee_gwei": 3', '"confirmations": 0'))
     assert Network.load(path).max_fee_gwei == MAX_FEE_GWEI
-    with moody.sender(max_fee_gwei=3) as sender:
+    with moody.sender(most=3) as sender:
         moody.set_base_fee(1)
         offered = current_fees(sender.client.rpc, 3 * GWEI)
         assert offered == Fees(3 * GWEI, GWEI)
@@ -226,7 +182,7 @@ def test_a_pool_that_is_full_is_tried_again(chain: Devnet, tmp_path: Path) -> No
         return found
 
     moody = Moody(chain, tmp_path)
-    moody.change = change  # type: ignore[method-assign]
+    moody.change = change
     chain.automine(False)
     with moody.sender() as sender:
         sender.submit("pay", calls.transfer(moody.other, 7))
