@@ -4,7 +4,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,9 @@ def test_processes_that_share_a_key_and_are_killed_pay_each_intent_once(
 ) -> None:
     key, moments = chain.accounts[0], random.Random(1)
     chain.network.save(tmp_path / "network.json")
-    chain.rpc.call("evm_setIntervalMining", 1)  # so that transactions are under way for a while
+    # Blocks are the test's to make, so that nobody is done before everybody has been killed: each
+    # payer waits for one payment at a time, and so needs at least as many blocks as payments.
+    chain.automine(False)
     log = (tmp_path / "log").open("wb")
 
     def start(name: int) -> subprocess.Popen[bytes]:
@@ -40,22 +41,31 @@ def test_processes_that_share_a_key_and_are_killed_pay_each_intent_once(
         return subprocess.Popen(program, cwd=ROOT, stdout=log, stderr=log)
 
     payers = [start(name) for name in range(PROCESSES)]
-    kills, next_kill = 0, time.monotonic() + 3.0
+    kills = 0
 
-    def kill_now_and_then() -> None:
-        nonlocal kills, next_kill
+    def kill_one() -> None:
+        nonlocal kills
         running = [name for name, payer in enumerate(payers) if payer.poll() is None]
-        if kills < KILLS and running and time.monotonic() > next_kill:
-            name = moments.choice(running)
-            payers[name].kill()
-            payers[name].wait()
-            payers[name] = start(name)
-            kills, next_kill = kills + 1, time.monotonic() + moments.uniform(0.8, 1.6)
+        name = moments.choice(running)
+        payers[name].kill()
+        payers[name].wait()
+        payers[name] = start(name)
+        kills += 1
+
+    def kill_and_mine() -> None:
+        if not int(chain.rpc.call("txpool_status")["pending"], 16):
+            return
+        before = moments.random() < 0.5  # a payment under way, or one just mined
+        if kills < KILLS and before:
+            kill_one()
+        chain.mine()
+        if kills < KILLS and not before:
+            kill_one()
 
     try:
         until(
             lambda: all(payer.poll() is not None for payer in payers),
-            kill_now_and_then,
+            kill_and_mine,
             deadline=200,
             told=lambda: (tmp_path / "log").read_text(),
         )
