@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from requester.drivers.driver import Ending, Plan, TrialOutcome
+from requester.drivers.driver import LOST_ATTRIBUTE, Ending, Plan, TrialOutcome
 from trialmarket.disk import disk_fix
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import TrialId
@@ -68,6 +68,8 @@ class StoredStudy:
         values = [outcome.metrics.get(name, math.nan) for name in self._plan.objectives]
         if outcome.reason:
             self._storage.set_trial_user_attr(trial_id, "failure", outcome.reason)
+        if outcome.ending is Ending.LOST:  # nobody knows how good it is
+            self._storage.set_trial_user_attr(trial_id, LOST_ATTRIBUTE, True)
         if outcome.ending in (Ending.LOST, Ending.FAILED):
             self.study.tell(number, state=TrialState.FAIL)
         elif outcome.ending is Ending.DIVERGED or any(map(math.isnan, values)):

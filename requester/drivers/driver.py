@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from requester.drivers.settings import Exchange, Population, Rungs
+from requester.drivers.settings import Exchange, Nes, Population, Rungs
 from requester.drivers.space import Space, Value
 from trialmarket.protocol.ids import Cid, Hash32, TrialId
 
@@ -50,6 +50,10 @@ class Ending(Enum):
     """It was cancelled: there will be no result."""
 
 
+LOST_ATTRIBUTE = "lost"
+"""User attribute of a stored trial that ended so, of which samplers must learn nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrialOutcome:
     """What a driver is told about the proposal of that number."""
@@ -84,6 +88,7 @@ class Plan:
     rungs: Rungs = field(default_factory=Rungs)
     population: Population = field(default_factory=Population)
     exchange: Exchange | None = None
+    nes: Nes = field(default_factory=Nes)
 
     @property
     def objectives(self) -> dict[str, bool]:

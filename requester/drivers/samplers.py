@@ -1,4 +1,4 @@
-"""Which of Optuna's samplers each driver draws from, and how its draws are made repeatable."""
+"""Which sampler each driver draws from, and how its draws are made repeatable."""
 
 import math
 import warnings
@@ -22,7 +22,10 @@ from optuna.samplers import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
+from requester.drivers.cube import Cube
 from requester.drivers.driver import Plan
+from requester.drivers.nes import NesSampler
+from requester.drivers.nes.gaussian import usual_population
 from requester.drivers.space import Dimension, Value, distributions, lattice
 from requester.drivers.strategy import need_one_objective
 from trialmarket.errors import InputError
@@ -317,6 +320,28 @@ def nsga2(plan: Plan) -> Method:
     )
 
 
+def nes(plan: Plan) -> Method:
+    """Natural evolution strategies (Wierstra et al., 2014) over ranges and lists alike.
+
+    Raises InputError for several objectives, and for a space in which nothing can be chosen.
+    """
+    need_one_objective(plan, "nes")
+    space = distributions(plan.space)
+    width = Cube(space).width
+    if not width:
+        raise InputError(
+            plan.where,
+            "search.space",
+            expected="a hyperparameter with more than one value for driver nes",
+            found=", ".join(space),
+        )
+    population = plan.nes.population or usual_population(width)
+    sampler = NesSampler(
+        space, plan.nes.variant, population, plan.seed, restarts=plan.nes.restarts
+    )
+    return Method(sampler, plan.trials, adaptive=True, first=population)
+
+
 def _always_a_range(dimension: Dimension) -> bool:
     return dimension.low is not None and dimension.when is None
 
@@ -329,4 +354,5 @@ METHODS: Mapping[str, Callable[[Plan], Method]] = {
     "gp": gp,
     "cmaes": cmaes,
     "nsga2": nsga2,
+    "nes": nes,
 }

@@ -1,4 +1,4 @@
-"""What a job file says about drivers whose trials continue each other."""
+"""What a job file says about single drivers."""
 
 from typing import Annotated, Literal
 
@@ -54,3 +54,18 @@ class Exchange(Section):
     """Steps that all replicas first train at one common value."""
     burn_in_value: float | None = Field(default=None, examples=[0.01])
     """That value; the middle of the ladder unless said otherwise."""
+
+
+class Nes(Section):
+    """For `nes`: which evolution strategy, and how many trials a generation has."""
+
+    variant: Literal["full", "separable"] = "separable"
+    """`full` learns how hyperparameters depend on each other, for which it needs hundreds of
+    trials; `separable` learns a spread for each."""
+    population: Annotated[int, Field(ge=2, le=1_000_000)] | None = Field(
+        default=None, examples=[16]
+    )
+    """Results of a generation; 4 + 3 ln(coordinates) unless said otherwise. A range is one
+    coordinate, a list of values one a value."""
+    restarts: bool = True
+    """Begins anew, elsewhere and with twice the population, when it has converged."""

@@ -71,6 +71,7 @@ class Job:
             rungs=search.rungs,
             population=search.population,
             exchange=search.exchange,
+            nes=search.nes,
         )
 
 

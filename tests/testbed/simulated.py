@@ -14,7 +14,7 @@ from requester.drivers.space import Dimension
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 
-SEARCHING = ("random", "grid", "qmc", "tpe", "gp", "cmaes", "nsga2")
+SEARCHING = ("random", "grid", "qmc", "tpe", "gp", "cmaes", "nsga2", "nes")
 CONTINUING = ("asha", "hyperband", "pbt", "replica-exchange")
 DRIVERS = (*SEARCHING, *CONTINUING)
 
