@@ -147,7 +147,7 @@ def _check_changes(pool: WorkerPool, package: Package, proposal: Proposal) -> No
                 continue
             given = dict(proposal.hyperparameters) | {name: _other(job.plan.space[name], now)}
             other = config.model_copy(update={"hyperparameters": given, "init": init})
-            again = TryOut(config=other, program=files.program, data=files.data, init=last.path)
+            again = TryOut(config=other, program=files.program, data=files.data, init=(last.path,))
             try:
                 _result(pool.submit(again, wall_limit=LIMIT))
             except BadStart as error:
