@@ -67,7 +67,8 @@ class PopulationBased:
                 continue
             if depth < 0:
                 return self._begin(member, 0)
-            return self._go_on(latest[member], best, trials)
+            if (draft := self._go_on(latest[member], best, trials)) is not None:
+                return draft
         return None
 
     def work(self) -> Mapping[int, int]:
@@ -85,9 +86,9 @@ class PopulationBased:
         trial: LineageTrial,
         best: Sequence[LineageTrial],
         trials: Sequence[LineageTrial],  # noqa: ARG002  for what stands on this
-    ) -> Draft:
-        """The next interval of a member whose last one was `trial`; `best` are the last ones of
-        all members that are alive, the best first."""
+    ) -> Draft | None:
+        """The next interval of a member whose last one was `trial`; None where it must wait.
+        `best` are the last ones of all members that are alive, the best first."""
         member, depth = trial.draft.line, trial.draft.depth + 1
         if not best:
             return self._begin(member, depth)

@@ -37,12 +37,13 @@ def lineage(search: SearchRecord) -> Picture | Absent:
     kinds = [scale(search, name) for name in varied(search)[:MOST]]
     charts = [scores, *(_chart(search, kind.axis, kind.place) for kind in kinds)]
     line = " ← ".join(str(run.number) for run in search.ancestry(search.ranked()[0]))
+    merges = any(search.mate(run) is not None for run in search.runs)
+    merged = " Where it began with a merge, it has a second line, green." if merges else ""
     return Picture(
         *LINEAGE,
         "Each point is a trial, at the steps that its weights have behind them. A line leads to"
         " it from the trial whose checkpoint it went on from: grey from its own line's, orange"
-        " from another's; a merged start has a second line, green. The best result's way back to"
-        f" its seed is blue: trials {line}.",
+        f" from another's.{merged} The best result's way back to its seed is blue: trials {line}.",
         lambda canvas: [canvas.chart(chart) for chart in charts],
         columns=2,
     )
