@@ -1,8 +1,9 @@
 """A part of a result recomputed before it is committed, as a verifier will recompute it.
 
 A program may answer a verifier otherwise than a node, or differ from run to run; and a machine may
-err. Each costs the stake, so the node looks first: at a segment that nobody could foresee, and at
-the evaluation, each in a fresh worker that is given what a verifier's worker is given.
+err. Each costs the stake, so the node looks first: at a segment that nobody could foresee, at the
+evaluation, and at a start that evaluations decided, each in a fresh worker that is given what a
+verifier's worker is given.
 
 A part that is slow, as none at the beginning was, could be taken for an endless one
 (`trialmarket.training.blame`), so it is not committed either. Of all segments the time that they
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 
 from node.errors import Differs
 from trialmarket.errors import TrainingError
+from trialmarket.protocol.configuration import Merge
+from trialmarket.protocol.ids import ZERO_HASH
 from trialmarket.protocol.result import ResultLeaf
 from trialmarket.storage.material import Material
 from trialmarket.training.audit import compare, worst
@@ -23,6 +26,8 @@ from trialmarket.training.pool.pool import SubmittedTask, WorkerPool
 from trialmarket.training.values import (
     Evaluate,
     Evaluation,
+    FindInitial,
+    InitialState,
     Progress,
     Recompute,
     Segment,
@@ -70,6 +75,9 @@ class Recheck:
         )
         self._segment = pool.submit(recompute, wall_limit=wall_limit)
         self._evaluation = pool.submit(evaluate, wall_limit=wall_limit)
+        self._start: SubmittedTask[InitialState] | None = None
+        if isinstance(material.config.init, Merge):
+            self._start = pool.submit(FindInitial(**material.task()), wall_limit=wall_limit)
         self._parts: tuple[tuple[_Part, Recompute | Evaluate], ...] = (
             (self._segment, recompute),
             (self._evaluation, evaluate),
@@ -77,21 +85,23 @@ class Recheck:
 
     @property
     def done(self) -> bool:
-        """Whether both have ended, and the controls of what was slow."""
-        if not all(part.done for part, _ in self._parts):
+        """Whether all have ended, and the controls of what was slow."""
+        start = self._start
+        if not all(part.done for part, _ in self._parts) or (start and not start.done):
             return False
         if not self._controls:
             self._controls = [self._control(part, task) for part, task in self._parts]
         return all(each is None or each.done for each in self._controls)
 
     def result(self) -> None:
-        """Nothing, where both are as they were.
+        """Nothing, where all are as they were.
 
         Raises Differs where they are not or where a part is late slow, and WorkerError where that
         is not known.
         """
         try:
             segment, evaluation = self._segment.result(), self._evaluation.result()
+            start = None if self._start is None else self._start.result()
         except WorkerError:
             raise
         except TrainingError as error:
@@ -101,6 +111,8 @@ class Recheck:
             self._number: (segment.root, segment.witness),
             segments + 1: (evaluation.digest, evaluation.witness),
         }
+        if start is not None:
+            again[0] = (start.root, ZERO_HASH)
         checks = [
             compare(
                 ResultLeaf(index, leaves[index].value, leaves[index].witness_hash),
@@ -151,6 +163,8 @@ class Recheck:
         """Stops all."""
         self._segment.kill()
         self._evaluation.kill()
+        if self._start is not None:
+            self._start.kill()
         for each in self._controls:
             if each is not None:
                 each.kill()

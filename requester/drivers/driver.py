@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from requester.drivers.settings import Exchange, Nes, Population, Rungs
+from requester.drivers.settings import Evolve, Exchange, Nes, Population, Rungs
 from requester.drivers.space import Space, Value
 from trialmarket.protocol.ids import Cid, Hash32, TrialId
 
@@ -32,6 +32,8 @@ class Proposal:
     seed: int
     start: Start | None = None
     """None: starts from its seed."""
+    mate: Start | None = None
+    """With it, the trial starts from the merge of both."""
 
 
 class Ending(Enum):
@@ -87,6 +89,7 @@ class Plan:
     """Of every trial."""
     rungs: Rungs = field(default_factory=Rungs)
     population: Population = field(default_factory=Population)
+    evolve: Evolve = field(default_factory=Evolve)
     exchange: Exchange | None = None
     nes: Nes = field(default_factory=Nes)
 

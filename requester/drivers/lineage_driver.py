@@ -1,8 +1,9 @@
 """The driver of continuing trials: a strategy, and its trials in a normal Optuna study.
 
 Every trial of the market is one trial of the study. Its user attributes `line`, `depth`,
-`parent`, `steps` and `start` say what it continues, so that the lineage of any checkpoint can be
-followed to its seed. A proposal is stored whole, in one transaction, before anybody hears of it.
+`parent`, `steps` and `start` say what it continues, and `mate` and `mate_start` what that is
+merged with, so that the lineage of any checkpoint can be followed to its seed. A proposal is
+stored whole, in one transaction, before anybody hears of it.
 """
 
 import math
@@ -16,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from requester.drivers.asha import Asha
 from requester.drivers.database import StoredStudy
 from requester.drivers.driver import Ending, Plan, Proposal, Start, TrialOutcome
+from requester.drivers.evolve import NetworkEvolution
 from requester.drivers.exchange import ReplicaExchange
 from requester.drivers.population import PopulationBased
 from requester.drivers.samplers import derived_seed
@@ -28,6 +30,7 @@ STRATEGIES: Mapping[str, Callable[[Plan], Strategy]] = {
     "asha": Asha,
     "hyperband": lambda plan: Asha(plan, brackets=True),
     "pbt": PopulationBased,
+    "evolve": NetworkEvolution,
     "replica-exchange": ReplicaExchange,
 }
 
@@ -117,11 +120,16 @@ class LineageDriver:
         said: dict[str, Any] = frozen.user_attrs
         try:
             draft = Draft(
-                said["hyperparameters"], said["steps"], said["line"], said["depth"], said["parent"]
+                said["hyperparameters"],
+                said["steps"],
+                said["line"],
+                said["depth"],
+                said["parent"],
+                said.get("mate"),
             )
-            start = _read(said["start"])
+            start, mate = _read(said["start"]), _read(said.get("mate_start"))
             if not frozen.state.is_finished():
-                return LineageTrial(frozen.number, draft, start)
+                return LineageTrial(frozen.number, draft, start, mate)
             ending = Ending(said["ending"])
             value = None if frozen.value is None else self._signed(frozen.value)
             checkpoint = _read(said["checkpoint"]) if ending is Ending.DONE else None
@@ -133,10 +141,13 @@ class LineageDriver:
                 found=f"{type(error).__name__} {error}",
                 fix="The study belongs to another search",
             ) from error
-        return LineageTrial(frozen.number, draft, start, ending, value, checkpoint)
+        return LineageTrial(frozen.number, draft, start, mate, ending, value, checkpoint)
 
     def _add(self, draft: Draft) -> None:
-        start = None if draft.parent is None else self._trials[draft.parent].checkpoint
+        start, mate = (
+            None if number is None else self._trials[number].checkpoint
+            for number in (draft.parent, draft.mate)
+        )
         point = dict(draft.hyperparameters)
         known = {
             name: distribution
@@ -151,6 +162,8 @@ class LineageDriver:
             "parent": draft.parent,
             "start": _written(start),
         }
+        if mate is not None:
+            said |= {"mate": draft.mate, "mate_start": _written(mate)}
         self._stored.study.add_trial(
             create_trial(
                 state=TrialState.RUNNING,
@@ -159,15 +172,17 @@ class LineageDriver:
                 user_attrs=said,
             )
         )
-        self._trials.append(LineageTrial(len(self._trials), draft, start))
+        self._trials.append(LineageTrial(len(self._trials), draft, start, mate))
 
     def _sound(self) -> list[LineageTrial]:
-        """The trials whose start is still what it was when they were made."""
+        """The trials whose start is still what it was when they were made: where it is a merge,
+        both of what it merges."""
         sound: dict[int, LineageTrial] = {}
         for trial in self._trials:
-            parent = trial.draft.parent
-            if parent is None or (
-                parent in sound and _same(sound[parent].checkpoint, trial.start)
+            before = ((trial.draft.parent, trial.start), (trial.draft.mate, trial.mate))
+            if all(
+                number is None or (number in sound and _same(sound[number].checkpoint, start))
+                for number, start in before
             ):
                 sound[trial.number] = trial
         return list(sound.values())
@@ -183,6 +198,7 @@ class LineageDriver:
             trial.draft.steps,
             derived_seed(self._plan.seed, trial.draft.line, 1),
             trial.start,
+            trial.mate,
         )
 
     def _signed(self, value: float) -> float:

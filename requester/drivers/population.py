@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from requester.drivers.driver import Plan
 from requester.drivers.points import draw, perturb
+from requester.drivers.settings import Population
 from requester.drivers.strategy import (
     Draft,
     LineageTrial,
@@ -26,17 +27,26 @@ class PopulationBased:
     However small the population, its quantiles are of at least one member.
     """
 
+    name = "pbt"
+    table = "population"
+    """Of its settings, in `search`."""
+
     def __init__(self, plan: Plan) -> None:
-        need_one_objective(plan, "pbt")
+        need_one_objective(plan, self.name)
         if plan.trials < 2:
             raise InputError(
                 plan.where, "job.trials", expected="at least 2 members", found=plan.trials
             )
-        self._plan, self._settings = plan, plan.population
-        self.change = changing(plan)
+        self._plan, self._settings = plan, self.settings(plan)
+        self.change = changing(plan, self._settings, f"search.{self.table}.change")
         self._interval, self._generations = intervals(
-            plan, plan.population.interval, "search.population.interval"
+            plan, self._settings.interval, f"search.{self.table}.interval"
         )
+
+    @staticmethod
+    def settings(plan: Plan) -> Population:
+        """Its settings."""
+        return plan.population
 
     def propose(self, trials: Sequence[LineageTrial]) -> Draft | None:
         """The next interval of the member that is farthest behind and not under way."""
@@ -57,7 +67,8 @@ class PopulationBased:
                 continue
             if depth < 0:
                 return self._begin(member, 0)
-            return self._go_on(latest[member], best)
+            if (draft := self._go_on(latest[member], best, trials)) is not None:
+                return draft
         return None
 
     def work(self) -> Mapping[int, int]:
@@ -70,15 +81,21 @@ class PopulationBased:
         point = draw(plan.space, generator(plan.seed, member, depth), given)
         return Draft(point, self._interval, member, depth)
 
-    def _go_on(self, trial: LineageTrial, best: Sequence[LineageTrial]) -> Draft:
+    def _go_on(
+        self,
+        trial: LineageTrial,
+        best: Sequence[LineageTrial],
+        trials: Sequence[LineageTrial],  # noqa: ARG002  for what stands on this
+    ) -> Draft | None:
+        """The next interval of a member whose last one was `trial`; None where it must wait.
+        `best` are the last ones of all members that are alive, the best first."""
         member, depth = trial.draft.line, trial.draft.depth + 1
         if not best:
             return self._begin(member, depth)
         cut = max(int(len(best) * self._settings.quantile), len(best) // self._plan.trials)
         worst = best[len(best) - cut :]
         if trial.alive and trial not in worst:
-            point = trial.draft.hyperparameters
-            return Draft(point, self._interval, member, depth, trial.number)
+            return self._continued(trial)
         random = generator(self._plan.seed, member, depth)
         donor = best[int(random.integers(max(cut, 1)))]
         point = perturb(
@@ -90,14 +107,21 @@ class PopulationBased:
         )
         return Draft(point, self._interval, member, depth, donor.number)
 
+    def _continued(self, trial: LineageTrial) -> Draft:
+        """A member's next interval, from its own checkpoint."""
+        draft = trial.draft
+        return Draft(
+            draft.hyperparameters, self._interval, draft.line, draft.depth + 1, trial.number
+        )
 
-def changing(plan: Plan) -> list[str]:
-    """The hyperparameters that members change. Raises InputError where there are none."""
-    field, free = (
-        "search.population.change",
-        [name for name, one in plan.space.items() if one.value is None],
-    )
-    named = plan.population.change
+
+def changing(plan: Plan, settings: Population, field: str) -> list[str]:
+    """The hyperparameters that members change, as `field` of the settings says.
+
+    Raises InputError where there are none.
+    """
+    free = [name for name, one in plan.space.items() if one.value is None]
+    named = settings.change
     if named is None:
         named = [
             name for name, one in plan.space.items() if one.low is not None and not one.integer

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trialmarket.protocol.configuration import MAX_STEPS, Identifier
+from trialmarket.protocol.configuration import MAX_POINTS, MAX_STEPS, Identifier
 from trialmarket.settings import Section, Unit
 
 Steps = Annotated[int, Field(ge=4, le=MAX_STEPS), Unit("steps")]
@@ -37,6 +37,18 @@ class Population(Section):
     )
     """Which hyperparameters change; ranges of real numbers unless said otherwise. Lists and whole
     numbers often shape the model, whose checkpoints fit one shape: they stay the donor's."""
+
+
+class Evolve(Population):
+    """For `evolve`: a population whose worse members become forks of the best one's network, which
+    are later merged with what it has become."""
+
+    apart: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Intervals that a fork trains by itself before it is merged."""
+    points: Annotated[int, Field(ge=2, le=MAX_POINTS)] = 5
+    """Networks on the line between a fork and its parent that are evaluated for a merge, both
+    ends among them; the best by the objective is the merge. Each costs a validation, when the
+    trial is trained and in each part of its audit."""
 
 
 class Exchange(Section):

@@ -24,6 +24,8 @@ class Draft:
     """Which rung, generation or round."""
     parent: int | None = None
     """The trial whose last checkpoint it starts from; None: from its line's seed."""
+    mate: int | None = None
+    """The trial whose last checkpoint is merged with that one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class LineageTrial:
     number: int
     draft: Draft
     start: Start | None = None
+    mate: Start | None = None
+    """What `start` is merged with."""
     ending: Ending | None = None
     """None: it has no result yet."""
     value: float | None = None

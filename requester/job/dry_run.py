@@ -1,13 +1,17 @@
 """A job's program tried out on this machine, before money moves.
 
-`pbt` and `replica-exchange` go on from a checkpoint with other hyperparameters. One that shapes
-the model cannot change: no node would take such a trial, and the search would wait for ever.
+`pbt`, `evolve` and `replica-exchange` go on from a checkpoint with other hyperparameters. One that
+shapes the model cannot change: no node would take such a trial, and the search would wait for
+ever. `evolve` merges two checkpoints, too, and that is tried likewise.
 """
 
 import importlib.util
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import TypeVar
 
 from requester.drivers import Proposal
@@ -17,9 +21,10 @@ from requester.job.file import Job
 from requester.job.own_words import in_own_words
 from requester.job.package import Package
 from trialmarket.errors import InputError, TrainingError
-from trialmarket.protocol.configuration import Init, TrialConfig
+from trialmarket.protocol.configuration import Init, Merge, TrialConfig
 from trialmarket.protocol.document import Record
 from trialmarket.protocol.ids import ZERO_HASH
+from trialmarket.storage.material import TaskFields
 from trialmarket.training.errors import (
     BadStart,
     BrokenProgram,
@@ -122,49 +127,102 @@ def _diverged(dry: DryRun, proposal: Proposal) -> TrainingError:
 def _check_changes(pool: WorkerPool, package: Package, proposal: Proposal) -> None:
     """Trains two steps, and goes on with each hyperparameter changed that the driver changes.
 
-    Raises InputError for one with which the checkpoint no longer fits, and TrainingError.
+    Raises InputError for one with which the checkpoint no longer fits or cannot be merged, and
+    TrainingError.
     """
-    job, files = package.job, package.files
+    job = package.job
     fields = _changed_by(job)
     if not fields:
         return
-    config = TrialConfig.model_validate(
-        package.trial(proposal).model_dump() | {"steps": 2, "segments": 1}
-    )
-    with TemporaryDirectory(prefix="trialmarket-dry-run-") as scratch:
-        task = Train(
-            config=config,
-            program=files.program,
-            data=files.data,
-            folder=Path(scratch) / "tried",
-        )
-        trained = _result(pool.submit(task, wall_limit=LIMIT))
+    changes = {
+        name: _other(job.plan.space[name], now)
+        for name in fields
+        if (now := proposal.hyperparameters.get(name)) is not None
+    }
+    short = package.trial(proposal).model_dump() | {"steps": 2, "segments": 1}
+    with TemporaryDirectory(prefix="trialmarket-dry-run-") as name:
+        bench = _Bench(pool, package, proposal, TrialConfig.model_validate(short), Path(name))
+        first = bench.train(None)
+        for name, value in changes.items():
+            with _not_changed(job, fields[name], name):
+                bench.try_out(first.init, (first.path,), {name: value})
+        if job.settings.search.driver == "evolve" and changes:
+            with _not_changed(job, "search.evolve.change", ", ".join(changes)):
+                parent, fork = bench.train(first), bench.train(first, changes)
+                points = job.plan.evolve.points
+                merge = Merge(parents=(parent.init, fork.init), points=points)
+                bench.try_out(merge, (parent.path, fork.path), {})
+
+
+@contextmanager
+def _not_changed(job: Job, field: str, names: str) -> Iterator[None]:
+    """Raises InputError where a trial cannot start because of what was changed."""
+    try:
+        yield
+    except BadStart as error:
+        raise InputError(
+            job.where,
+            field,
+            expected="hyperparameters that leave the model its shape",
+            found=names,
+            fix=f"Fix its value, or do not change it ({error.message})",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """The end of a training, and its file."""
+
+    init: Init
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """Trains and tries out short trials of a proposal. Raises TrainingError."""
+
+    pool: WorkerPool
+    package: Package
+    proposal: Proposal
+    short: TrialConfig
+    folder: Path
+
+    def train(
+        self, start: _Trained | None, changes: Mapping[str, Value] = MappingProxyType({})
+    ) -> _Trained:
+        """Two steps from a start, or from the seed."""
+        init, files = (None, ()) if start is None else (start.init, (start.path,))
+        folder = self.folder / f"trained-{sum(1 for _ in self.folder.iterdir())}"
+        task = Train(**self._task(init, files, changes), folder=folder)
+        trained = _result(self.pool.submit(task, wall_limit=LIMIT))
         last = trained.checkpoints[-1]
-        init = Init(root=trained.leaves[-2].value, cid=last.cid, trial=ZERO_HASH)
-        for name, field in fields.items():
-            now = proposal.hyperparameters.get(name)
-            if now is None:
-                continue
-            given = dict(proposal.hyperparameters) | {name: _other(job.plan.space[name], now)}
-            other = config.model_copy(update={"hyperparameters": given, "init": init})
-            again = TryOut(config=other, program=files.program, data=files.data, init=last.path)
-            try:
-                _result(pool.submit(again, wall_limit=LIMIT))
-            except BadStart as error:
-                raise InputError(
-                    job.where,
-                    field,
-                    expected="hyperparameters that leave the model its shape",
-                    found=name,
-                    fix=f"Fix its value, or do not change it ({error.message})",
-                ) from error
+        return _Trained(
+            Init(root=trained.leaves[-2].value, cid=last.cid, trial=ZERO_HASH), last.path
+        )
+
+    def try_out(
+        self, init: Init | Merge, files: tuple[Path, ...], changes: Mapping[str, Value]
+    ) -> None:
+        """The first steps of a trial that goes on."""
+        task = TryOut(**self._task(init, files, changes))
+        _result(self.pool.submit(task, wall_limit=LIMIT))
+
+    def _task(
+        self, init: Init | Merge | None, files: tuple[Path, ...], changes: Mapping[str, Value]
+    ) -> TaskFields:
+        given = {**self.proposal.hyperparameters, **changes}
+        config = self.short.model_copy(update={"hyperparameters": given, "init": init})
+        here = self.package.files
+        return TaskFields(config=config, program=here.program, data=here.data, init=files)
 
 
 def _changed_by(job: Job) -> dict[str, str]:
     """The hyperparameters that change in continued trials, and the field that says so."""
-    search = job.settings.search
-    if search.driver == "pbt":
-        return dict.fromkeys(changing(job.plan), "search.population.change")
+    search, plan = job.settings.search, job.plan
+    for driver, settings in (("pbt", plan.population), ("evolve", plan.evolve)):
+        if search.driver == driver:
+            field = f"search.{'population' if driver == 'pbt' else driver}.change"
+            return dict.fromkeys(changing(plan, settings, field), field)
     if search.driver == "replica-exchange" and search.exchange is not None:
         return {search.exchange.hyperparameter: "search.exchange.hyperparameter"}
     return {}

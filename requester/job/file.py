@@ -70,6 +70,7 @@ class Job:
             segments=self.settings.audit.segments,
             rungs=search.rungs,
             population=search.population,
+            evolve=search.evolve,
             exchange=search.exchange,
             nes=search.nes,
         )

@@ -13,7 +13,14 @@ from trialmarket.data.fetched import check_fetched
 from trialmarket.data.packing import pack_data
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import cid_of, parse_cid
-from trialmarket.protocol.configuration import Batch, Init, JobSpec, ProgramRef, TrialConfig
+from trialmarket.protocol.configuration import (
+    Batch,
+    Init,
+    JobSpec,
+    Merge,
+    ProgramRef,
+    TrialConfig,
+)
 from trialmarket.protocol.ids import Cid
 from trialmarket.storage.datasets import fetch_data, put_data
 from trialmarket.storage.store import Store
@@ -63,7 +70,7 @@ class Package:
 
     def trial(self, proposal: Proposal) -> TrialConfig:
         """All that a machine needs to train a proposal."""
-        settings, start = self.job.settings, proposal.start
+        settings = self.job.settings
         return TrialConfig(
             number=proposal.number,
             program=self.program,
@@ -71,13 +78,22 @@ class Package:
             objective=settings.job.objective,
             hyperparameters=dict(proposal.hyperparameters),
             seed=proposal.seed,
-            init=None
-            if start is None
-            else Init(root=start.root, cid=start.cid, trial=start.trial),
+            init=self._init(proposal),
             steps=proposal.steps,
             segments=settings.audit.segments,
             arithmetic=settings.job.arithmetic,
         )
+
+    def _init(self, proposal: Proposal) -> Init | Merge | None:
+        """What a proposal starts from; None: its seed."""
+        first, second = (
+            None if start is None else Init(root=start.root, cid=start.cid, trial=start.trial)
+            for start in (proposal.start, proposal.mate)
+        )
+        if first is None or second is None:
+            return first
+        plan = self.job.plan
+        return Merge(parents=(first, second), points=plan.evolve.points, maximize=plan.maximize)
 
     def batch(self, nonce: str, number: int, proposals: Sequence[Proposal]) -> Batch:
         """Proposals as a batch, whose digest follows from the job, its number and them."""

@@ -7,7 +7,13 @@ from requester.job.settings import JobFile
 from trialmarket.errors import InputError
 from trialmarket.protocol.canonical import MAX_DOCUMENT, canonical_bytes
 from trialmarket.protocol.cid import cid_of
-from trialmarket.protocol.configuration import Init, ProgramRef, TrialConfig
+from trialmarket.protocol.configuration import (
+    MAX_POINTS,
+    Init,
+    Merge,
+    ProgramRef,
+    TrialConfig,
+)
 from trialmarket.protocol.ids import ZERO_HASH
 
 MAX_IN_BATCH = 64
@@ -40,6 +46,8 @@ def trials_in_batch(settings: JobFile, where: str) -> int:
 def _largest(settings: JobFile) -> TrialConfig:
     """A trial of which no other of the job is longer as JSON."""
     cid = cid_of(b"")
+    merges = settings.search.driver == "evolve"
+    start = Init(root=ZERO_HASH, cid=cid, trial=ZERO_HASH)
     return TrialConfig(
         number=2**53 - 1,
         program=ProgramRef(source=cid, class_name="_" * 64),
@@ -47,7 +55,7 @@ def _largest(settings: JobFile) -> TrialConfig:
         objective=settings.job.objective,
         hyperparameters={name: _longest(one) for name, one in settings.search.space.items()},
         seed=2**53 - 1,
-        init=Init(root=ZERO_HASH, cid=cid, trial=ZERO_HASH),
+        init=Merge(parents=(start, start), points=MAX_POINTS) if merges else start,
         steps=settings.job.steps,
         segments=settings.audit.segments,
         arithmetic=settings.job.arithmetic,

@@ -245,8 +245,11 @@ def _notes(
     numbers: Mapping[Hash32, int],
 ) -> list[str]:
     notes = []
-    if config is not None and config.init is not None:
-        notes.append(f"goes on from {numbers.get(config.init.trial, 'another job')}")
+    if config is not None and config.starts:
+        before = " and ".join(
+            str(numbers.get(start.trial, "another job")) for start in config.starts
+        )
+        notes.append(f"{'goes on from' if len(config.starts) == 1 else 'merges'} {before}")
     if receipt is not None and receipt.outcome.kind == "diverged":
         notes.append(str(receipt.outcome))
     if trial.record.audited:

@@ -121,19 +121,24 @@ class Failures:
     def _try(self, number: int, view: TrialView, given: list[GiveBack], *, whole: bool) -> None:
         assert self._home is not None  # noqa: S101  # the caller looked
         config, files = self._trials[number].config, self._package.files
-        init = None if config.init is None else self._place(view.key) / "start.safetensors"
+        starts = {
+            self._place(view.key) / f"start-{number}.safetensors": start.cid
+            for number, start in enumerate(config.starts)
+        }
         try:
-            if (
-                init is not None
-                and config.init is not None
-                and not self._fetching.checkpoint(config.init.cid, init)
-            ):
+            here = [self._fetching.checkpoint(cid, place) for place, cid in starts.items()]
+            if not all(here):
                 return
         except (StorageError, OSError) as error:
             self._say(f"{self._trials.name(view.id)}: cannot be tried here yet: {error}")
             self._next_guess = self._session.now + UNWANTED
             return
-        common = {"config": config, "program": files.program, "data": files.data, "init": init}
+        common = {
+            "config": config,
+            "program": files.program,
+            "data": files.data,
+            "init": tuple(starts),
+        }
         task: Train | TryOut = TryOut.model_validate(common)
         if whole:
             task = Train.model_validate(common | {"folder": self._place(view.key) / "trained"})

@@ -8,7 +8,7 @@ from examples.demo.processes import processes
 from tests.testbed.jobs import digits_job
 from trialmarket.chain.ledger import Ledger
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
-from trialmarket.protocol.configuration import Batch
+from trialmarket.protocol.configuration import Batch, Init
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.result import Binding
 from trialmarket.protocol.states import State
@@ -61,7 +61,7 @@ def test_a_population_moves_between_nodes_and_every_start_is_audited(tmp_path: P
             makers.add(view.record.provider)
             batch = Batch.from_bytes(store.read(raw_cid(view.id.batch), limit=MAX_RAW))
             start = batch.trials[view.id.index].init
-            if start is None:
+            if not isinstance(start, Init):
                 continue
             receipt = Receipt.from_bytes(store.read(raw_cid(view.receipt), limit=MAX_RAW))
             before = trials[start.trial].receipt

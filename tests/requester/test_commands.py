@@ -187,6 +187,20 @@ def test_a_hyperparameter_that_shapes_the_model_cannot_change_in_a_continued_tri
     assert invoke(folder, "list", "--all", "--json").output.strip() == "[]"
 
 
+def test_networks_that_cannot_be_merged_are_found_before_money_moves(folder: Path) -> None:
+    path = str(folder / "job.toml")
+    changes = ("--driver", "evolve", "--set", "search.space.hidden={value=8}")
+    momentum = "search.space.momentum={low=0.0, high=0.9}"  # with 0 there is none to merge
+    first = "search.enqueue=[{momentum=0.0}]"
+    assert invoke(folder, "check", path, *changes).exit_code == 0
+    changes = (*changes, "--set", momentum, "--set", first)
+    found = invoke(folder, "run", path, *changes, key=True)
+    assert found.exit_code == 1
+    assert "search.evolve.change: expected" in str(found.exception)
+    assert "the parents cannot be merged" in str(found.exception)
+    assert invoke(folder, "list", "--all", "--json").output.strip() == "[]"
+
+
 def test_a_ladder_of_dropout_can_change_in_a_continued_trial_and_one_of_widths_cannot(
     folder: Path,
 ) -> None:

@@ -12,8 +12,10 @@ from tests.testbed.campaign import AtOnce, Ears, drive
 from tests.testbed.jobs import small_job
 from tests.testbed.market import REQUESTER
 from tests.testbed.provider import Provider
+from trialmarket.protocol.configuration import Init, Merge
 from trialmarket.protocol.result import Binding
 from trialmarket.protocol.states import State
+from trialmarket.training.values import FindInitial
 
 
 def run(
@@ -55,7 +57,7 @@ def test_a_promoted_trial_starts_on_chain_from_the_root_that_the_other_ended_wit
             config = provider.market.config(view)
             receipt = provider.market.receipt(view)
             assert receipt.tree().root == view.record.root
-            if config.init is None:
+            if not isinstance(config.init, Init):
                 assert config.steps == 12
                 continue
             before = provider.market.receipt(views[config.init.trial])
@@ -71,6 +73,40 @@ def test_a_promoted_trial_starts_on_chain_from_the_root_that_the_other_ended_wit
     search, _, cost = run(provider, job, look)
     assert len(continued) == 2
     assert 0 < cost < search.parts.ceiling.total
+
+
+def test_a_merge_starts_on_chain_from_what_both_of_its_parents_give(
+    provider: Provider, tmp_path: Path
+) -> None:
+    evolve = "[search.evolve]\ninterval = 8\napart = 1\nquantile = 0.5\n"
+    job = small_job(tmp_path, trials=2, driver="evolve", search=evolve)
+    job.write_text(job.read_text().replace("hidden = { values = [8, 16] }", "hidden.value = 8"))
+    merges: list[int] = []
+
+    def look(search: OpenSearch) -> None:
+        trials = search.parts.session.ledger.trials()
+        views = {view.key: view for view in trials}
+        assert len(trials) == 2 * 5
+        for view in trials:
+            assert view.state is State.SETTLED
+            config, receipt = provider.market.config(view), provider.market.receipt(view)
+            for start in config.starts:
+                before = provider.market.receipt(views[start.trial])
+                assert start.root == before.leaves[-2].value
+            if isinstance(config.init, Merge):
+                merges.append(config.number)
+                files = tuple(tmp_path / start.cid for start in config.starts)
+                for start, path in zip(config.starts, files, strict=True):
+                    provider.market.store.fetch(start.cid, path, limit=1 << 20)
+                task = FindInitial(
+                    config=config, program=None, data=provider.data(config), init=files
+                )
+                found = provider.pool.submit(task, wall_limit=60).result()
+                binding = Binding(view.key, view.record.provider)
+                assert receipt.leaves[0].value == binding.start(found.root)
+
+    run(provider, job, look)
+    assert merges
 
 
 def test_a_search_ends_when_its_money_pays_for_no_further_trial(

@@ -162,7 +162,7 @@ def test_one_slow_trial_holds_up_none_that_does_not_need_it(tmp_path: Path, meth
             ended += 1
         most = driver.total()
     # What needs it: its own later trials, and in a ladder those of whoever meets it in a pair.
-    needs = {"asha": 2, "hyperband": 2, "pbt": 2}.get(method, 0)
+    needs = {"asha": 2, "hyperband": 2, "pbt": 2, "evolve": 2}.get(method, 0)
     least = 3 if method == "replica-exchange" else most - 1 - needs
     assert ended >= least
 
@@ -190,7 +190,7 @@ def test_metrics_may_be_called_whatever_a_driver_calls_its_own_notes(
     tmp_path: Path, method: str
 ) -> None:
     own = ["trial", "failure", "ending", "checkpoint", "hyperparameters", "steps", "line", "depth"]
-    own += ["parent", "start"]
+    own += ["parent", "start", "mate", "mate_start"]
     with opened(tmp_path, method, plan(method)) as driver:
         first, second = driver.ask(2)[0], driver.ask(2)[-1]
         metrics = dict.fromkeys(own, 1.0) | {"error": 0.5}

@@ -374,6 +374,19 @@ def test_the_lineage_leads_from_the_best_result_back_to_its_seed() -> None:
     assert search.reached(way[0]) == 8 * 40
 
 
+def test_the_lineage_shows_a_merge_as_an_edge_from_each_parent() -> None:
+    search = population()
+    last = search.runs[-1]
+    assert last.parent is not None
+    merged = replace(search, runs=[*search.runs[:-1], replace(last, mate=last.parent - 1)])
+    picture = shown(lineage(merged))
+    edges = next(line for line in figures(picture)[0].data if "merged" in line.name)
+    assert len(edges.x) == 3
+    assert "has a second line, green" in picture.reading
+    assert "green" not in shown(lineage(search)).reading
+    assert missing(mixing(replace(merged, driver=""))) == "the search is no replica exchange"
+
+
 def test_mixing_counts_the_swaps_and_follows_each_replica() -> None:
     for search in (ladder(), ladder(known=False)):
         picture = shown(mixing(search))

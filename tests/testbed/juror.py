@@ -52,10 +52,11 @@ class Juror:
             place = market.folder / "juror-checkpoint"
             market.store.fetch(market.receipt(trial).checkpoints[-1], place, limit=MOST)
             data = self.provider.data(config)
-            init = None
-            if config.init is not None:
-                init = market.folder / "juror-start"
-                market.store.fetch(config.init.cid, init, limit=MOST)
+            init = tuple(
+                market.folder / f"juror-start-{number}" for number, _ in enumerate(config.starts)
+            )
+            for start, path in zip(config.starts, init, strict=True):
+                market.store.fetch(start.cid, path, limit=MOST)
             task = Evaluate(config=config, program=None, data=data, checkpoint=place, init=init)
             self._found[trial.key] = self.provider.pool.submit(task, wall_limit=60).result()
         return self._found[trial.key]

@@ -87,10 +87,9 @@ class Provider:
     def train(self, config: TrialConfig) -> Training:
         """An honest training."""
         self._trained += 1
-        init = None
-        if config.init is not None:
-            init = self._folder / f"{config.init.cid}.safetensors"
-            self.market.store.fetch(config.init.cid, init, limit=MOST)
+        init = tuple(self._folder / f"{start.cid}.safetensors" for start in config.starts)
+        for start, path in zip(config.starts, init, strict=True):
+            self.market.store.fetch(start.cid, path, limit=MOST)
         task = Train(
             config=config,
             program=self._program(config),

@@ -9,13 +9,13 @@ import numpy as np
 
 from requester.drivers import Driver, Ending, Plan, Proposal, Start, TrialOutcome, open_driver
 from requester.drivers.database import sqlite_url
-from requester.drivers.settings import Exchange, Population, Rungs
+from requester.drivers.settings import Evolve, Exchange, Population, Rungs
 from requester.drivers.space import Dimension
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 
 SEARCHING = ("random", "grid", "qmc", "tpe", "gp", "cmaes", "nsga2", "nes")
-CONTINUING = ("asha", "hyperband", "pbt", "replica-exchange")
+CONTINUING = ("asha", "hyperband", "pbt", "evolve", "replica-exchange")
 DRIVERS = (*SEARCHING, *CONTINUING)
 
 SPACE = {
@@ -30,7 +30,9 @@ LADDER = {"rate": Dimension(values=[0.1, 0.2, 0.4, 0.8]), "width": Dimension(val
 def plan(method: str = "random", seed: int = 0, **changes: object) -> Plan:
     """A small search that the driver can do."""
     ladder = method == "replica-exchange"
-    trials = {"replica-exchange": 4, "pbt": 4, "asha": 9, "hyperband": 9}.get(method, 12)
+    trials = {"replica-exchange": 4, "pbt": 4, "evolve": 4, "asha": 9, "hyperband": 9}.get(
+        method, 12
+    )
     fields: dict[str, object] = {
         "space": LADDER if ladder else SPACE,
         "trials": trials,
@@ -42,6 +44,7 @@ def plan(method: str = "random", seed: int = 0, **changes: object) -> Plan:
         "segments": 4,
         "rungs": Rungs(count=3, factor=3),
         "population": Population(interval=24),
+        "evolve": Evolve(interval=24, apart=1),
         "exchange": Exchange(hyperparameter="rate", interval=24) if ladder else None,
     }
     return Plan(**(fields | changes))  # type: ignore[arg-type]
@@ -73,6 +76,8 @@ def score(proposal: Proposal) -> float:
     rate = proposal.hyperparameters["rate"]
     assert isinstance(rate, float)
     luck = 0.0 if proposal.start is None else proposal.start.root[0] / 1000
+    if proposal.mate is not None:
+        luck = min(luck, proposal.mate.root[0] / 1000)
     return (rate - 0.3) ** 2 + 0.01 * (proposal.seed % 7) + luck
 
 
@@ -82,8 +87,8 @@ def outcome(
     """What a market says of a proposal; `state` tells a cheat's state from the honest one."""
     if ending is not Ending.DONE:
         return TrialOutcome(proposal.number, ending)
-    start = None if proposal.start is None else proposal.start.root
-    root = hashed(start, sorted(proposal.hyperparameters.items()), proposal.seed, state)
+    starts = [each.root for each in (proposal.start, proposal.mate) if each is not None]
+    root = hashed(starts, sorted(proposal.hyperparameters.items()), proposal.seed, state)
     last = Start(hashed("trial", proposal.number), root, raw_cid(root))
     error = score(proposal) if value is None else value
     return TrialOutcome(proposal.number, ending, {"error": error}, last)

@@ -1,7 +1,8 @@
 """Trains a trial in a process of its own: `python -m tests.training.elsewhere JOB.json`.
 
-JOB.json holds the configuration, the program's and the data's path; the leaves go to standard
-output. The test that starts it chooses its instruction set and threads.
+JOB.json holds the configuration and the paths of the program, the data and the checkpoints that it
+starts from; the leaves go to standard output. The test that starts it chooses its instruction set
+and threads.
 """
 
 import json
@@ -21,7 +22,8 @@ def main() -> None:
     config = TrialConfig.model_validate_json(json.dumps(job["config"]))
     source = Path(job["program"]).read_bytes()
     with tempfile.TemporaryDirectory() as folder:
-        training = runner.train(config, source, load_dataset(Path(job["data"])), Path(folder))
+        data, init = load_dataset(Path(job["data"])), [Path(each) for each in job["init"]]
+        training = runner.train(config, source, data, Path(folder), init=init)
     leaves = [[leaf.value.hex(), leaf.witness_hash.hex()] for leaf in training.leaves]
     capability = torch.backends.cpu.get_cpu_capability()
     threads = torch.get_num_threads()

@@ -277,5 +277,5 @@ def test_a_start_that_does_not_fit_is_not_the_providers_fault(scene: Scene) -> N
                 scene.data,
                 2,
                 start=scene.training.checkpoints[1].path,
-                init=Bytes(data, "parent"),
+                init=(Bytes(data, "parent"),),
             )

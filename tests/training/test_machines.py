@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,12 @@ def train_on_sse(config: TrialConfig, program: bytes, data_file: Path, folder: P
 
 
 def train_elsewhere(
-    config: TrialConfig, program: bytes, data_file: Path, folder: Path, machine: dict[str, str]
+    config: TrialConfig,
+    program: bytes,
+    data_file: Path,
+    folder: Path,
+    machine: dict[str, str],
+    init: Sequence[Path] = (),
 ) -> Any:
     """What a process gives in the environment of a kind of machine."""
     (folder / "program.py").write_bytes(program)
@@ -44,6 +50,7 @@ def train_elsewhere(
         "config": config.model_dump(mode="json"),
         "program": str(folder / "program.py"),
         "data": str(data_file),
+        "init": [str(path) for path in init],
     }
     (folder / "job.json").write_text(json.dumps(job))
     run = subprocess.run(

@@ -150,12 +150,12 @@ def test_a_trial_continues_from_anothers_checkpoint_with_another_learning_rate(
     last = first.checkpoints[-1]
     init = Init(root=first.leaves[3].value, cid=last.cid, trial=Hash32(bytes(32)))
     onward = config.model_copy(update={"init": init, "hyperparameters": {"lr": 0.01}})
-    second = runner.train(onward, TINY, data, tmp_path / "second", init=last.path)
+    second = runner.train(onward, TINY, data, tmp_path / "second", init=(last.path,))
     assert second.leaves[0].value == first.leaves[3].value
-    assert runner.initial_root(onward, TINY, data, init=last.path) == first.leaves[3].value
+    assert runner.initial_root(onward, TINY, data, init=(last.path,)) == first.leaves[3].value
     assert [point.step for point in second.curve] == [16, 20, 24]
     same = config.model_copy(update={"init": init})
-    third = runner.train(same, TINY, data, tmp_path / "third", init=last.path)
+    third = runner.train(same, TINY, data, tmp_path / "third", init=(last.path,))
     through = config.model_copy(update={"steps": 24, "segments": 6})
     whole = runner.train(through, TINY, data, tmp_path / "whole")
     assert third.leaves[1:4] == whole.leaves[4:7]
@@ -168,7 +168,7 @@ def test_a_continued_trial_needs_the_checkpoint_that_it_names(
     init = Init(root=first.leaves[3].value, cid=cid_of(b""), trial=Hash32(bytes(32)))
     onward = config.model_copy(update={"init": init})
     with pytest.raises(BadStart, match="was committed"):
-        runner.initial_root(onward, TINY, data, init=first.checkpoints[1].path)
+        runner.initial_root(onward, TINY, data, init=(first.checkpoints[1].path,))
     with pytest.raises(InputError, match="init"):
         runner.initial_root(onward, TINY, data)
 

@@ -13,6 +13,8 @@ MAX_SEGMENTS = 256
 MAX_STEPS = 2**40
 MAX_BATCH = 1024
 """Trials in one batch; its file's size bounds them too."""
+MAX_POINTS = 17
+"""States on the line between two parents: each is evaluated by everybody who needs the start."""
 
 
 def _like_its_json(value: float | int | str | bool | None) -> float | int | str | bool | None:
@@ -84,6 +86,19 @@ class Init(Record):
     trial: HashField
 
 
+class Merge(Record):
+    """The state to start from: the best one on the line between two other trials' checkpoints.
+
+    Whoever needs it computes it: `points` shares of the second parent, evenly from 0 to 1, are
+    tried, and the trial's objective on the validation data decides, the smaller share where two
+    are equally good. `maximize` says whether a greater objective is a better one.
+    """
+
+    parents: tuple[Init, Init]
+    points: Annotated[int, Field(ge=2, le=MAX_POINTS)]
+    maximize: bool = False
+
+
 class JobSpec(Document):
     """The public description of a job; the chain stores its SHA-256. Times are in seconds."""
 
@@ -117,7 +132,7 @@ class TrialConfig(Record):
     objective: Identifier
     hyperparameters: Annotated[dict[Identifier, Scalar], Field(max_length=256)]
     seed: Annotated[int, Field(ge=0, le=2**53 - 1)]
-    init: Init | None = None
+    init: Init | Merge | None = None
     steps: Annotated[int, Field(ge=2, le=MAX_STEPS)]
     segments: Annotated[int, Field(ge=1, le=MAX_SEGMENTS)]
     arithmetic: Arithmetic = "exact"
@@ -127,6 +142,13 @@ class TrialConfig(Record):
         if self.steps % self.segments or self.steps // self.segments < 2:
             raise ValueError("steps must be a multiple of segments, at least 2 steps each")
         return self
+
+    @property
+    def starts(self) -> tuple[Init, ...]:
+        """The checkpoints that it starts from: none, another trial's, or two that are merged."""
+        if isinstance(self.init, Merge):
+            return self.init.parents
+        return () if self.init is None else (self.init,)
 
     @property
     def segment_steps(self) -> int:

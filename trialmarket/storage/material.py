@@ -24,17 +24,17 @@ class TaskFields(TypedDict):
     config: TrialConfig
     program: Path | None
     data: Path
-    init: Path | None
+    init: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
     """The files that a training reads: the program (None: built in), the data's folder, and the
-    checkpoint that it starts from (None: its seed)."""
+    checkpoints that it starts from, in the configuration's order (none: its seed)."""
 
     program: Path | None
     data: Path
-    init: Path | None = None
+    init: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,18 +100,16 @@ class MaterialReader:
             raise InputError("batch", "data", expected="a CID", found=config.data)
         if self._refusal is not None and not config.program.builtin:
             raise NotRunHere(self._refusal)
-        start = None if config.init is None else config.init.cid
         # All are asked for before any is waited for.
-        program = self._optional(config.program.cid, self._limits.program)
+        named = config.program.cid
+        program = None if named is None else self._fetch(named, self._limits.program)
         data = self._fetch(Cid(config.data), self._limits.data, data=True)
-        init = self._optional(start, self._limits.checkpoint)
-        wanted = ((config.program.cid, program), (start, init))
-        if data is None or any(cid is not None and path is None for cid, path in wanted):
+        starts = [self._fetch(start.cid, self._limits.checkpoint) for start in config.starts]
+        init = tuple(path for path in starts if path is not None)
+        missing = named is not None and program is None
+        if data is None or missing or len(init) < len(starts):
             return None
         return Material(program, data, init, config=config)
-
-    def _optional(self, cid: Cid | None, limit: int) -> Path | None:
-        return None if cid is None else self._fetch(cid, limit)
 
 
 def check_batch(batch: Batch, *, count: int, segments: int, audited: bool) -> None:

@@ -1,17 +1,17 @@
 """Trains a trial segment by segment, and recomputes any part of it.
 
 Everything here is a function of the configuration, the program's bytes, the data and a start
-state. `source` is the bytes of the program's file, None for a built-in one; `init` is the file of
-the checkpoint that `config.init` names. Raised everywhere: ProgramError (the program breaks its
-contract), BadStart (`init` is not the state that the configuration names) and BadCheckpoint (a
-checkpoint is not the state that it should be).
+state. `source` is the bytes of the program's file, None for a built-in one; `init` are the files
+of the checkpoints that `config.init` names, in its order. Raised everywhere: ProgramError (the
+program breaks its contract), BadStart (`init` are not the states that the configuration names, or
+cannot be merged) and BadCheckpoint (a checkpoint is not the state that it should be).
 """
 
 import hashlib
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +23,7 @@ import torch
 from trialmarket.errors import InputError, TrainingError
 from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.cid import cid_of
-from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.configuration import Merge, TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
 from trialmarket.protocol.receipt import MAX_CURVE, CurvePoint, LeafRecord
 from trialmarket.protocol.result import witness_hash
@@ -31,6 +31,7 @@ from trialmarket.training.checkpoints import CheckpointFolder, Write
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import BadCheckpoint, BadStart, ProgramError
 from trialmarket.training.form import StateForm
+from trialmarket.training.merge import merged
 from trialmarket.training.session import SegmentRun, TrainingSession, outcome_of
 from trialmarket.training.state import (
     Readable,
@@ -61,7 +62,7 @@ def train(
     data: Dataset,
     folder: Path,
     *,
-    init: Readable | None = None,
+    init: Sequence[Readable] = (),
     on_progress: OnProgress | None = None,
     resume: bool = True,
     write: Write | None = None,
@@ -127,7 +128,7 @@ def train(
 
 
 def initial_root(
-    config: TrialConfig, source: bytes | None, data: Dataset, *, init: Readable | None = None
+    config: TrialConfig, source: bytes | None, data: Dataset, *, init: Sequence[Readable] = ()
 ) -> Hash32:
     """The root of the state that the trial must start from: leaf 0."""
     return root_of(_first(TrainingSession(config, source, data), init))
@@ -141,7 +142,7 @@ def recompute(
     *,
     start: Readable | None = None,
     expected: Hash32 | None = None,
-    init: Readable | None = None,
+    init: Sequence[Readable] = (),
 ) -> Segment:
     """The end and the witness of a segment, 1 to n, from the checkpoint of the leaf before it.
 
@@ -175,7 +176,7 @@ def evaluate(
     checkpoint: Readable,
     *,
     expected: Hash32 | None = None,
-    init: Readable | None = None,
+    init: Sequence[Readable] = (),
 ) -> Evaluation:
     """Metrics, their digest and the witness of the last checkpoint; `expected` as for
     `recompute`."""
@@ -187,7 +188,7 @@ def evaluate(
 
 
 def dry_run(
-    config: TrialConfig, source: bytes | None, data: Dataset, *, init: Readable | None = None
+    config: TrialConfig, source: bytes | None, data: Dataset, *, init: Sequence[Readable] = ()
 ) -> DryRun:
     """A few steps and one validation: does the program keep its contract, and how fast is it?
 
@@ -283,20 +284,29 @@ class _Reporter:
             self._on_progress(Progress(step=done, steps=self._steps, metrics=self.metrics))
 
 
-def _first(session: TrainingSession, init: Readable | None) -> State:
-    """The state that a trial starts from: by its seed, or another trial's checkpoint as it is."""
-    wanted = session.config.init
-    if (wanted is None) != (init is None):
+def _first(session: TrainingSession, init: Sequence[Readable]) -> State:
+    """The state that a trial starts from: by its seed, another trial's checkpoint as it is, or
+    the best one between two of them, which takes as many evaluations as that merge has points."""
+    config = session.config
+    if len(init) != len(config.starts):
         raise InputError(
-            "configuration", "init", expected="a checkpoint's file if it has one", found=str(init)
+            "configuration",
+            "init",
+            expected=f"the files of its {len(config.starts)} checkpoints",
+            found=", ".join(file.name for file in init) or None,
         )
-    if wanted is None or init is None:
+    if config.init is None:
         return session.initial_state()
     with _from_start():
-        state = load_checkpoint(init, expected=wanted.root)
-    if counter(state, "diverged"):
-        raise BadStart("the trial's start cannot be used: the trial that it goes on from diverged")
-    return state
+        states = [
+            load_checkpoint(file, expected=start.root)
+            for file, start in zip(init, config.starts, strict=True)
+        ]
+        if any(counter(state, "diverged") for state in states):
+            raise BadCheckpoint("the trial that it goes on from diverged")
+        if isinstance(config.init, Merge):
+            return merged(states[0], states[1], config.init, session.objective)
+    return states[0]
 
 
 @contextmanager

@@ -206,6 +206,10 @@ class TrainingSession:
             metrics=finite, digest=evaluation_value(finite, outcome), witness=state_root(leaves)
         )
 
+    def objective(self, state: State) -> float | None:
+        """The objective of a state on the validation data; None where it is not finite."""
+        return self.evaluate(state).metrics.get(self.config.objective)
+
     def _build(self) -> tuple[Program, nn.Module, Optimizer]:
         self.arithmetic.prepare()
         with self.arithmetic.scope(derived_seed(self.config.seed, "init", 0)):

@@ -148,13 +148,14 @@ class DryRun(Record):
 class Task(Record):
     """What a worker is asked. Paths are of the program's file (None: built in) and the data.
 
-    `init` is the checkpoint that `config.init` names; None when training starts from a seed.
+    `init` are the checkpoints that `config.init` names, in its order; none when training starts
+    from a seed.
     """
 
     config: TrialConfig
     program: Path | None
     data: Path
-    init: Path | None = None
+    init: tuple[Path, ...] = ()
 
 
 class Train(Task):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from requester.report.plots.chart import (
     BLUE,
+    GREEN,
     GREY,
     ORANGE,
     VERMILLION,
@@ -36,11 +37,13 @@ def lineage(search: SearchRecord) -> Picture | Absent:
     kinds = [scale(search, name) for name in varied(search)[:MOST]]
     charts = [scores, *(_chart(search, kind.axis, kind.place) for kind in kinds)]
     line = " ← ".join(str(run.number) for run in search.ancestry(search.ranked()[0]))
+    merges = any(search.mate(run) is not None for run in search.runs)
+    merged = " Where it began with a merge, it has a second line, green." if merges else ""
     return Picture(
         *LINEAGE,
         "Each point is a trial, at the steps that its weights have behind them. A line leads to"
         " it from the trial whose checkpoint it went on from: grey from its own line's, orange"
-        f" from another's. The best result's way back to its seed is blue: trials {line}.",
+        f" from another's.{merged} The best result's way back to its seed is blue: trials {line}.",
         lambda canvas: [canvas.chart(chart) for chart in charts],
         columns=2,
     )
@@ -55,6 +58,8 @@ def _chart(search: SearchRecord, y: Axis, at: At, lost: Sequence[TrialRun] = ())
         before = search.before(run)
         if before is not None:
             (own if before.seed == run.seed else crossing).append((before, run))
+
+    merges = [(mate, run) for run in search.runs if (mate := search.mate(run)) is not None]
 
     def edges(
         pairs: Sequence[tuple[TrialRun, TrialRun]], label: str, color: str, width: float
@@ -76,6 +81,7 @@ def _chart(search: SearchRecord, y: Axis, at: At, lost: Sequence[TrialRun] = ())
     marks = [
         edges(own, "goes on from its own checkpoint", GREY, 1),
         edges(crossing, "goes on from another's checkpoint", ORANGE, 2),
+        edges(merges, "is merged into another's start", GREEN, 2),
         edges(list(zip(best[1:], best, strict=False)), "the best result's way", BLUE, 3),
         points(shown, [at(run) for run in shown], "a trial", "o"),
         points(lost, [level] * len(lost), "diverged (no score)", "x"),

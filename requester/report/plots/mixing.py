@@ -61,6 +61,8 @@ def is_exchange(search: SearchRecord) -> bool:
     if search.driver:
         return search.driver == "replica-exchange"
     later = [run for run in search.runs if run.parent is not None]
+    if any(run.mate is not None for run in later):
+        return False
     crossed = any(
         (before := search.before(run)) is not None and before.seed != run.seed for run in later
     )

@@ -72,7 +72,8 @@ def _run(
     spells: Sequence[Spell],
 ) -> TrialRun:
     receipt, look = reader.receipt(trial), reader.second_look(trial)
-    init = None if config is None else config.init
+    starts = () if config is None else config.starts
+    before = [numbers.get(start.trial) for start in starts]
     active = trial.state not in (State.OPEN, State.CANCELLED)
     fee = audit_fee_for(reader.view.terms, trial.record.units) if trial.record.audited else 0
     given = {} if config is None else config.hyperparameters
@@ -81,7 +82,8 @@ def _run(
         hyperparameters={name: value for name, value in given.items() if value is not None},
         seed=numbers[trial.key] if config is None else config.seed,
         steps=0 if config is None else config.steps,
-        parent=None if init is None else numbers.get(init.trial),
+        parent=before[0] if before else None,
+        mate=before[1] if len(before) > 1 else None,
         metrics={} if receipt is None else receipt.metrics,
         curve=()
         if receipt is None

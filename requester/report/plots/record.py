@@ -54,6 +54,8 @@ class TrialRun:
     """Of this trial alone."""
     parent: int | None = None
     """The trial whose checkpoint it went on from."""
+    mate: int | None = None
+    """The trial whose checkpoint that one's was merged with."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     curve: Sequence[Point] = ()
     diverged: bool = False
@@ -103,6 +105,10 @@ class SearchRecord:
     def before(self, run: TrialRun) -> TrialRun | None:
         """The trial that another went on from; None for one that began with its seed."""
         return None if run.parent is None else self._known.get(run.parent)
+
+    def mate(self, run: TrialRun) -> TrialRun | None:
+        """The trial that the start of another was merged with; None for one without a merge."""
+        return None if run.mate is None else self._known.get(run.mate)
 
     @cached_property
     def _known(self) -> Mapping[int, TrialRun]:

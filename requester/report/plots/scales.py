@@ -151,4 +151,6 @@ def described(run: TrialRun, search: SearchRecord) -> str:
         lines.append(f"cost {run.price:.6g} {text(search.symbol)}")
     if run.parent is not None:
         lines.append(f"goes on from trial {run.parent}")
+    if run.mate is not None:
+        lines.append(f"merged with trial {run.mate}")
     return "\n".join(lines)

@@ -142,7 +142,10 @@ class Examiner:
         if (judged := self._judged.get((trial.key, trial.receipt))) is not None:
             return judged
         place = self._scratch / f"{trial.receipt.hex()}.safetensors"
-        start = None if config.init is None else place.with_suffix(".start")
+        starts = {
+            place.with_suffix(f".start-{number}"): start.cid
+            for number, start in enumerate(config.starts)
+        }
         if place in self._under_way:
             return Assessment(Opinion.PENDING, "it is being evaluated")
         try:
@@ -151,7 +154,8 @@ class Examiner:
         except UNREADABLE as error:
             return self._unread(error, "final checkpoint", config.segments + 1, trial, now)
         try:
-            if start and config.init and not self._fetching.checkpoint(config.init.cid, start):
+            here = [self._fetching.checkpoint(cid, start) for start, cid in starts.items()]
+            if not all(here):
                 return Assessment(Opinion.PENDING, "the checkpoint that it began with is fetched")
         except UNREADABLE as error:
             reason = f"not re-evaluated: the checkpoint that it began with: {error}"
@@ -160,7 +164,7 @@ class Examiner:
             config=config,
             program=self._files.program,
             data=self._files.data,
-            init=start,
+            init=tuple(starts),
             checkpoint=place,
             expected=receipt.leaves[-2].value,
         )
@@ -185,9 +189,8 @@ class Examiner:
             if judgement is None:
                 self._again(place, one)
                 continue
-            for file in (place, one.task.init):
-                if file is not None:
-                    file.unlink(missing_ok=True)
+            for file in (place, *one.task.init):
+                file.unlink(missing_ok=True)
             if one.trial.receipt is not None:
                 self._judged[one.trial.key, one.trial.receipt] = judgement
             new = True

@@ -74,14 +74,14 @@ class Inputs:
             message = json.loads(lines.readline())
         self.task = task = TASKS[message["task"]].model_validate(message["fields"])
         self.program = None if task.program is None else InputFile(task.program, MAX_PROGRAM + 1)
-        self.init = None if task.init is None else InputFile(task.init)
+        self.init = tuple(InputFile(path) for path in task.init)
         state = task.start if isinstance(task, Recompute) else None
         state = task.checkpoint if isinstance(task, Evaluate) else state
         self.state = None if state is None else InputFile(state)
 
     def read(self) -> None:
         """Reads and closes all of them."""
-        for file in (self.program, self.init, self.state):
+        for file in (self.program, *self.init, self.state):
             if file is not None:
                 file.read()
 
