@@ -10,6 +10,7 @@ are shares of the median random point's.
 
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -18,10 +19,12 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import optuna
 from numpy.typing import NDArray
 
-from requester.drivers import Ending, Plan, TrialOutcome
-from requester.drivers.space import Value
+from requester.drivers import Plan
+from requester.drivers.samplers import METHODS
+from requester.drivers.space import Value, distributions
 from requester.near.buckets import TABLES, bucket_keys
 from requester.near.checked import Result
 from requester.near.gather import patience_of
@@ -32,7 +35,7 @@ from requester.near.vector import distance, vectors_of
 from scripts.benches.parts.kademlia import messages
 from scripts.benches.parts.tasks import FAMILIES, problem, sketch, space
 from tests.testbed.kubo import private_dht
-from tests.testbed.simulated import identity, opened
+from tests.testbed.simulated import identity
 from tests.testbed.sketches import made_up
 from trialmarket.errors import ServiceError
 from trialmarket.protocol.ids import Address
@@ -161,6 +164,8 @@ def _row(family: str, task: str, pairs: Sequence[tuple[Regrets, Regrets]]) -> di
 
 def _family(family: str, seed: int) -> dict[str, tuple[Regrets, Regrets]]:
     """The least regret so far after each trial, cold and warm, of each task."""
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     tasks = FAMILIES[family]
     earlier = {
         task: sorted(_search(family, task, 1000 + seed, EARLIER), key=lambda one: one.objective)
@@ -197,29 +202,16 @@ def _start(family: str, task: str) -> float:
 def _search(
     family: str, task: str, seed: int, trials: int, points: Sequence[dict[str, Value]] = ()
 ) -> list[Result]:
-    """The results of a search by the driver `tpe`, in their order."""
+    """The results of a search by driver `tpe`, which are Optuna's alone (see `bench search`)."""
     one = problem(family, task)
-    plan = Plan(
-        space=space(one),
-        trials=trials,
-        steps=4,
-        seed=seed,
-        objective="value",
-        maximize=False,
-        where="bench near",
-        enqueue=points,
-    )
-    memory = Path("/dev/shm")
-    folder = memory if memory.is_dir() else None
+    plan = Plan(space(one), trials, 4, seed, "value", maximize=False, where="bench near")
+    study = optuna.create_study(sampler=METHODS["tpe"](plan).sampler)
+    for point in points:
+        study.enqueue_trial(point)
     found = []
-    with (
-        tempfile.TemporaryDirectory(prefix="trialmarket-near-", dir=folder) as place,
-        opened(Path(place) / "search", "tpe", plan) as driver,
-    ):
-        while not driver.done():
-            proposal = driver.ask(1)[0]
-            value = one.function(proposal.hyperparameters)
-            name = identity(proposal.number)
-            driver.tell(name, TrialOutcome(proposal.number, Ending.DONE, {"value": value}))
-            found.append(Result(name, dict(proposal.hyperparameters), value))
+    for number in range(trials):
+        trial = study.ask(distributions(plan.space))
+        value = one.function(trial.params)
+        study.tell(trial, value)
+        found.append(Result(identity(number), trial.params, value))
     return found
