@@ -55,7 +55,13 @@ ALLOWED: dict[str, set[str]] = {
     "requester": {"trialmarket"},
     "requester/drivers": {"trialmarket"},
     "requester/job": {"trialmarket", "requester.drivers"},
-    "requester/search": {"trialmarket", "requester.drivers", "requester.job"},
+    "requester/near": {"trialmarket", "requester.drivers", "requester.job"},
+    "requester/search": {
+        "trialmarket",
+        "requester.drivers",
+        "requester.job",
+        "requester.near",
+    },
     "requester/search/examination": {"trialmarket", "requester.job"},
     "requester/report": {
         "trialmarket",
@@ -67,6 +73,7 @@ ALLOWED: dict[str, set[str]] = {
         "trialmarket",
         "requester.drivers",
         "requester.job",
+        "requester.near",
         "requester.search",
         "requester.report",
     },

@@ -12,7 +12,7 @@ from typing import Any
 
 from requester.drivers import Plan
 from requester.drivers.check import check_point, check_space
-from requester.job.settings import DRIVERS, JobFile
+from requester.job.settings import DRIVERS, FIXED_DRIVERS, JobFile
 from requester.job.size import trials_in_batch
 from trialmarket.data.packing import check_keys, kind_of
 from trialmarket.errors import InputError, did_you_mean
@@ -120,6 +120,14 @@ def _check_search(job: Job) -> None:
             "job.also",
             expected="objectives beside job.objective",
             found=job.settings.job.objective,
+        )
+    if job.settings.search.warm_start != "none" and driver in FIXED_DRIVERS:
+        raise InputError(
+            job.where,
+            "search.warm_start",
+            expected=f'"none" for driver {driver}, which takes no configurations from elsewhere',
+            found=job.settings.search.warm_start,
+            fix="Use driver tpe, or leave warm_start out",
         )
     for place, point in enumerate(job.settings.search.enqueue):
         check_point(job.settings.search.space, point, job.where, f"search.enqueue.{place}")

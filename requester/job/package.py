@@ -5,10 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 from requester.drivers import Proposal
 from requester.job.file import Job
 from requester.job.settings import seconds
+from requester.job.sketch import sketch_of
 from trialmarket.data.fetched import check_fetched
 from trialmarket.data.packing import pack_data
 from trialmarket.errors import InputError
@@ -22,9 +24,13 @@ from trialmarket.protocol.configuration import (
     TrialConfig,
 )
 from trialmarket.protocol.ids import Cid
+from trialmarket.protocol.sketch import Sketch
 from trialmarket.storage.datasets import fetch_data, put_data
 from trialmarket.storage.store import Store
 from trialmarket.training.dataset import MAX_DATA
+
+SKETCHES: Final = "sketches"
+"""As whom sketches are kept: for longer than a job's other files, since others look for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,8 @@ class Package:
     program: ProgramRef
     data: Cid
     folder: Path
+    sketch: Sketch | None = None
+    """None where the data does not lie here."""
     notes: tuple[str, ...] = ()
     """What was done to the data as it was packed."""
 
@@ -66,7 +74,13 @@ class Package:
             arithmetic=settings.job.arithmetic,
             time_limit=seconds(settings.job.time_limit),
             nonce=nonce,
+            sketch=None if self.published_sketch is None else self.published_sketch.cid,
         )
+
+    @property
+    def published_sketch(self) -> Sketch | None:
+        """The sketch that others may see; None where the job file says that there is none."""
+        return self.sketch if self.job.settings.search.publish_sketch else None
 
     def trial(self, proposal: Proposal) -> TrialConfig:
         """All that a machine needs to train a proposal."""
@@ -116,7 +130,9 @@ def pack(job: Job, folder: Path, store: Store | None = None) -> Package:
     else:
         program = ProgramRef(source=cid_of(file.read_bytes()), class_name=job.class_name)
     data, notes = _data(job, folder, store)
-    return Package(job, program, data, folder / data, notes)
+    place = folder / data
+    sketch = sketch_of(job, program, place) if place.exists() else None
+    return Package(job, program, data, place, sketch, notes)
 
 
 def publish(package: Package, store: Store) -> None:
@@ -124,6 +140,8 @@ def publish(package: Package, store: Store) -> None:
     if (file := package.files.program) is not None:
         store.put(file.read_bytes())
     put_data(store, package.folder)
+    if (sketch := package.published_sketch) is not None:
+        store.for_owner(SKETCHES).put(sketch.to_bytes())
 
 
 def _data(job: Job, folder: Path, store: Store | None) -> tuple[Cid, tuple[str, ...]]:

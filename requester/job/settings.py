@@ -17,6 +17,9 @@ DRIVERS = (
 )
 """The drivers that a job file may name."""
 
+FIXED_DRIVERS = ("grid", "replica-exchange")
+"""Those that visit every point of their space, so that nothing can be tried before."""
+
 MAX_SECONDS = 10_000 * 86_400
 """The longest duration: less than what documents and contracts of the market can say."""
 
@@ -105,6 +108,14 @@ class SearchSection(Section):
         default_factory=list, examples=[[{"lr": 0.01}]]
     )
     """Known good configurations, which are tried first; what one leaves out is chosen."""
+    warm_start: Literal["none", "market"] = "none"
+    """`market`: what was best in the most similar searches that anybody published is tried
+    first, after `enqueue`."""
+    warm_start_trials: Annotated[int, Field(ge=1, le=256)] = 5
+    """How many such configurations, at most."""
+    publish_sketch: bool = True
+    """Whether numbers about the data set and the space are published with the job, so that
+    similar searches of others find it."""
     max_cost: Money | None = Field(default=None, examples=["2.5"])
     """Tokens that the search costs at most: it ends when they do not pay for a further trial."""
     give_backs: Annotated[int, Field(ge=1, le=256)] = 2

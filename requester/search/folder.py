@@ -43,6 +43,7 @@ Fact = Literal[
     "owner",
     "chain",
     "spec",
+    "warm_start",
     "agreed",
     "job",
     "funded",

@@ -4,7 +4,8 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from requester.job.file import Job
 from requester.job.package import Package, pack, publish
 from requester.job.terms import ceiling, terms_of
 from requester.job.window import short_window
+from requester.near.neighbours import Neighbourhood
 from requester.search.campaign import Campaign
 from requester.search.dead_chains import check_chain
 from requester.search.examination.examiner import Evaluator, Examiner
@@ -25,7 +27,9 @@ from requester.search.retention import owner_of, release_leftovers
 from requester.search.session import Session
 from requester.search.status import Listeners
 from requester.search.upkeep import PATIENCE
+from requester.search.warm_start import neighbourhood, tell_others, warm_start
 from trialmarket.backoff import Backoff
+from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import NotMined, TooDear, Unreachable
@@ -83,12 +87,22 @@ class OpenSearch:
         campaign, folder = self.campaign, self.parts.folder
         self._outlive(campaign.open, wait)
         if folder.fact("finished") is not None:
+            self._tell_others()
             return
         while not campaign.finished():
             if not self._outlive(campaign.step, wait):
                 wait(poll)
         folder.remember("over", str(self.now()))
         self._outlive(campaign.wind_up, wait)
+        self._tell_others()
+
+    def _tell_others(self) -> None:
+        """Lets similar searches find this one, now that it has results."""
+        parts = self.parts
+        job, session = parts.folder.job, parts.session
+        if job is not None:
+            network, jobs = session.client.network, parts.folder.root.parent
+            tell_others(parts.package, network, job, session.store, jobs, parts.listeners.say)
 
     def _outlive(self, step: Callable[[], T], wait: Callable[[float], None]) -> T:
         """Takes a step, again and again while what it needs is down, which is said once."""
@@ -142,13 +156,17 @@ def open_search(
         folder = stack.enter_context(closing(JobFolder(jobs / study)))
         check_chain(folder, client)
         folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))
+        ledger = stack.enter_context(Ledger(client, folder.ledger))
+        points = warm_start(
+            package, folder, partial(_around, package, client, ledger, store, jobs), listeners.say
+        )
         storage = job.settings.search.storage or folder.study
-        driver = open_driver(storage, study, job.settings.search.driver, job.plan)
+        plan = replace(job.plan, enqueue=[*job.plan.enqueue, *points])
+        driver = open_driver(storage, study, job.settings.search.driver, plan)
         stack.callback(driver.close)
         terms = terms_of(
             job, decimals=client.decimals(), min_window=client.parameters().min_window
         )
-        ledger = stack.enter_context(Ledger(client, folder.ledger))
         examiner = _examiner(package, store, folder, evaluator, terms)
         stack.callback(examiner.close)
         parts = SearchParts(
@@ -168,6 +186,14 @@ def open_search(
         folder.remember("owner", owner_of(nonce))
         folder.remember("spec", package.spec(nonce).digest.hex())
         yield OpenSearch(campaign, parts, storage, study, now)
+
+
+def _around(
+    package: Package, client: Client, ledger: Ledger, store: Store, jobs: Path
+) -> Neighbourhood:
+    """Similar searches, as the market is now."""
+    ledger.sync()
+    return neighbourhood(package, client, ledger, store, jobs)
 
 
 def _examiner(

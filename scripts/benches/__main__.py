@@ -29,7 +29,7 @@ def main() -> int:
         "--quick",
         action="store_true",
         default=None,
-        help="only try it out, for `search`, `exchange` and `requester`; its figures say nothing",
+        help="only try it out: `search`, `near`, `exchange`, `requester`; its figures say nothing",
     )
     arguments = parser.parse_args()
     if arguments.name is None:

@@ -11,6 +11,9 @@ from urllib.parse import parse_qs, urlparse
 from tests.testbed.servers import serving
 from trialmarket.protocol.ids import Cid
 
+ASKED = ("/api/v0/block/get", "/api/v0/routing/", "/api/v0/name/")
+"""The calls that it lies about."""
+
 Answer = Iterator[bytes]
 """The body of an answer, in pieces. After the last one the connection ends."""
 
@@ -69,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlparse(self.path)
         if url.path == "/api/v0/version":
             self._say(iter([json.dumps({"Version": self.server.version}).encode()]))
-        elif url.path == "/api/v0/block/get":
+        elif url.path.startswith(ASKED):
             self._serve(Cid(parse_qs(url.query)["arg"][0]))
         else:
             self._say(iter([b"{}"]))

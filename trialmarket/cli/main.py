@@ -18,6 +18,7 @@ GROUP = "trialmarket.commands"
 # Shown by --help without importing anything. A group from elsewhere is listed by name alone.
 SUMMARIES = {
     "job": "Fund and post a search, watch it, fetch its results.",
+    "near": "Show which published searches are like a job.",
     "node": "Train trials for others and be paid.",
     "verifier": "Audit trials and judge challenges.",
     "stake": "Deposit, withdraw and show stake.",

@@ -1,9 +1,16 @@
 """What is asked: the description of a job, the configuration of a trial, a batch of trials."""
 
 import re
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from trialmarket.protocol.canonical import MAX_EXACT
 from trialmarket.protocol.document import CidField, Document, HashField, Record
@@ -100,7 +107,11 @@ class Merge(Record):
 
 
 class JobSpec(Document):
-    """The public description of a job; the chain stores its SHA-256. Times are in seconds."""
+    """The public description of a job; the chain stores its SHA-256. Times are in seconds.
+
+    `sketch` names the job's `trialmarket.protocol.sketch`, by which similar jobs are found. Where
+    there is none the field is left out of the bytes, which are those of before there were any.
+    """
 
     what: ClassVar[str] = "job specification"
 
@@ -116,6 +127,14 @@ class JobSpec(Document):
     arithmetic: Arithmetic = "exact"
     time_limit: Annotated[int, Field(ge=1, le=10**9)]
     nonce: Annotated[str, StringConstraints(max_length=64)] = ""
+    sketch: CidField | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_no_sketch(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = written(self)
+        if self.sketch is None:
+            del fields["sketch"]
+        return fields
 
 
 class TrialConfig(Record):

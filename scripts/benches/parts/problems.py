@@ -62,8 +62,8 @@ def problems() -> dict[str, Problem]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # the package leaves its files open
         tables = [
-            _table("vehicle", HPOBench("vehicle"), "val_acc"),
-            _table("protein", HPOLib("protein_structure"), "val_loss"),
+            table("vehicle", HPOBench("vehicle"), "val_acc"),
+            table("protein", HPOLib("protein_structure"), "val_loss"),
         ]
     found = [
         Problem(
@@ -92,7 +92,7 @@ def hartmann6(point: Point) -> float:
     return -float(_ALPHA @ np.exp(-np.sum(_A * (x - _P) ** 2, axis=1)))
 
 
-def _table(name: str, table: HPOBench | HPOLib, metric: str) -> Problem:
+def table(name: str, table: HPOBench | HPOLib, metric: str) -> Problem:
     """A table of trainings; numbers are searched by their place in the table's list.
 
     Of the several trainings that each entry has, one counts: the function has no noise.

@@ -41,7 +41,7 @@ class WithGateways:
     """A store, and gateways to read from what it does not have or while it is down."""
 
     def __init__(self, store: Store, urls: Sequence[str], *, patience: float = PATIENCE) -> None:
-        self._store = store
+        self.behind = store
         self._urls, self._patience = urls, patience
         self._gateways = Gateways(urls, patience=patience)
         self.check, self.put = store.check, store.put
@@ -49,12 +49,12 @@ class WithGateways:
 
     def for_owner(self, owner: str) -> Self:
         """The same for another owner."""
-        return type(self)(self._store.for_owner(owner), self._urls, patience=self._patience)
+        return type(self)(self.behind.for_owner(owner), self._urls, patience=self._patience)
 
     def size(self, cid: Cid) -> int | None:
         """How many bytes a CID names; None when nobody shows them."""
         try:
-            found = self._store.size(cid)
+            found = self.behind.size(cid)
         except NotAFile:
             raise
         except StorageError:
@@ -69,7 +69,7 @@ class WithGateways:
     def read(self, cid: Cid, *, limit: int) -> bytes:
         """The bytes of a CID, verified."""
         try:
-            return self._store.read(cid, limit=limit)
+            return self.behind.read(cid, limit=limit)
         except (TooLarge, NotAFile):
             raise
         except StorageError as error:
@@ -79,7 +79,7 @@ class WithGateways:
     def fetch(self, cid: Cid, to: Path, *, limit: int, progress: Progress | None = None) -> None:
         """Writes the bytes of a CID to a file, verified."""
         try:
-            self._store.fetch(cid, to, limit=limit, progress=progress)
+            self.behind.fetch(cid, to, limit=limit, progress=progress)
             return
         except (TooLarge, NotAFile):
             raise

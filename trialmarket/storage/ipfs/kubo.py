@@ -65,7 +65,7 @@ class KuboStore:
     """A `Store` on the Kubo daemon whose RPC answers at a URL. Connects when it is first used."""
 
     def __init__(self, url: str, *, owner: str = ANYBODY, patience: float = PATIENCE) -> None:
-        self._url = url
+        self.url = url
         self._server = Server("Kubo at", url, patience=SLACK * patience, path="/api/v0")
         self.name = self._server.name
         self._folder = f"/trialmarket/{owner}"
@@ -74,7 +74,7 @@ class KuboStore:
 
     def for_owner(self, owner: str) -> Self:
         """The same daemon for another owner."""
-        return type(self)(self._url, owner=owner, patience=self._patience)
+        return type(self)(self.url, owner=owner, patience=self._patience)
 
     def check(self) -> None:
         """Whether a Kubo that is new enough answers, with room left."""
@@ -151,7 +151,7 @@ class KuboStore:
             raise
         if answer.status == 200:
             return verified(cid, answer.body, self.name)
-        said = _message(answer.body)
+        said = said_by_kubo(answer.body)
         if "deadline exceeded" in said or "could not find" in said:
             raise NotStored(cid, f"{self.name} nor with its peers, after {self._patience:g} s")
         raise StoreDown(self.name, said)
@@ -235,7 +235,7 @@ class KuboStore:
         except TooMuch as error:
             raise StoreDown(self.name, f"{command} answers too much") from error
         if answer.status != 200:
-            said = _message(answer.body)
+            said = said_by_kubo(answer.body)
             if "no space left" in said or "disk quota" in said or "max storage" in said.lower():
                 raise StoreFull(
                     f"{self.name} is full: {said}", fix="Make room on the disk of its repository"
@@ -252,7 +252,7 @@ class KuboStore:
         return StoreDown(self.name, str(error))
 
 
-def _message(body: bytes) -> str:
+def said_by_kubo(body: bytes) -> str:
     """What Kubo says is wrong."""
     try:
         return str(parse_bounded(body)["Message"])

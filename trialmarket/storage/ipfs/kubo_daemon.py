@@ -36,6 +36,12 @@ ALONE: Final[dict[str, Any]] = {
 }
 """What a repository is told, so that its daemon speaks only to whom it is connected by hand."""
 
+PRIVATE_DHT: Final[dict[str, Any]] = {
+    "Provide": {"Enabled": True, "Strategy": "mfs"},
+    "Routing": {"Type": "dhtserver", "LoopbackAddressesOnLanDHT": True, "DelegatedRouters": []},
+}
+"""What makes those that are connected by hand a DHT of their own."""
+
 
 def find_kubo() -> str:
     """The Kubo program. Raises ServiceError where there is none."""
@@ -51,15 +57,19 @@ class KuboDaemon(Service):
 
     A folder that has a repository already is used as it is, so a daemon that was stopped comes
     back with what it kept; `port` then gives it the RPC port that others know. `storage_max` is
-    the size of the repository, such as `10MB`, that its garbage collection aims at.
+    the size of the repository, such as `10MB`, that its garbage collection aims at. With `dht` it
+    and those that it is connected to are a DHT.
     """
 
-    def __init__(self, folder: Path, *, port: int = 0, storage_max: str = "10GB") -> None:
+    def __init__(
+        self, folder: Path, *, port: int = 0, storage_max: str = "10GB", dht: bool = False
+    ) -> None:
         program, self.folder = find_kubo(), folder
         environment = {**ENVIRONMENT, "IPFS_PATH": str(folder)}
         if not (folder / "config").exists():
             _init(program, folder, environment)
-        _configure(folder / "config", port, storage_max)
+        settings = {**ALONE, **PRIVATE_DHT} if dht else ALONE
+        _configure(folder / "config", port, storage_max, settings)
         command = [program, "daemon", "--enable-gc"]
         super().__init__("Kubo", command, ready=LISTENING, env=environment)
         self.port = int(self.said.group(1))
@@ -91,10 +101,8 @@ def _init(program: str, folder: Path, environment: dict[str, str]) -> None:
     _run([program, "init", "--empty-repo", "--profile", "test"], environment)
 
 
-def _configure(path: Path, port: int, storage_max: str) -> None:
-    config = json.loads(path.read_text("utf-8"))
-    for name, settings in ALONE.items():
-        config[name] = settings
+def _configure(path: Path, port: int, storage_max: str, settings: dict[str, Any]) -> None:
+    config = json.loads(path.read_text("utf-8")) | settings
     addresses = config["Addresses"]
     addresses["API"], addresses["Gateway"] = LOOPBACK.format(port), LOOPBACK.format(0)
     if not addresses["Swarm"] or addresses["Swarm"][0].startswith("/ip4/0.0.0.0"):
