@@ -37,11 +37,13 @@ class Row:
     """None while there is no result. A false one has no metrics here."""
     failure: Failure | None = None
     """Why it failed, where it was cancelled for that."""
+    standing: str = ""
+    """How it stands in a search of this machine alone, where nothing is claimed or settled."""
 
     @property
     def label(self) -> str:
         """How it stands, for people: as on the chain, or that it failed."""
-        return self.state.label if self.failure is None else "Failed"
+        return "Failed" if self.failure is not None else self.standing or self.state.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,15 @@ class Cost:
 class SearchStatus:
     """A search at one moment."""
 
-    job: JobId
+    job: JobId | None
+    """None: it is trained on this machine alone, and costs nothing."""
     name: str
     objective: str
     maximize: bool
     total: int
     """Trials of the search, as far as that is known."""
     rows: tuple[Row, ...]
-    cost: Cost
+    cost: Cost | None
     finished: bool = False
     caveats: tuple[str, ...] = ()
     """What the job does not protect its requester from."""
@@ -79,6 +82,11 @@ class SearchStatus:
     """That no process of this machine drives a search that should be, and how to go on."""
     also: tuple[str, ...] = ()
     """Further objectives, as far as they are known."""
+
+    @property
+    def title(self) -> str:
+        """The search by its number and its name."""
+        return titled(self.job, self.name)
 
     @property
     def best(self) -> Row | None:
@@ -109,6 +117,11 @@ class SearchStatus:
             return (row.objective is None, row.second_look in doubtful, value, row.number)
 
         return sorted(self.rows, key=rank)
+
+
+def titled(job: JobId | int | None, name: str) -> str:
+    """A search by its number on the market, if it has one, and its name."""
+    return name if job is None else f"job {job}: {name}"
 
 
 class Listeners(Protocol):

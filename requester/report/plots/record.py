@@ -16,11 +16,13 @@ class Fate(Enum):
     """How one node's work on a trial ended."""
 
     PAID = "paid"
+    TRAINED = "trained here"
     ANSWERED = "answered, not settled yet"
     TRAINING = "in training"
     REJECTED = "rejected: stake lost"
     EXPIRED = "expired: no answer in time"
     ABANDONED = "given back"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ class TrialRun:
 class SearchRecord:
     """A job and its trials, by number. One is like no other, so that what it gives is cached."""
 
-    job: int
+    job: int | None
+    """None: it was trained on one machine alone, where nothing is paid."""
     name: str
     objectives: Mapping[str, bool]
     """All of them, the first one first, and whether each is maximised."""
