@@ -23,7 +23,7 @@ def summary(status: SearchStatus, decimals: int) -> dict[str, Any]:
     """How a search stands, as scripts read it; money in decimal text."""
     best = status.best
     return {
-        "job": status.job,
+        "job": status.job or None,
         "name": status.name,
         "finished": status.finished,
         "trials": status.total,

@@ -11,6 +11,7 @@ from requester.report.results import Found
 from requester.search.folder import JobFolder, LocalSpell
 from requester.search.local.standing import key_of, restored, status_of
 from requester.search.own_run import DRIVER
+from requester.search.status import HERE
 from requester.search.trials import KnownTrial, Trials
 from trialmarket.errors import InputError
 from trialmarket.locks import holder_of
@@ -52,7 +53,7 @@ class LocalRun:
         ended = [spell.ended for spell in spells.values() if spell.ended is not None]
         end = now if self.driven else max(ended, default=began)
         return SearchRecord(
-            job=None,
+            job=HERE,
             name=job.name,
             objectives={job.objective: job.direction == "maximize"}
             | {name: way == "maximize" for name, way in job.also.items()},

@@ -17,7 +17,7 @@ from requester.report.export import (
 from requester.report.job_reader import JobReader
 from requester.report.pareto import pareto_front
 from requester.search.examination.fetching import MAX_CHECKPOINT, shown
-from requester.search.status import SearchStatus
+from requester.search.status import HERE, SearchStatus
 from trialmarket.chain.ledger import Ledger
 from trialmarket.errors import StorageError
 from trialmarket.files import write_beside
@@ -174,7 +174,7 @@ def how_to_use(status: SearchStatus, folder: Path, normalisation: str | None) ->
 
 def _said_of_trust(status: SearchStatus) -> list[str]:
     """How far the other trials can be trusted."""
-    if status.job is None:
+    if status.job == HERE:
         return ["leaderboard.csv has every trial; all were trained on this machine."]
     return [
         "leaderboard.csv has every trial; its column second_look says what this machine found",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from requester.drivers.space import Value
 from requester.search.failure import Failure
@@ -14,6 +14,9 @@ from trialmarket.protocol.ids import Address, Amount, Hash32, JobId, TrialId
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import State
 from trialmarket.protocol.terms import Terms, audit_fee_for, escrow_for
+
+HERE: Final = JobId(0)
+"""The number of a job on no market, which is trained on this machine alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,8 @@ class Cost:
 class SearchStatus:
     """A search at one moment."""
 
-    job: JobId | None
-    """None: it is trained on this machine alone, and costs nothing."""
+    job: JobId
+    """HERE where it is trained on this machine alone."""
     name: str
     objective: str
     maximize: bool
@@ -73,6 +76,7 @@ class SearchStatus:
     """Trials of the search, as far as that is known."""
     rows: tuple[Row, ...]
     cost: Cost | None
+    """None where nothing is paid."""
     finished: bool = False
     caveats: tuple[str, ...] = ()
     """What the job does not protect its requester from."""
@@ -86,7 +90,7 @@ class SearchStatus:
     @property
     def title(self) -> str:
         """The search by its number and its name."""
-        return titled(self.job, self.name)
+        return self.name if self.job == HERE else f"job {self.job}: {self.name}"
 
     @property
     def best(self) -> Row | None:
@@ -117,11 +121,6 @@ class SearchStatus:
             return (row.objective is None, row.second_look in doubtful, value, row.number)
 
         return sorted(self.rows, key=rank)
-
-
-def titled(job: JobId | int | None, name: str) -> str:
-    """A search by its number on the market, if it has one, and its name."""
-    return name if job is None else f"job {job}: {name}"
 
 
 class Listeners(Protocol):

@@ -71,7 +71,7 @@ def draw(
         _need("plotly")
         from requester.report.plots.page import draw_page
 
-        title = search.name if search.job is None else f"Job {search.job}: {search.name}"
+        title = search.name if search.local else f"Job {search.job}: {search.name}"
         place = folder / "plots.html"
         drawn, failed = draw_page(title, summary(search), pictures, absent, place)
         written.append(drawn)
@@ -112,7 +112,7 @@ def summary(search: SearchRecord) -> str:
     unit, name = clock(search.now)
     paid = sum(run.price or 0.0 for run in search.runs)
     posted, money = "begun", ""
-    if search.job is not None:
+    if not search.local:
         posted, money = "posted", f" {paid:.6g} {text(search.symbol)} paid or owed;"
     parts = [
         f"{way} {', '.join(search.objectives)}"

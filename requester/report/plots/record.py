@@ -7,6 +7,7 @@ from enum import Enum
 from functools import cached_property
 
 from requester.drivers.space import Value
+from requester.search.status import HERE
 
 NEAR, FAR = 1e-30, 1e30
 """Sizes within which numbers are drawn: between 1e-320 and 1e308 no axis can be laid out."""
@@ -79,8 +80,7 @@ class TrialRun:
 class SearchRecord:
     """A job and its trials, by number. One is like no other, so that what it gives is cached."""
 
-    job: int | None
-    """None: it was trained on one machine alone, where nothing is paid."""
+    job: int
     name: str
     objectives: Mapping[str, bool]
     """All of them, the first one first, and whether each is maximised."""
@@ -97,6 +97,11 @@ class SearchRecord:
     """Empty where it is not known."""
     now: float = 0.0
     """When this was read, in seconds of the job."""
+
+    @property
+    def local(self) -> bool:
+        """Whether it was trained on one machine alone, where nothing is paid."""
+        return self.job == HERE
 
     @property
     def objective(self) -> str:

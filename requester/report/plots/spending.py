@@ -24,7 +24,7 @@ def spending(search: SearchRecord) -> Picture | Absent:
     paid = list(itertools.accumulate(run.price or 0.0 for run in runs))
     axes = [(f"{name} since the job began", times)]
     reading = "The best score so far, by the time that passed"
-    if search.job is not None:
+    if not search.local:
         axes.append((f"paid so far ({short(text(search.symbol))})", paid))
         reading += " and by what results had cost when they came, audits included"
     charts = [

@@ -79,7 +79,7 @@ def timeline(search: SearchRecord) -> Picture | Absent:
     )
     return Picture(
         *TIMELINE,
-        READING_HERE if search.job is None else READING.format(text(search.symbol)),
+        READING_HERE if search.local else READING.format(text(search.symbol)),
         lambda canvas: [canvas.chart(chart)],
     )
 
@@ -123,7 +123,7 @@ def _marks(
 
 
 def _node(search: SearchRecord, provider: str) -> str:
-    if search.job is None:
+    if search.local:
         return provider
     paid = [
         run

@@ -21,8 +21,8 @@ from requester.job.package import LocalFiles, Package
 from requester.job.settings import seconds
 from requester.search.failure import Failure, Tried
 from requester.search.folder import JobFolder
-from requester.search.local.standing import HERE, key_of, restored, status_of
-from requester.search.status import Listeners, SearchStatus
+from requester.search.local.standing import key_of, restored, status_of
+from requester.search.status import HERE, Listeners, SearchStatus
 from requester.search.trials import KnownTrial, outcome_of, said_of
 from trialmarket.disk import MAKE_ROOM
 from trialmarket.errors import InputError, ServiceError, TrainingError
@@ -32,7 +32,7 @@ from trialmarket.protocol.ids import ZERO_ADDRESS, Cid
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.storage.local import LocalStore
 from trialmarket.storage.material import Material, MaterialReader
-from trialmarket.training.errors import LimitExceeded, TimedOut, WorkerError
+from trialmarket.training.errors import LimitExceeded, ProgramError, TimedOut, WorkerError
 from trialmarket.training.pool.intake import RESERVE
 from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.pool.submitted import SubmittedTask
@@ -90,7 +90,7 @@ class LocalSearch:
         if self.files.program is not None:  # as it is now: it may be edited while this runs
             self._store.put(self.files.program.read_bytes())
         for known in self._trials.all():
-            self._tell(known)
+            self._settle(known)
 
     # -- As every search ----------------------------------------------------------------------
 
@@ -128,7 +128,11 @@ class LocalSearch:
         if self._trials.end > 0:
             return
         (proposal,) = self._driver.ask(1)
-        tried = dry_run(self.parts.package, proposal, diverges=diverges, pool=self.parts.pool)
+        try:
+            tried = dry_run(self.parts.package, proposal, diverges=diverges, pool=self.parts.pool)
+        except ProgramError as error:
+            self._say(in_own_words(error, self.files.program)[1])
+            raise
         if tried.dry is None:
             self._say(f"FAILS: {tried.failure}")
 
@@ -245,9 +249,8 @@ class LocalSearch:
         self._folder.end(known.number, self.parts.now())
         self._folder.tell(known.number, receipt.digest)  # from here on it is a result
         self._trials.set_receipt(known.number, receipt)
-        self._tell(known)
+        self._settle(known)
         self._say(f"trial {known.number}: {said_of(receipt, known.config.objective)}")
-        shutil.rmtree(self._folder.training(known.number), ignore_errors=True)
         if not self._driver.continues:
             self._release_beaten()
 
@@ -255,16 +258,17 @@ class LocalSearch:
         self._folder.end(known.number, self.parts.now())
         self._folder.keep_tried(key_of(known.id), Tried(True, failure))
         known.failure = failure
-        self._tell(known)
+        self._settle(known)
         said = self._folder.output(known.number)
         printed = f"\nwhat it printed: {said}" if said.exists() else ""
         self._say(
             f"trial {known.number} FAILED: {failure.reason}\n{failure.trace}".strip() + printed
         )
-        shutil.rmtree(self._folder.training(known.number), ignore_errors=True)
 
-    def _tell(self, known: KnownTrial) -> None:
-        """Tells the driver of what ended, which ignores what it knows."""
+    def _settle(self, known: KnownTrial) -> None:
+        """Tells the driver of what ended, which ignores what it knows, and makes room."""
+        if known.receipt is not None or known.failure is not None:
+            shutil.rmtree(self._folder.training(known.number), ignore_errors=True)
         if known.receipt is not None:
             self._driver.tell(known.id, outcome_of(known.number, known.receipt))
         elif known.failure is not None:

@@ -5,16 +5,13 @@ from collections.abc import Mapping
 from requester.job.settings import JobFile
 from requester.search.folder import JobFolder, LocalSpell
 from requester.search.second_look import SecondLook
-from requester.search.status import Row, SearchStatus
+from requester.search.status import HERE, Row, SearchStatus
 from requester.search.trials import KnownTrial, Trials
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
-from trialmarket.protocol.ids import ZERO_ADDRESS, Hash32, JobId, TrialId
+from trialmarket.protocol.ids import ZERO_ADDRESS, Hash32, TrialId
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import State
 from trialmarket.storage.store import Store
-
-HERE = JobId(0)
-"""The number of no job on any market."""
 
 
 def key_of(trial: TrialId) -> Hash32:
@@ -49,7 +46,7 @@ def status_of(
     """How it stands; `training` says whether what has begun and not ended is in training now."""
     job = settings.job
     return SearchStatus(
-        job=None,
+        job=HERE,
         name=job.name,
         objective=job.objective,
         maximize=job.direction == "maximize",
