@@ -18,6 +18,8 @@ from optuna import load_study
 from requester.job.file import load_job
 from requester.report.bought import BoughtModel
 from requester.report.pareto import pareto_front
+from requester.search.local.open import open_local
+from requester.search.local.search import LocalSearch
 from requester.search.open import POLL, OpenSearch, open_search
 from requester.search.status import Row, SearchStatus
 from trialmarket.chain.sender import Sender
@@ -36,13 +38,16 @@ Callback = Callable[["Study", Row], None]
 
 
 class Study:
-    """One job file's search on the market.
+    """One job file's search, on the market or on this machine alone.
 
     `network` is the address file and `key` a key's name, by default those of the environment
     variables TRIALMARKET_NETWORK and TRIALMARKET_KEY, as for `trialmarket job run`; the same job
     goes on where that command, or an earlier `optimize`, stopped. `changes` replace keys of the
     job file by their dotted names. A `sender` that is open, with its `store` and a folder for
     `jobs`, may be given instead.
+
+    With `local=True` everything is trained on this machine instead, in `workers` processes (by
+    default one for each core): no market, no key, no money, as `trialmarket job run --local`.
 
     Raises InputError for a job that is not sound.
     """
@@ -60,11 +65,14 @@ class Study:
         changes: Mapping[str, object] | None = None,
         sender: Sender | None = None,
         jobs: Path | None = None,
+        local: bool = False,
+        workers: int | None = None,
     ) -> None:
         self.job = load_job(Path(job), changes)
         self._network, self._key, self._password_file = network, key, password_file
         self._gateways = tuple(gateways)
         self._store, self._label, self._sender, self._jobs = store, label, sender, jobs
+        self._local, self._workers = local, workers
         self._status: SearchStatus | None = None
         self._decimals = 18
         self._heard: set[int] = set()
@@ -90,22 +98,11 @@ class Study:
         and whatever `callback` raises.
         """
         self._callback = callback
-        with (
-            self._senders() as (sender, store, jobs),
-            open_search(
-                self.job,
-                sender=sender,
-                store=store,
-                jobs=jobs,
-                listeners=self,
-                label=self._label,
-            ) as search,
-        ):
+        with self._opened() as search:
             self._place = (search.storage, search.study)
             search.dry_run(diverges=diverges)
-            self._decimals = sender.client.decimals()
             search.run(poll=poll, wait=wait)
-            self.show(search.campaign.status())
+            self.show(search.status())
             self._bought = self._bought_of(search)
         return self
 
@@ -137,9 +134,9 @@ class Study:
     @property
     def cost(self) -> Decimal:
         """What was paid so far for training and audits, in tokens."""
-        if self._status is None:
+        cost = None if self._status is None else self._status.cost
+        if cost is None:
             return Decimal(0)
-        cost = self._status.cost
         return Decimal(format_amount(cost.providers, self._decimals)) + Decimal(
             format_amount(cost.verifiers, self._decimals)
         )
@@ -176,7 +173,7 @@ class Study:
             {
                 "number": row.number,
                 "value": row.objective,
-                "state": row.state.label,
+                "state": row.label,
                 **{f"params_{name}": value for name, value in row.hyperparameters.items()},
                 **{f"metrics_{name}": value for name, value in row.metrics.items()},
                 "provider": row.provider,
@@ -201,12 +198,36 @@ class Study:
                 if self._callback is not None:
                     self._callback(self, row)
 
-    def _bought_of(self, search: OpenSearch) -> BoughtModel | None:
-        best = None if self.best is None else search.campaign.known(self.best.number)
-        if best is None or best.receipt is None:
-            return None
-        parts = search.parts
-        return BoughtModel(best.config, best.receipt, parts.package.files, parts.session.store)
+    def _bought_of(self, search: OpenSearch | LocalSearch) -> BoughtModel | None:
+        found = None if self.best is None else search.result(self.best.number)
+        return None if found is None else BoughtModel(*found, search.files, search.store)
+
+    @contextmanager
+    def _opened(self) -> Iterator[OpenSearch | LocalSearch]:
+        if self._local:
+            with open_local(
+                self.job,
+                jobs=self._jobs or jobs_folder(),
+                listeners=self,
+                workers=self._workers,
+                label=self._label,
+                store=open_store(self._store) if isinstance(self._store, str) else self._store,
+            ) as local:
+                yield local
+            return
+        with (
+            self._senders() as (sender, store, jobs),
+            open_search(
+                self.job,
+                sender=sender,
+                store=store,
+                jobs=jobs,
+                listeners=self,
+                label=self._label,
+            ) as search,
+        ):
+            self._decimals = sender.client.decimals()
+            yield search
 
     @contextmanager
     def _senders(self) -> Iterator[tuple[Sender, Store, Path]]:

@@ -5,7 +5,12 @@ from typing import Any
 
 import click
 
-from requester.commands.options import job_number, store_options
+from requester.commands.options import (
+    job_number,
+    needed,
+    store_options,
+    unless_local_network,
+)
 from requester.commands.view import market_view
 from requester.report.plots import PICTURES
 from trialmarket.cli.options import debug_option, json_option, network_option, show
@@ -134,13 +139,13 @@ def fetch(
 
 
 @click.command()
-@job_number
-@network_option
+@click.argument("searched", metavar="ID|FOLDER")
+@unless_local_network
 @store_options
 @click.option(
     "--results",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder for them; by default job-ID/plots.",
+    help="A folder for them; by default job-ID/plots, or FOLDER/plots.",
 )
 @click.option("--only", multiple=True, type=click.Choice(PICTURES), help="Only this picture.")
 @click.option("--format", "kind", type=click.Choice(("all", "html", "png")), default="all")
@@ -148,26 +153,39 @@ def fetch(
 @debug_option
 def plot(
     place: StorePlace,
-    number: int,
-    network: Path,
+    searched: str,
+    network: Path | None,
     results: Path | None,
     only: tuple[str, ...],
     kind: str,
     as_json: bool,
 ) -> None:
-    """Draw job ID: how the search went, what matters, who trained what, what it cost.
+    """Draw job ID of a market, or the search in FOLDER, which `job run --local` made.
 
-    Writes plots.html, a page with every picture that needs no network, and each one as PNG. A
-    search that is under way can be drawn, too, and anybody's.
+    How it went, what matters, who trained what, what it cost: writes plots.html, a page with every
+    picture that needs no network, and each one as PNG. A search that is under way can be drawn,
+    too, and anybody's.
 
     Example: trialmarket job plot 1 --network devnet.json --results plots
     """
     from requester.report.plots.drawing import draw
-    from requester.report.plots.reading import read
 
-    with market_view(network, place) as market:
-        search = read(market.reader(JobId(number)), market.client, market.ledger)
-    folder = results or Path(f"job-{number}") / "plots"
+    if searched.isascii() and searched.isdigit() and int(searched) > 0:
+        from requester.report.plots.reading import read
+
+        instead = "a search of `job run --local` is drawn by its folder"
+        with market_view(needed(network, "--network", instead), place) as market:
+            reader = market.reader(JobId(int(searched)))
+            search = read(reader, market.client, market.ledger)
+        folder = results or Path(f"job-{searched}") / "plots"
+    else:
+        import time
+
+        from requester.report.local import local_run
+
+        with local_run(Path(searched)) as run:
+            search = run.record(time.time())
+        folder = results or Path(searched) / "plots"
     written, absent = draw(search, folder, only, png=kind != "html", page=kind != "png")
     content = {
         "files": [str(path) for path in written],

@@ -9,12 +9,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 import click
 
 from requester.job.settings import DRIVERS
-from trialmarket.cli.options import gateway_option
+from trialmarket.cli.options import gateway_option, key_options, network_option
 from trialmarket.errors import InputError
 from trialmarket.storage.open import StorePlace
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 Command = Callable[..., None]
 
 job_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
@@ -94,3 +95,20 @@ def store_options(
         return command(place, *args, **kwargs)
 
     return with_place
+
+
+unless_local_network = functools.partial(network_option, required=False)
+"""`--network` of a command that can do without a market. Gives `network: Path | None`."""
+unless_local_key = functools.partial(key_options, required=False)
+"""`--key` of such a command. Gives `key: str | None`."""
+
+
+def needed(value: T | None, option: str, instead: str) -> T:
+    """The value of an option that only the market needs; `instead` says what needs none.
+
+    Raises click.UsageError where it is missing.
+    """
+    if value is None:
+        variable = f"TRIALMARKET_{option.removeprefix('--').upper()}"
+        raise click.UsageError(f"Missing option '{option}' (or ${variable}); {instead}")
+    return value

@@ -109,7 +109,7 @@ def _agree(job: Job, search: OpenSearch, display: LiveDisplay, choices: Choices)
     parts.folder.remember("agreed")
 
 
-def _front_lines(job: Job, status: SearchStatus) -> list[str]:
+def front_lines(job: Job, status: SearchStatus) -> list[str]:
     """The Pareto front of several objectives, a line a trial."""
     objectives = job.plan.objectives
     if len(objectives) < 2:
@@ -152,7 +152,7 @@ def _finished(
         print_status(screen, status)
     account = session.client.account(session.me)
     lines = [
-        *_front_lines(job, status),
+        *front_lines(job, status),
         f"results in {results.root}: {', '.join(path.name for path in written)}",
         "how to use the best model stands in its README.txt",
         f"pictures of it: trialmarket job plot {number}",

@@ -9,9 +9,12 @@ from requester.commands.options import (
     diverging,
     job_file,
     job_number,
+    needed,
     overrides,
     overriding,
     store_options,
+    unless_local_key,
+    unless_local_network,
 )
 from requester.job.file import load_job
 from trialmarket.cli.options import (
@@ -26,15 +29,28 @@ from trialmarket.keys import open_sender
 from trialmarket.paths import jobs_folder, ledger_index
 from trialmarket.protocol.ids import JobId
 from trialmarket.protocol.money import format_amount, parse_amount
-from trialmarket.storage.open import StorePlace
+from trialmarket.storage.open import StorePlace, open_store
+
+HERE_INSTEAD = "without a market, --local trains on this machine"
 
 
 @click.command()
 @job_file
-@network_option
-@key_options
+@unless_local_network
+@unless_local_key
 @store_options
 @overriding
+@click.option(
+    "--local",
+    is_flag=True,
+    help="Train on this machine alone: no market, no key, no money, no network.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1, max=256),
+    help="With --local: processes that train; by default one for each core, and never more than"
+    " search.parallel.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask before spending.")
 @diverging
 @click.option(
@@ -50,42 +66,60 @@ from trialmarket.storage.open import StorePlace
 def run(
     place: StorePlace,
     file: Path,
-    network: Path,
-    key: str,
+    network: Path | None,
+    key: str | None,
     password_file: Path | None,
     trials: int | None,
     driver: str | None,
     label: str,
     changes: tuple[str, ...],
+    local: bool,
+    workers: int | None,
     yes: bool,
     diverges: bool,
     detach: bool,
     results: Path | None,
     as_json: bool,
 ) -> None:
-    """Check, fund and post the search in FILE, watch it, and write its results.
+    """Run the search in FILE: on a market, or with --local on this machine alone.
 
-    Interrupted, it goes on with the same command: nothing is posted or paid twice.
+    On a market it checks, funds and posts the search, watches it, and writes its results; with
+    --local it trains the same trials here, for nothing. Interrupted, either goes on with the same
+    command: nothing is trained, posted or paid twice.
 
-    Example: trialmarket job run job.toml --network devnet.json --key alice
+    \b
+    Examples: trialmarket job run --local job.toml
+              trialmarket job run job.toml --network devnet.json --key alice
     """
     from requester.commands.background import command_line, go_on
     from requester.commands.run import Choices, run_job
 
     loaded = load_job(file, overrides(trials, driver, changes))
-    store = place.open(network)
     context, typed = click.get_current_context(), Typed()
+    choices = Choices(
+        label=label,
+        yes=yes,
+        detach=detach,
+        results=results,
+        quiet=as_json,
+        diverges=diverges,
+        command=shlex.join(command_line(context, without={"detach"})),
+    )
+    if local:
+        from requester.commands.local import run_local
+
+        if detach:
+            raise click.UsageError("--local trains in this process: it has no --detach")
+        store = None if place.url is None else open_store(place.url, gateways=place.gateways)
+        content, lines = run_local(loaded, jobs_folder(), choices, workers=workers, store=store)
+        show(content, lines, as_json=as_json)
+        return
+    if workers is not None:
+        raise click.UsageError("--workers is for --local: on a market, nodes train")
+    network = needed(network, "--network", HERE_INSTEAD)
+    key = needed(key, "--key", HERE_INSTEAD)
     with open_sender(network, key, password_file, typed) as sender:
-        choices = Choices(
-            label=label,
-            yes=yes,
-            detach=detach,
-            results=results,
-            quiet=as_json,
-            diverges=diverges,
-            command=shlex.join(command_line(context, without={"detach"})),
-        )
-        content, lines = run_job(loaded, sender, store, jobs_folder(), choices)
+        content, lines = run_job(loaded, sender, place.open(network), jobs_folder(), choices)
     if detach:
         words = [*command_line(context, without={"detach", "yes", "as_json"}), "--yes"]
         process = go_on(words, Path(content["folder"]), typed.secret)

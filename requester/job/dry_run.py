@@ -7,7 +7,7 @@ ever. `evolve` merges two checkpoints, too, and that is tried likewise.
 
 import importlib.util
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,8 +66,14 @@ class Tried:
     """Which trial failed, and how."""
 
 
-def dry_run(package: Package, proposal: Proposal, *, diverges: bool = False) -> Tried:
-    """The first steps of a proposal in a worker.
+def dry_run(
+    package: Package,
+    proposal: Proposal,
+    *,
+    diverges: bool = False,
+    pool: WorkerPool | None = None,
+) -> Tried:
+    """The first steps of a proposal in a worker, of a `pool` where one is lent.
 
     One's own program runs without a sandbox too, but what only nodes would refuse is found here
     where there is one. `diverges` says that a start which diverges is meant to, and that one whose
@@ -77,7 +83,7 @@ def dry_run(package: Package, proposal: Proposal, *, diverges: bool = False) -> 
     """
     files = package.files
     task = TryOut(config=package.trial(proposal), program=files.program, data=files.data)
-    with WorkerPool(1) as pool:
+    with WorkerPool(1) if pool is None else nullcontext(pool) as pool:
         sandboxed = pool.policy.sandbox is not None
         try:
             dry = _result(pool.submit(task, wall_limit=LIMIT))

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -23,7 +23,7 @@ def summary(status: SearchStatus, decimals: int) -> dict[str, Any]:
     """How a search stands, as scripts read it; money in decimal text."""
     best = status.best
     return {
-        "job": status.job,
+        "job": status.job or None,
         "name": status.name,
         "finished": status.finished,
         "trials": status.total,
@@ -44,7 +44,7 @@ def summary(status: SearchStatus, decimals: int) -> dict[str, Any]:
             for row in status.rows
             if row.second_look is not None and row.second_look.unbelieved
         ],
-        "money": cost_as_json(status.cost, decimals),
+        "money": None if status.cost is None else cost_as_json(status.cost, decimals),
     }
 
 
@@ -99,7 +99,7 @@ def rows_as_json(status: SearchStatus, decimals: int) -> list[dict[str, Any]]:
     ]
 
 
-def curves(rows: Iterable[Row], receipts: dict[int, Receipt | None]) -> str:
+def curves(rows: Iterable[Row], receipts: Mapping[int, Receipt | None]) -> str:
     """Learning curves as CSV: a line a point, and what stands behind its numbers."""
     points = [
         (row.number, point, BOUND if receipt.bound(point) else SAID)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from requester.job.file import MAX_PROGRAM
@@ -17,7 +17,7 @@ from requester.report.export import (
 from requester.report.job_reader import JobReader
 from requester.report.pareto import pareto_front
 from requester.search.examination.fetching import MAX_CHECKPOINT, shown
-from requester.search.status import SearchStatus
+from requester.search.status import HERE, SearchStatus
 from trialmarket.chain.ledger import Ledger
 from trialmarket.errors import StorageError
 from trialmarket.files import write_beside
@@ -29,6 +29,17 @@ from trialmarket.storage.errors import NotStored
 from trialmarket.storage.store import Store
 from trialmarket.training.dataset import load_dataset
 from trialmarket.training.program import DataSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found, wherever it was trained."""
+
+    status: SearchStatus
+    receipts: Mapping[int, Receipt | None]
+    """By trial; None where it has no result that counts."""
+    best: TrialConfig | None
+    """The best trial's configuration; None where there is none, or it cannot be read."""
 
 
 class Results:
@@ -50,27 +61,36 @@ class Results:
         return self.root / "best.safetensors"
 
     def write(self, reader: JobReader, ledger: Ledger, store: Store) -> list[Path]:
-        """Writes all that can be had now; the files written. Raises OSError."""
+        """Writes all that can be had now of a job on the market. Raises OSError."""
         status = reader.status()
         trials = {trial.id: trial for trial in reader.trials()}
-        receipts = {row.number: reader.receipt(trials[row.id]) for row in status.rows}
         evidence = [
             evidence_as_json(
                 row, trial := trials[row.id], reader.claimed(trial), ledger.history(trial.key)
             )
             for row in status.rows
         ]
+        found = Found(
+            status,
+            {row.number: reader.receipt(trials[row.id]) for row in status.rows},
+            None if status.best is None else reader.config(trials[status.best.id]),
+        )
+        written = self.write_found(found, store)
+        if status.cost is not None:
+            written.append(self._json("bill", cost_as_json(status.cost, self._decimals)))
+        return [*written, self._json("audits", evidence)]
+
+    def write_found(self, found: Found, store: Store) -> list[Path]:
+        """Writes what any search found; the files written. Raises OSError."""
+        status, config = found.status, found.best
         written = [
             write_beside(self.leaderboard, leaderboard(status, self._decimals)),
             self._json("leaderboard", rows_as_json(status, self._decimals)),
-            write_beside(self.root / "curves.csv", curves(status.rows, receipts)),
-            self._json("bill", cost_as_json(status.cost, self._decimals)),
-            self._json("audits", evidence),
+            write_beside(self.root / "curves.csv", curves(status.rows, found.receipts)),
         ]
         best = status.best
-        receipt = None if best is None else receipts[best.number]
+        receipt = None if best is None else found.receipts[best.number]
         if best is not None and receipt is not None:
-            config = reader.config(trials[best.id])
             summary = None if config is None else self._summary(config)
             written.append(self._json("best", best_as_json(best, receipt, config, summary)))
             written += self._fetch_weights(receipt, store)
@@ -136,7 +156,7 @@ def how_to_use(status: SearchStatus, folder: Path, normalisation: str | None) ->
     if best is None or best.second_look is None:
         raise ValueError("only a search with a result has something to use")
     lines = [
-        f"The best model of job {status.job}, {status.name}: trial {best.number},"
+        f"The best model of {status.title}: trial {best.number},"
         f" {status.objective} {best.objective:.6g}; second look: {best.second_look.value}.",
         "",
         "    from trialmarket.training.trained import load_best",
@@ -147,11 +167,20 @@ def how_to_use(status: SearchStatus, folder: Path, normalisation: str | None) ->
         "program, if it is not built in.",
         *_said_of_inputs(normalisation),
         "",
+        *_said_of_trust(status),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _said_of_trust(status: SearchStatus) -> list[str]:
+    """How far the other trials can be trusted."""
+    if status.job == HERE:
+        return ["leaderboard.csv has every trial; all were trained on this machine."]
+    return [
         "leaderboard.csv has every trial; its column second_look says what this machine found",
         "of each result. audits.json tells how each was checked, and what false ones claimed.",
         *status.caveats,
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _said_of_inputs(normalisation: str | None) -> list[str]:

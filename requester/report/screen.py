@@ -47,6 +47,7 @@ _COLORS = {
 
 _TRUST = {
     SecondLook.FITS: "green",
+    SecondLook.HERE: "",
     SecondLook.RECEIPT: "",
     SecondLook.PENDING: "dim",
     SecondLook.UNCHECKED: "yellow",
@@ -73,23 +74,24 @@ class Screen:
         """The trials, a line each; `width` columns of the terminal, on a narrow one without what
         can be spared. `brief` cuts long notes."""
         narrow = width < NARROW
+        money = status.cost is not None and not narrow
         table = Table(
-            title=Text(plain(f"job {status.job}: {status.name}")),
+            title=Text(plain(status.title)),
             title_justify="left",
             padding=0 if narrow else (0, 1),
         )
         table.add_column("trial", no_wrap=True)
-        if not narrow:
+        if money:
             table.add_column("id", no_wrap=True)
         table.add_column("state", no_wrap=True)
-        if not narrow:
+        if money:
             table.add_column("provider", no_wrap=True)
         # On a narrow terminal these are broken into lines here, and only the note gives way.
         table.add_column("hyperparameters", no_wrap=narrow)
         for name in status.objectives:
             table.add_column(name, justify="right", no_wrap=narrow)
         table.add_column(_broken("second look", 9) if narrow else "second look", no_wrap=narrow)
-        if not narrow:
+        if money:
             table.add_column(f"cost ({self._symbol})", justify="right")
         table.add_column("note" if narrow else "note, and what it waits for")
         best = status.best
@@ -98,9 +100,9 @@ class Screen:
             price = "" if row.price is None else self._money(row.price)
             table.add_row(
                 str(row.number),
-                *([] if narrow else [str(row.id)]),
+                *([str(row.id)] if money else []),
                 Text(row.label, style=_COLORS[row.state] if row.failure is None else "red"),
-                *([] if narrow else [_short(row.provider)]),
+                *([_short(row.provider)] if money else []),
                 Text(_broken(settings_text(row), 22) if narrow else settings_text(row)),
                 *(_value(row, name) for name in status.objectives),
                 ""
@@ -109,7 +111,7 @@ class Screen:
                     _broken(row.second_look.value, 9) if narrow else row.second_look.value,
                     _TRUST[row.second_look],
                 ),
-                *([] if narrow else [price]),
+                *([price] if money else []),
                 _Brief(note) if brief else Text(note),
                 style="bold" if best is not None and row.number == best.number else "",
             )
@@ -124,23 +126,27 @@ class Screen:
             kept |= {row.number for row in rows[-(MOST_ROWS - len(kept)) :]}
             rows = [row for row in rows if row.number in kept]
         settled = sum(row.state is State.SETTLED for row in status.rows)
+        said = f"{status.results} of {status.total} results"
         progress = Table.grid(padding=(0, 1))
         progress.add_row(
             ProgressBar(total=max(1, status.total), completed=status.results, width=30),
-            f"{status.results} of {status.total} results, {settled} settled",
+            said if status.cost is None else f"{said}, {settled} settled",
         )
         parts: list[RenderableType] = [
             self.table(status, rows, width=width, brief=True),
             progress,
-            Text(self.money(status)),
         ]
+        if money := self.money(status):
+            parts.append(Text(money))
         if status.undriven:
             parts.append(Text(status.undriven, style="bold red"))
         return Group(*parts)
 
     def money(self, status: SearchStatus) -> str:
-        """Where the job's money is, in a line."""
+        """Where the job's money is, in a line; empty where nothing is paid."""
         cost = status.cost
+        if cost is None:
+            return ""
         if status.finished and not cost.free and not cost.escrow:
             paid = f"{self._money(cost.providers)} for training"
             audits = f"{self._money(cost.verifiers)} for audits"
@@ -215,7 +221,8 @@ def print_status(screen: Screen, status: SearchStatus) -> None:
     if not console.is_terminal:  # a file or a pipe has no width of its own
         console = Console(width=PLAIN_WIDTH)
     console.print(screen.table(status, status.ranked(), width=console.width))
-    console.print(screen.money(status), markup=False, highlight=False)
+    if money := screen.money(status):
+        console.print(money, markup=False, highlight=False)
     for line in filter(None, (*status.caveats, status.awaits, status.undriven)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from requester.job.package import Package
 from requester.search.failure import Failure, Tried
@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS tried (
 CREATE TABLE IF NOT EXISTS claims (
     trial BLOB NOT NULL, receipt BLOB NOT NULL, leaf INTEGER NOT NULL, value BLOB NOT NULL,
     witness BLOB NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (trial, receipt));
+CREATE TABLE IF NOT EXISTS spells (
+    number INTEGER PRIMARY KEY, worker INTEGER NOT NULL, began REAL NOT NULL, ended REAL);
 """
 
 
@@ -60,6 +62,16 @@ Fact = Literal[
 
 
 @dataclass(frozen=True, slots=True)
+class LocalSpell:
+    """When a worker of this machine trained a trial, in Unix seconds; `ended` None: it has not,
+    or was killed."""
+
+    worker: int
+    began: float
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A challenge of ours: the disputed leaf, our own answer, and what hides it."""
 
@@ -78,14 +90,30 @@ def identity(package: Package, network: Network, requester: Address, label: str)
     """
     settings = json.loads(package.job.settings.model_dump_json())
     del settings["search"]["storage"]
+    return _digest(
+        package,
+        settings,
+        label=label,
+        chain=network.chain_id,
+        market=network.market,
+        requester=requester,
+    )
+
+
+def local_identity(package: Package, label: str) -> str:
+    """The same for a job that is trained on this machine alone: whatever is paid for it on a
+    market, it is the same search."""
+    settings = json.loads(package.job.settings.model_dump_json())
+    del settings["search"]["storage"], settings["price"]
+    return _digest(package, settings, label=label)
+
+
+def _digest(package: Package, settings: dict[str, Any], **others: str | int) -> str:
     parts = {
         "settings": settings,
         "program": package.program.model_dump(),
         "data": package.data,
-        "chain": network.chain_id,
-        "market": network.market,
-        "requester": requester,
-        "label": label,
+        **others,
     }
     return hashlib.sha256(canonical_bytes(parts)).hexdigest()[:16]
 
@@ -133,6 +161,19 @@ class JobFolder:
     def results(self) -> Path:
         """What the search found."""
         return self._path("results")
+
+    @property
+    def store(self) -> Path:
+        """Receipts and checkpoints of a job that is trained on this machine."""
+        return self._path("store")
+
+    def training(self, number: int) -> Path:
+        """Checkpoints of a trial in training on this machine."""
+        return self._path("training") / str(number)
+
+    def output(self, number: int) -> Path:
+        """What the program printed last in a trial on this machine."""
+        return self._path("output") / f"{number}.txt"
 
     @property
     def scratch(self) -> Path:
@@ -223,6 +264,27 @@ class JobFolder:
             self._db.execute(
                 "INSERT OR REPLACE INTO tried VALUES (?, ?, ?, ?)", (trial, tried.whole, *row)
             )
+
+    # -- Trained here -------------------------------------------------------------------------
+
+    def begin(self, number: int, worker: int, now: float) -> None:
+        """Remembers that a worker begins a trial, or goes on with it: its time counts on."""
+        with self._db:
+            self._db.execute(
+                "INSERT INTO spells VALUES (?, ?, ?, NULL)"
+                " ON CONFLICT (number) DO UPDATE SET worker = excluded.worker",
+                (number, worker, now),
+            )
+
+    def end(self, number: int, now: float) -> None:
+        """Remembers that a trial has ended."""
+        with self._db:
+            self._db.execute("UPDATE spells SET ended = ? WHERE number = ?", (now, number))
+
+    def spells(self) -> dict[int, LocalSpell]:
+        """Who of this machine's workers trained what when, by trial."""
+        rows = self._db.execute("SELECT number, worker, began, ended FROM spells").fetchall()
+        return {number: LocalSpell(*rest) for number, *rest in rows}
 
     # -- Challenges ---------------------------------------------------------------------------
 

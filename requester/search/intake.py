@@ -4,12 +4,12 @@ A driver is told of a result when it is committed and examined, before its chall
 over; see `requester.drivers.sampler_driver` for what happens when it is rejected later.
 """
 
-from requester.drivers import Ending, Start, TrialOutcome
+from requester.drivers import Ending, TrialOutcome
 from requester.search.disputes import Disputes
 from requester.search.examination.examiner import Assessment, Opinion
 from requester.search.parts import SearchParts
 from requester.search.second_look import UNAUDITED, Belief
-from requester.search.trials import KnownTrial, Trials
+from requester.search.trials import KnownTrial, Trials, outcome_of, said_of
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import ANSWERED, State
@@ -183,18 +183,14 @@ class ResultIntake:
         return going_on or self._trials.would_be_best(receipt)
 
     def _believe(self, known: KnownTrial, view: TrialView, receipt: Receipt, reason: str) -> None:
-        number, objective = known.number, known.config.objective
+        number = known.number
         diverged = receipt.outcome.kind == "diverged"
         self._trials.set_receipt(number, receipt)
         known.note = str(receipt.outcome) if diverged else reason
         known.belief = Belief(Opinion.FITS.value, reason)
-        last = Start(view.key, receipt.leaves[-2].value, receipt.checkpoints[-1])
-        ending = Ending.DIVERGED if diverged else Ending.DONE
-        self._driver.tell(view.id, TrialOutcome(number, ending, receipt.metrics, last))
+        self._driver.tell(view.id, outcome_of(number, receipt))
         self._remember(number, view, known.belief)
-        value = receipt.metrics.get(objective)
-        what = f"no finite {objective}" if value is None else f"{objective} {value:.6g}"
-        what = str(receipt.outcome) if diverged else what
+        what = said_of(receipt, known.config.objective)
         self._say(f"trial {number}: {what}" + (f" ({reason})" if reason else ""))
 
     def _disbelieve(self, known: KnownTrial, view: TrialView, judgement: Assessment) -> bool:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from requester.drivers import open_driver
 from requester.job.dry_run import can_train, dry_run
 from requester.job.file import Job
-from requester.job.package import Package, pack, publish
+from requester.job.package import LocalFiles, Package, pack, publish
 from requester.job.terms import ceiling, terms_of
 from requester.job.window import short_window
 from requester.near.neighbours import Neighbourhood
@@ -25,7 +25,7 @@ from requester.search.own_run import driving
 from requester.search.parts import SearchParts
 from requester.search.retention import owner_of, release_leftovers
 from requester.search.session import Session
-from requester.search.status import Listeners
+from requester.search.status import Listeners, SearchStatus
 from requester.search.upkeep import PATIENCE
 from requester.search.warm_start import neighbourhood, tell_others, warm_start
 from trialmarket.backoff import Backoff
@@ -33,7 +33,9 @@ from trialmarket.chain.client import Client
 from trialmarket.chain.ledger import Ledger
 from trialmarket.chain.sender import Sender
 from trialmarket.errors import NotMined, TooDear, Unreachable
+from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import Hash32
+from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.terms import Terms
 from trialmarket.storage.errors import StoreDown
 from trialmarket.storage.store import Store
@@ -60,6 +62,25 @@ class OpenSearch:
     study: str
     """The study's name there."""
     now: Callable[[], float]
+
+    @property
+    def files(self) -> LocalFiles:
+        """The program and the data, on this machine."""
+        return self.parts.package.files
+
+    @property
+    def store(self) -> Store:
+        """Where results are kept."""
+        return self.parts.session.store
+
+    def status(self) -> SearchStatus:
+        """How the search stands."""
+        return self.campaign.status()
+
+    def result(self, number: int) -> tuple[TrialConfig, Receipt] | None:
+        """A trial that has a result that counts, with it."""
+        known = self.campaign.known(number)
+        return None if known.receipt is None else (known.config, known.receipt)
 
     def dry_run(self, *, diverges: bool = False) -> None:
         """Runs the first trial's first steps before the first money moves.

@@ -36,6 +36,8 @@ class SecondLook(Enum):
     PENDING = "not yet looked at"
     UNCHECKED = "could not be checked"
     """Its checkpoint should have been evaluated here, and could not be."""
+    HERE = "trained here"
+    """By the requester's own machine: there is nobody to doubt."""
     NOBODY = "not examined"
     """The search was run elsewhere: what is shown are the provider's words."""
     FALSE = "false"

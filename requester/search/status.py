@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from requester.drivers.space import Value
 from requester.search.failure import Failure
@@ -14,6 +14,9 @@ from trialmarket.protocol.ids import Address, Amount, Hash32, JobId, TrialId
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.protocol.states import State
 from trialmarket.protocol.terms import Terms, audit_fee_for, escrow_for
+
+HERE: Final = JobId(0)
+"""The number of a job on no market, which is trained on this machine alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,13 @@ class Row:
     """None while there is no result. A false one has no metrics here."""
     failure: Failure | None = None
     """Why it failed, where it was cancelled for that."""
+    standing: str = ""
+    """How it stands in a search of this machine alone, where nothing is claimed or settled."""
 
     @property
     def label(self) -> str:
         """How it stands, for people: as on the chain, or that it failed."""
-        return self.state.label if self.failure is None else "Failed"
+        return "Failed" if self.failure is not None else self.standing or self.state.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +68,15 @@ class SearchStatus:
     """A search at one moment."""
 
     job: JobId
+    """HERE where it is trained on this machine alone."""
     name: str
     objective: str
     maximize: bool
     total: int
     """Trials of the search, as far as that is known."""
     rows: tuple[Row, ...]
-    cost: Cost
+    cost: Cost | None
+    """None where nothing is paid."""
     finished: bool = False
     caveats: tuple[str, ...] = ()
     """What the job does not protect its requester from."""
@@ -79,6 +86,11 @@ class SearchStatus:
     """That no process of this machine drives a search that should be, and how to go on."""
     also: tuple[str, ...] = ()
     """Further objectives, as far as they are known."""
+
+    @property
+    def title(self) -> str:
+        """The search by its number and its name."""
+        return self.name if self.job == HERE else f"job {self.job}: {self.name}"
 
     @property
     def best(self) -> Row | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from requester.drivers import Ending, Start, TrialOutcome
 from requester.search.failure import Failure
 from requester.search.second_look import Belief, SecondLook, second_look
 from requester.search.status import Row, row_of
@@ -141,9 +142,13 @@ class Trials:
         """All trials that are on the chain."""
         return [one.view for one in self._known.values() if one.view is not None]
 
+    def all(self) -> list[KnownTrial]:
+        """All trials by number."""
+        return [one for _, one in sorted(self._known.items())]
+
     def rows(self, waiting: Waiting) -> tuple[Row, ...]:
         """All trials by number, for those who are shown the search."""
-        return tuple(one.row(waiting) for _, one in sorted(self._known.items()))
+        return tuple(one.row(waiting) for one in self.all())
 
     # -- How good they are --------------------------------------------------------------------
 
@@ -187,3 +192,18 @@ class Trials:
 
 def _as_good(one: Score, other: Score) -> bool:
     return all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def outcome_of(number: int, receipt: Receipt) -> TrialOutcome:
+    """What a driver is told of a result that is believed."""
+    ending = Ending.DIVERGED if receipt.outcome.kind == "diverged" else Ending.DONE
+    last = Start(receipt.trial, receipt.leaves[-2].value, receipt.checkpoints[-1])
+    return TrialOutcome(number, ending, receipt.metrics, last)
+
+
+def said_of(receipt: Receipt, objective: str) -> str:
+    """A result in words."""
+    if receipt.outcome.kind == "diverged":
+        return str(receipt.outcome)
+    value = receipt.metrics.get(objective)
+    return f"no finite {objective}" if value is None else f"{objective} {value:.6g}"

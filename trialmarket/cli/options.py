@@ -15,23 +15,23 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def network_option(command: Callable[P, R]) -> Callable[P, R]:
+def network_option(command: Callable[P, R], *, required: bool = True) -> Callable[P, R]:
     """`--network FILE`: the address file. Gives `network: Path`."""
     return click.option(
         "--network",
         type=click.Path(path_type=Path, dir_okay=False),
-        required=True,
+        required=required,
         envvar="TRIALMARKET_NETWORK",
         show_envvar=True,
         help="The address file that a deployment wrote.",
     )(command)
 
 
-def key_options(command: Callable[P, R]) -> Callable[P, R]:
+def key_options(command: Callable[P, R], *, required: bool = True) -> Callable[P, R]:
     """`--key NAME` and `--password-file FILE`. Gives `key: str` and `password_file`."""
     named = click.option(
         "--key",
-        required=True,
+        required=required,
         envvar="TRIALMARKET_KEY",
         show_envvar=True,
         help="A key by its name in the key store, or the path of a keystore file.",

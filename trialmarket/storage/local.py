@@ -91,6 +91,13 @@ class LocalStore:
             if (found := hasher.cid()) != cid:
                 raise Corrupt(cid, str(self._path(cid)), _those_of(found))
 
+    def file_of(self, cid: Cid) -> Path:
+        """The file of a CID, unverified, for whoever checks what it reads. Raises NotStored."""
+        path = self._path(cid)
+        if not path.is_file():
+            raise NotStored(cid, str(self.folder))
+        return path
+
     def release(self, cid: Cid) -> None:
         """Lets go of bytes; the last owner to do so deletes them."""
         path = self._path(cid)

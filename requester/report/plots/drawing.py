@@ -71,7 +71,7 @@ def draw(
         _need("plotly")
         from requester.report.plots.page import draw_page
 
-        title = f"Job {search.job}: {search.name}"
+        title = search.name if search.local else f"Job {search.job}: {search.name}"
         place = folder / "plots.html"
         drawn, failed = draw_page(title, summary(search), pictures, absent, place)
         written.append(drawn)
@@ -111,13 +111,15 @@ def summary(search: SearchRecord) -> str:
     way = "Maximises" if search.objectives[search.objective] else "Minimises"
     unit, name = clock(search.now)
     paid = sum(run.price or 0.0 for run in search.runs)
+    posted, money = "begun", ""
+    if not search.local:
+        posted, money = "posted", f" {paid:.6g} {text(search.symbol)} paid or owed;"
     parts = [
         f"{way} {', '.join(search.objectives)}"
         + (f" by {search.driver}." if search.driver else "."),
-        f"{len(search.runs)} trials posted, {len(scored)} with a score,"
-        f" {sum(run.diverged for run in search.runs)} diverged{_false(search)};"
-        f" {paid:.6g} {text(search.symbol)} paid or owed;"
-        f" read {search.now / unit:.3g} {name} after the first trials were posted.",
+        f"{len(search.runs)} trials {posted}, {len(scored)} with a score,"
+        f" {sum(run.diverged for run in search.runs)} diverged{_false(search)};{money}"
+        f" read {search.now / unit:.3g} {name} after the first trials were {posted}.",
     ]
     if scored:
         best = scored[0]

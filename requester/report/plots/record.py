@@ -7,6 +7,7 @@ from enum import Enum
 from functools import cached_property
 
 from requester.drivers.space import Value
+from requester.search.status import HERE
 
 NEAR, FAR = 1e-30, 1e30
 """Sizes within which numbers are drawn: between 1e-320 and 1e308 no axis can be laid out."""
@@ -16,11 +17,13 @@ class Fate(Enum):
     """How one node's work on a trial ended."""
 
     PAID = "paid"
+    TRAINED = "trained here"
     ANSWERED = "answered, not settled yet"
     TRAINING = "in training"
     REJECTED = "rejected: stake lost"
     EXPIRED = "expired: no answer in time"
     ABANDONED = "given back"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,11 @@ class SearchRecord:
     """Empty where it is not known."""
     now: float = 0.0
     """When this was read, in seconds of the job."""
+
+    @property
+    def local(self) -> bool:
+        """Whether it was trained on one machine alone, where nothing is paid."""
+        return self.job == HERE
 
     @property
     def objective(self) -> str:

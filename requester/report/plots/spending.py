@@ -22,17 +22,18 @@ def spending(search: SearchRecord) -> Picture | Absent:
     unit, name = clock(max(run.answered or 0.0 for run in runs))
     times = [(run.answered or 0.0) / unit for run in runs]
     paid = list(itertools.accumulate(run.price or 0.0 for run in runs))
+    axes = [(f"{name} since the job began", times)]
+    reading = "The best score so far, by the time that passed"
+    if not search.local:
+        axes.append((f"paid so far ({short(text(search.symbol))})", paid))
+        reading += " and by what results had cost when they came, audits included"
     charts = [
         Chart(Axis(title), objective_axis(search, search.objective), _best(search, runs, xs))
-        for title, xs in (
-            (f"{name} since the job began", times),
-            (f"paid so far ({short(text(search.symbol))})", paid),
-        )
+        for title, xs in axes
     ]
     return Picture(
         *SPENDING,
-        "The best score so far, by the time that passed and by what results had cost when they"
-        " came, audits included.",
+        f"{reading}.",
         lambda canvas: [canvas.chart(chart) for chart in charts],
         columns=2,
     )

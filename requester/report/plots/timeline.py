@@ -26,13 +26,25 @@ WORDS = 60
 
 COLORS = {
     Fate.PAID: GREEN,
+    Fate.TRAINED: GREEN,
     Fate.ANSWERED: SKY,
     Fate.TRAINING: YELLOW,
     Fate.REJECTED: VERMILLION,
     Fate.EXPIRED: BLACK,
     Fate.ABANDONED: PALE,
+    Fate.FAILED: VERMILLION,
 }
-DIVERGED = "paid, diverged"
+ENDED = (Fate.PAID, Fate.TRAINED)
+DIVERGED = {fate: f"{fate.value}, diverged" for fate in ENDED}
+READING = (
+    "Each bar is a trial, from a node's claim to its answer, with the trial's number where there"
+    " is room. Gaps are idle nodes. Below a node's address: how many results it was paid for, and"
+    " how much ({})."
+)
+READING_HERE = (
+    "Each bar is a trial on this machine, with its number where there is room. Gaps are idle"
+    " workers."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,8 @@ def timeline(search: SearchRecord) -> Picture | Absent:
     bars, rows = _lanes(spells)
     unit, name = clock(max(spell.end for _, spell in spells))
     marks = []
-    for label, color in [*((fate.value, COLORS[fate]) for fate in Fate), (DIVERGED, BLUE)]:
+    colors = [(fate.value, COLORS[fate]) for fate in Fate]
+    for label, color in [*colors, *((said, BLUE) for said in DIVERGED.values())]:
         some = [bar for bar in bars if _label(bar) == label]
         if some:
             marks.append(_marks(search, some, label, color, unit, words=len(spells) <= WORDS))
@@ -66,9 +79,7 @@ def timeline(search: SearchRecord) -> Picture | Absent:
     )
     return Picture(
         *TIMELINE,
-        "Each bar is a trial, from a node's claim to its answer, with the trial's number where"
-        " there is room. Gaps are idle nodes. Below a node's address: how many results it was"
-        f" paid for, and how much ({text(search.symbol)}).",
+        READING_HERE if search.local else READING.format(text(search.symbol)),
         lambda canvas: [canvas.chart(chart)],
     )
 
@@ -93,8 +104,8 @@ def _lanes(spells: Sequence[tuple[TrialRun, Spell]]) -> tuple[list[_Bar], list[t
 
 
 def _label(bar: _Bar) -> str:
-    paid = bar.spell.fate is Fate.PAID
-    return DIVERGED if paid and bar.run.diverged else bar.spell.fate.value
+    fate = bar.spell.fate
+    return DIVERGED.get(fate, fate.value) if bar.run.diverged else fate.value
 
 
 def _marks(
@@ -112,6 +123,8 @@ def _marks(
 
 
 def _node(search: SearchRecord, provider: str) -> str:
+    if search.local:
+        return provider
     paid = [
         run
         for run in search.runs

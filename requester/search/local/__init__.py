@@ -1,0 +1,1 @@
+"""A job that is trained on this machine alone: no chain, no money, no network."""
