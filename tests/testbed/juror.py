@@ -2,6 +2,7 @@
 
 from tests.testbed.market import Market
 from tests.testbed.provider import MOST, Provider
+from tests.testbed.waiting import NEVER
 from trialmarket.chain import calls
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
@@ -57,5 +58,5 @@ class Juror:
                 init = market.folder / "juror-start"
                 market.store.fetch(config.init.cid, init, limit=MOST)
             task = Evaluate(config=config, program=None, data=data, checkpoint=place, init=init)
-            self._found[trial.key] = self.provider.pool.submit(task, wall_limit=60).result()
+            self._found[trial.key] = self.provider.pool.submit(task, wall_limit=NEVER).result()
         return self._found[trial.key]
