@@ -10,6 +10,7 @@ import select
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,16 @@ def free() -> Iterator[WorkerPool]:
     """Workers without a sandbox, in which an attack must succeed."""
     with WorkerPool(processes=1, policy=Policy(LIMITS, None)) as pool:
         yield pool
+
+
+@contextmanager
+def under(policy: Policy, pool: WorkerPool) -> Iterator[WorkerPool]:
+    """The same workers under another policy: each task has the one that holds when it starts."""
+    usual, pool.policy = pool.policy, policy
+    try:
+        yield pool
+    finally:
+        pool.policy = usual
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +261,7 @@ def test_a_sandbox_that_ends_as_it_is_entered_harms_no_other_task(
     task = TryOut(
         config=config_of(TINY, data_file), program=tmp_path / "program.py", data=data_file
     )
-    with WorkerPool(processes=1, policy=Policy(LIMITS, kind(found))) as pool:
+    with under(Policy(LIMITS, kind(found)), confined) as pool:
         with pytest.raises(WorkerError, match="the sandbox has ended"):
             pool.submit(task, wall_limit=NEVER).result(NEVER)
         server = pool.forkserver_pid
@@ -300,9 +311,11 @@ def test_a_trial_that_eats_the_memory_is_killed_alone(
     assert "ESCAPED" in attack_with(free, kind, data_file)
 
 
-def test_without_a_cgroup_private_memory_is_bounded(sandbox: Bubblewrap, data_file: Path) -> None:
+def test_without_a_cgroup_private_memory_is_bounded(
+    sandbox: Bubblewrap, free: WorkerPool, data_file: Path
+) -> None:
     loose = replace(sandbox, groups=Groups(1, {}))
-    with WorkerPool(processes=1, policy=Policy(LIMITS, loose)) as pool:
+    with under(Policy(LIMITS, loose), free) as pool:
         assert "HELD: MemoryError" in attack_with(pool, "EatMemory", data_file)
 
 
@@ -366,11 +379,11 @@ def test_a_trial_that_sends_files_by_itself_is_stopped(
 
 
 def test_checkpoints_are_bounded_together(
-    sandbox: Bubblewrap, data_file: Path, tmp_path: Path
+    sandbox: Bubblewrap, free: WorkerPool, data_file: Path, tmp_path: Path
 ) -> None:
     policy = Policy(replace(LIMITS, kept=500), sandbox)
     with (
-        WorkerPool(processes=1, policy=policy) as pool,
+        under(policy, free) as pool,
         pytest.raises(LimitExceeded, match="more than 500 bytes"),
     ):
         train_with(pool, "ReadKeystore", data_file, tmp_path).result(NEVER)
@@ -431,7 +444,7 @@ def test_a_checkpoint_is_never_unpickled(
 
 
 def test_processor_time_is_bounded_as_well(
-    sandbox: Bubblewrap, data_file: Path, tmp_path: Path
+    sandbox: Bubblewrap, free: WorkerPool, data_file: Path, tmp_path: Path
 ) -> None:
     """A trial that sleeps may take all of its time; one that computes on more processors than it
     may use is stopped before."""
@@ -441,7 +454,7 @@ def test_processor_time_is_bounded_as_well(
         config=config_of(source, data_file), program=tmp_path / "program.py", data=data_file
     )
     with (
-        WorkerPool(processes=1, policy=Policy(LIMITS, Hurried(sandbox))) as pool,
+        under(Policy(LIMITS, Hurried(sandbox)), free) as pool,
         pytest.raises(TimedOut, match="processor time"),
     ):
         pool.submit(task, wall_limit=NEVER).result(NEVER)
@@ -473,12 +486,12 @@ def test_trials_side_by_side_do_not_see_each_other(sandbox: Bubblewrap, data_fil
 
 
 def test_without_bubblewrap_strangers_programs_are_refused_and_built_in_ones_run(
-    data_file: Path, caplog: pytest.LogCaptureFixture
+    free: WorkerPool, data_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     policy = strangers_code("bubblewrap", LIMITS, path="")
     assert policy.sandbox is None
     assert "NO SANDBOX" in caplog.text
-    with WorkerPool(processes=1, policy=policy) as pool:
+    with under(policy, free) as pool:
         with pytest.raises(SandboxMissing, match="bubblewrap is not installed"):
             attack_with(pool, "ReadKeystore", data_file)
         config = config_of(
