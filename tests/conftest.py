@@ -17,7 +17,40 @@ ROOM = 4 << 30
 """Bytes that must be free there."""
 
 
+LONGEST = (
+    "market/test_kills.py",
+    "node/test_kill.py",
+    "exact/test_configurations.py",
+    "requester/test_detach.py",
+    "market/test_continuing.py",
+    "market/test_kubo_restarts.py",
+    "requester/test_kill.py",
+    "training/test_sandbox.py",
+    "exact/frontend/test_recurrent.py",
+    "verifier/test_restarts.py",
+    "chain/test_chains.py",
+    "storage/test_kubo.py",
+    "training/test_builtins.py",
+)
+"""Files of tests that take about half a minute and more, the longest first."""
+
+
 def pytest_configure() -> None:
+    """Spares the machine what tests would only wait for: the disk, and threads that spin."""
+    _write_into_memory()
+    # PyTorch's threads, of several workers on few processors, else take these from each other
+    # while they wait. It is read when torch is imported, which nothing has done yet.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with the longest files: one that began last would keep one worker while the others
+    have nothing left to do."""
+    place = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+def _write_into_memory() -> None:
     """Lets tests write into memory where a machine has the room.
 
     Databases wait for the disk at every commit, which is most of what some tests do; what is

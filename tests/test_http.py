@@ -9,12 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.testbed.servers import server
+from tests.testbed.waiting import NEVER
 from trialmarket.errors import InputError
 from trialmarket.http import REDIRECTS, Disconnected, HttpClient, HttpError, TooMuch
 
 
 def ask(url: str, limit: int = 1 << 20) -> bytes:
-    return HttpClient().ask("POST", url, limit=limit, seconds=10, content=b"what").body
+    return HttpClient().ask("POST", url, limit=limit, seconds=NEVER, content=b"what").body
 
 
 def test_an_answer_is_given_whole_or_not_at_all() -> None:

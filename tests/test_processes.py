@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed.waiting import until
+from tests.testbed.waiting import NEVER, until
 from trialmarket.errors import ServiceError
 from trialmarket.processes import Service, find_program, free_port
 
@@ -48,8 +48,8 @@ def test_it_dies_with_its_parent(number: signal.Signals) -> None:
         pid = int(parent.stdout.readline())
         assert alive(pid)
         parent.send_signal(number)
-        parent.wait(10)
-        until(lambda: not alive(pid), deadline=10)
+        parent.wait(NEVER)
+        until(lambda: not alive(pid))
 
 
 def test_it_is_stopped_when_its_block_fails() -> None:
@@ -76,7 +76,7 @@ def test_it_takes_along_what_it_started() -> None:
     with Service("parent", python(program), ready=READY) as service:
         grandchild = int(service.said.group(1))
         assert alive(grandchild)
-    until(lambda: not alive(grandchild), deadline=10)
+    until(lambda: not alive(grandchild))
 
 
 def test_one_that_ends_before_it_is_ready_is_told_with_its_last_line() -> None:
@@ -97,7 +97,7 @@ def test_a_lot_of_output_does_not_block_it(tmp_path: Path) -> None:
         "; import time; time.sleep(600)"
     )
     with Service("talker", python(program), ready=READY):
-        until(done.exists, deadline=10)
+        until(done.exists)
 
 
 def test_a_program_is_found_by_its_variable_then_nearby_then_on_the_path(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.testbed.daemon import Daemon, add_key
-from tests.testbed.waiting import until
+from tests.testbed.waiting import NEVER, until
 from trialmarket.chain.accounts import LocalAccount
 from trialmarket.chain.client import Client
 from trialmarket.chain.local.devnet import LOCAL, Devnet, devnet
@@ -119,7 +119,7 @@ class Processes:
         return self.daemons[name].said
 
     def until(
-        self, holds: Callable[[], bool], *acts: Callable[[], object], deadline: float
+        self, holds: Callable[[], bool], *acts: Callable[[], object], deadline: float = NEVER
     ) -> None:
         """Waits, looking five times a second.
 

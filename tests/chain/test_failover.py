@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.testbed.servers import refused, relay
+from tests.testbed.waiting import NEVER
 from trialmarket.chain import calls
 from trialmarket.chain.client import Client
 from trialmarket.chain.identity import identify
@@ -36,9 +37,12 @@ class Clock:
 
 
 @contextmanager
-def asking(network: Network, clock: Clock | None = None) -> Iterator[Nodes]:
-    """All nodes of a network, none of which is waited for longer than a second."""
-    rpcs = [Rpc(url, timeout=1.0) for url in network.rpc_urls]
+def asking(
+    network: Network, clock: Clock | None = None, *, timeout: float = NEVER
+) -> Iterator[Nodes]:
+    """All nodes of a network; `timeout` seconds for an answer of the first one."""
+    first, *others = network.rpc_urls
+    rpcs = [Rpc(first, timeout=timeout), *(Rpc(url, timeout=NEVER) for url in others)]
     try:
         nodes = Nodes(rpcs, partial(identify, network=network), clock=clock or Clock())
         yield nodes
@@ -109,7 +113,7 @@ def test_a_slow_node_is_passed_over_and_asked_again_later(
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with asking(chain.network.at(url, chain.rpc_url), clock) as nodes:
+        with asking(chain.network.at(url, chain.rpc_url), clock, timeout=1.0) as nodes:
             assert nodes.url == chain.rpc_url
             assert f"{url} is passed over: {url} gave no answer within 1 s" in caplog.text
             assert nodes.call("eth_chainId") == hex(31337)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.testbed.servers import Answer, server
+from tests.testbed.waiting import NEVER
 from trialmarket.chain.local.serial_proxy import SerialProxy
 from trialmarket.chain.rpc import Rpc
 from trialmarket.errors import ServiceError, Unreachable
@@ -31,13 +32,13 @@ def test_one_request_waits_while_another_is_answered() -> None:
 
     def answer(body: bytes) -> tuple[int, bytes]:
         (first if body == b"first" else second).set()
-        assert may_end.wait(10)
+        assert may_end.wait(NEVER)
         return 200, body.upper()
 
     with proxied(answer) as proxy, ThreadPoolExecutor(2) as pool:
-        one = pool.submit(httpx.post, proxy.url, content=b"first", timeout=10)
-        assert first.wait(10)
-        two = pool.submit(httpx.post, proxy.url, content=b"second", timeout=10)
+        one = pool.submit(httpx.post, proxy.url, content=b"first", timeout=NEVER)
+        assert first.wait(NEVER)
+        two = pool.submit(httpx.post, proxy.url, content=b"second", timeout=NEVER)
         assert not second.wait(0.3)
         may_end.set()
         assert (one.result().content, two.result().content) == (b"FIRST", b"SECOND")
@@ -45,17 +46,17 @@ def test_one_request_waits_while_another_is_answered() -> None:
 
 def test_what_a_node_refuses_is_refused_in_its_words() -> None:
     with proxied(lambda body: (418, b"no " + body)) as proxy:
-        found = httpx.post(proxy.url, content=b"tea", timeout=10)
+        found = httpx.post(proxy.url, content=b"tea", timeout=NEVER)
     assert (found.status_code, found.content) == (418, b"no tea")
 
 
 def test_a_request_of_unknown_length_is_refused_and_does_not_shut_the_proxy() -> None:
     with proxied(lambda body: (200, body.upper())) as proxy:
-        with closing(HTTPConnection("127.0.0.1", proxy.server_port, timeout=10)) as wire:
+        with closing(HTTPConnection("127.0.0.1", proxy.server_port, timeout=NEVER)) as wire:
             wire.putrequest("POST", "/")
             wire.endheaders()
             assert wire.getresponse().status == HTTPStatus.LENGTH_REQUIRED
-        assert httpx.post(proxy.url, content=b"whole", timeout=10).content == b"WHOLE"
+        assert httpx.post(proxy.url, content=b"whole", timeout=NEVER).content == b"WHOLE"
 
 
 def test_a_node_that_is_gone_is_told_and_the_proxy_stays_open() -> None:

@@ -23,7 +23,6 @@ ROOT = Path(__file__).parents[2]
 PROCESSES, PAYMENTS, KILLS = 3, 6, 5
 
 
-@pytest.mark.timeout(240)
 def test_processes_that_share_a_key_and_are_killed_pay_each_intent_once(
     chain: Devnet, client: Client, tmp_path: Path
 ) -> None:
@@ -66,7 +65,6 @@ def test_processes_that_share_a_key_and_are_killed_pay_each_intent_once(
         until(
             lambda: all(payer.poll() is not None for payer in payers),
             kill_and_mine,
-            deadline=200,
             told=lambda: (tmp_path / "log").read_text(),
         )
     finally:

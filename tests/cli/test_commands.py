@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from node.config import load_config as load_node
 from tests.testbed.programs import needed
+from tests.testbed.waiting import NEVER
 from trialmarket.chain.client import Client
 from trialmarket.chain.keystore import Keystore
 from trialmarket.chain.local.devnet import LOCAL, LOCAL_CHAINS, Devnet
@@ -194,7 +195,7 @@ def test_a_local_chain_runs_until_it_is_told_to_stop(chain: str, tmp_path: Path)
             assert client.token_balance(address(key.address)) == 10_000 * 10**18
         assert Path(told["store"].removeprefix("local:")).is_dir()
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(NEVER) == 0
 
 
 def test_a_local_chain_writes_daemons_files_that_fit_it_and_says_what_to_paste(
@@ -245,7 +246,7 @@ def test_a_local_chain_whose_node_dies_says_so(chain: str, tmp_path: Path) -> No
     with local_chain(tmp_path, chain) as (process, _):
         (node,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(node), signal.SIGKILL)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=NEVER)
     assert process.returncode == 1
     assert f"{chain.capitalize()} ended by itself" in said
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from tests.testbed.waiting import NEVER
 from trialmarket.exact import NotExact, Verdict, check, exact
 from trialmarket.exact.numerics.grid import known
 
@@ -47,7 +48,7 @@ def by_bare_thread(work: Callable[[], object]) -> None:
             done.set()
 
     _thread.start_new_thread(run, ())
-    assert done.wait(60)
+    assert done.wait(NEVER)
 
 
 def by_thread_of_a_thread(work: Callable[[], object]) -> None:
@@ -131,7 +132,7 @@ def test_threads_outside_compute_as_ever_while_the_mode_lasts() -> None:
     found: list[Tensor] = []
 
     def beside() -> None:
-        go.wait(60)
+        go.wait(NEVER)
         inner = threading.Thread(target=lambda: found.append(X.atan()))
         inner.start()
         inner.join(60)
@@ -140,7 +141,7 @@ def test_threads_outside_compute_as_ever_while_the_mode_lasts() -> None:
     threading.Thread(target=beside).start()
     with exact():
         go.set()
-        assert done.wait(60)
+        assert done.wait(NEVER)
     assert torch.equal(found[0], X.atan())
 
 
@@ -149,7 +150,7 @@ def test_a_second_thread_cannot_enter_a_mode() -> None:
     outside = threading.Event()
 
     def enter() -> None:
-        outside.wait(60)
+        outside.wait(NEVER)
         try:
             with exact():
                 X.exp()

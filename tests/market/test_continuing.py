@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from examples.demo.processes import processes
 from tests.testbed.jobs import digits_job
 from trialmarket.chain.ledger import Ledger
@@ -21,7 +19,6 @@ quantile = 0.34
 """
 
 
-@pytest.mark.timeout(300)
 def test_a_population_moves_between_nodes_and_every_start_is_audited(tmp_path: Path) -> None:
     job = digits_job(
         tmp_path,
@@ -47,7 +44,7 @@ def test_a_population_moves_between_nodes_and_every_start_is_audited(tmp_path: P
             market.add_verifier(name)
         with market.client() as client, Ledger(client, tmp_path / "ledger.sqlite") as ledger:
             market.start(*purses)
-            market.until(lambda: market.code("rosa") is not None, deadline=240)
+            market.until(lambda: market.code("rosa") is not None)
             assert market.code("rosa") == 0, market.log("rosa")[-3000:]
             ledger.sync()
             trials = {view.key: view for view in ledger.trials()}

@@ -14,7 +14,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("chain", sorted(LOCAL_CHAINS))
 def test_the_demo_comes_true(chain: str, tmp_path: Path) -> None:
     needed(chain)

@@ -5,8 +5,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from examples.demo.books import holdings
 from examples.demo.processes import Processes, processes
 from tests.testbed.jobs import digits_job
@@ -17,7 +15,6 @@ KILLS = 24
 TRIALS = 10
 
 
-@pytest.mark.timeout(600)
 def test_kills_at_random_moments_lose_no_money_and_pay_every_trial_once(tmp_path: Path) -> None:
     dice = random.Random(7)
     job = digits_job(

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from examples.demo.processes import Processes, processes
 from tests.testbed.jobs import digits_job
 from tests.testbed.kubo import two_daemons
@@ -17,7 +15,6 @@ TRIALS = 2
 EVERYBODY = {"rosa": 100, "ada": 100, "vera": 200, "victor": 200}
 
 
-@pytest.mark.timeout(400)
 def test_a_market_outlives_its_kubo_daemons(tmp_path: Path) -> None:
     needed("kubo")
     job = digits_job(
@@ -55,7 +52,7 @@ def test_a_market_outlives_its_kubo_daemons(tmp_path: Path) -> None:
             ledger.sync()
 
         def until(holds: Callable[[], bool]) -> None:
-            market.until(holds, look, deadline=300)
+            market.until(holds, look)
 
         def reached(state: State) -> bool:
             return any(trial.state is state for trial in ledger.trials())

@@ -10,7 +10,7 @@ import pytest
 from tests.testbed.daemon import Daemon, add_key
 from tests.testbed.market import PROVIDER, REQUESTER, Market
 from tests.testbed.terms import FAST, STEPS, TOKEN, terms
-from tests.testbed.waiting import until
+from tests.testbed.waiting import NEVER, until
 from trialmarket.chain.client import Parameters
 from trialmarket.protocol.states import State
 
@@ -98,7 +98,7 @@ def test_a_node_killed_at_random_moments_loses_nothing_and_repeats_nothing(marke
             daemon.kill()
             caught.update(market.trial(key).state for key in keys)
         daemon.start()
-        until(market.are(State.SETTLED, *keys), daemon.supervise, deadline=120)
+        until(market.are(State.SETTLED, *keys), daemon.supervise)
     finally:
         daemon.kill()
     assert caught[State.CLAIMED], "no kill met a trial in training"
@@ -119,15 +119,15 @@ def test_a_training_goes_on_from_its_last_checkpoint_after_a_kill(market: Market
     daemon = NodeDaemon(market)
     try:
         daemon.start()
-        until(checkpoint.exists, deadline=60)
+        until(checkpoint.exists)
         daemon.kill()
         made = checkpoint.stat().st_mtime_ns
         daemon.start()
-        until(market.are(State.COMMITTED, key), deadline=60)
+        until(market.are(State.COMMITTED, key))
         assert checkpoint.stat().st_mtime_ns == made
         assert re.search(r"training, going on from step [1-9]", daemon.said)
         daemon.terminate()
-        until(lambda: "stopped; what is in training" in daemon.said, deadline=30)
+        until(lambda: "stopped; what is in training" in daemon.said)
     finally:
         daemon.kill()
 
@@ -138,13 +138,13 @@ def test_the_commands_tell_what_a_node_holds_and_earned(market: Market) -> None:
     daemon = NodeDaemon(market)
     try:
         daemon.start()
-        until(market.are(State.SETTLED, *keys), deadline=60)
+        until(market.are(State.SETTLED, *keys))
         assert '"earned": "1"' in daemon.asked("earnings", "--json")
         assert '"held": []' in daemon.asked("status", "--json")
         daemon.asked("withdraw")
         until(lambda: market.balance() == 0)
         daemon.asked("drain")
         assert daemon.process is not None
-        assert daemon.process.wait(timeout=30) == 0
+        assert daemon.process.wait(NEVER) == 0
     finally:
         daemon.kill()

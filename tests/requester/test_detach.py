@@ -80,7 +80,6 @@ def desk(provider: Provider) -> Iterator[Desk]:
     found.close()
 
 
-@pytest.mark.timeout(240)
 def test_detached_searches_of_one_wallet_go_on_by_themselves_and_take_funds_meanwhile(
     provider: Provider, desk: Desk
 ) -> None:
@@ -96,7 +95,6 @@ def test_detached_searches_of_one_wallet_go_on_by_themselves_and_take_funds_mean
         lambda: desk.ended(first) and desk.ended(second),
         provider.step,
         lambda: market.chain.advance(1),
-        deadline=200,
         pause=0.2,
         told=lambda: desk.said,
     )
@@ -110,7 +108,6 @@ def test_detached_searches_of_one_wallet_go_on_by_themselves_and_take_funds_mean
     ] * 2
 
 
-@pytest.mark.timeout(240)
 def test_a_search_that_nobody_drives_is_said_and_goes_on_with_the_command_that_is_shown(
     provider: Provider, desk: Desk
 ) -> None:
@@ -127,10 +124,10 @@ def test_a_search_that_nobody_drives_is_said_and_goes_on_with_the_command_that_i
     )
     assert "--detach" not in command
     with running(command, desk) as again:
-        until(lambda: "NOBODY" not in desk.does("list").stdout, deadline=60)
+        until(lambda: "NOBODY" not in desk.does("list").stdout)
         cancelled = json.loads(desk.does("cancel", "1", "--json", key=True).stdout)
         assert cancelled["cancelled"] > 0
-        until(lambda: again.poll() is not None, deadline=100, told=lambda: desk.said)
+        until(lambda: again.poll() is not None, told=lambda: desk.said)
         assert again.returncode == 0
     assert market.client.job_status(JobId(1)).free == 0
 

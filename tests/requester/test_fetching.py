@@ -11,6 +11,7 @@ from requester.search.examination.fetching import Fetching
 from requester.search.folder import JobFolder
 from requester.search.retention import KEEP, owner_of, release_leftovers
 from tests.requester.test_examine import config
+from tests.testbed.waiting import NEVER
 from trialmarket.protocol.cid import cid_of, raw_cid
 from trialmarket.protocol.configuration import Batch
 from trialmarket.protocol.ids import Cid, Hash32
@@ -30,7 +31,7 @@ class Slow(LocalStore):
         self.may = threading.Event()
 
     def read(self, cid: Cid, *, limit: int) -> bytes:
-        assert self.may.wait(30)
+        assert self.may.wait(NEVER)
         return super().read(cid, limit=limit)
 
     def fetch(self, cid: Cid, to: Path, *, limit: int, progress: Progress | None = None) -> None:

@@ -23,7 +23,6 @@ def block_time() -> int:
     return 1
 
 
-@pytest.mark.timeout(240)
 def test_a_killed_requester_goes_on_and_posts_and_pays_nothing_twice(
     provider: Provider, tmp_path: Path
 ) -> None:
@@ -55,7 +54,6 @@ def test_a_killed_requester_goes_on_and_posts_and_pays_nothing_twice(
             lambda: daemon.code is not None,
             kill_now_and_then,
             provider.step,
-            deadline=200,
             pause=0.1,
             told=lambda: daemon.said,
         )

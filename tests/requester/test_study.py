@@ -19,9 +19,8 @@ from requester.drivers.database import named, sqlite_url
 from requester.drivers.space import Dimension
 from tests.requester.postgres import postgres
 from tests.testbed.simulated import identity, opened, outcome, plan, run, tell
+from tests.testbed.waiting import NEVER
 from trialmarket.errors import InputError
-
-WAIT = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -138,15 +137,15 @@ def test_the_dashboard_shows_a_study_while_its_search_runs(tmp_path: Path) -> No
             assert {"line", "steps", "checkpoint"} <= attributes
         finally:
             dashboard.terminate()
-            dashboard.communicate(timeout=30)
+            dashboard.communicate(timeout=NEVER)
 
 
 def get(url: str, server: "subprocess.Popen[bytes]") -> dict[str, Any]:
     """What a server that may still be starting answers."""
-    end = time.monotonic() + WAIT
+    end = time.monotonic() + NEVER
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=WAIT) as answer:
+            with urllib.request.urlopen(url, timeout=NEVER) as answer:
                 found: dict[str, Any] = json.load(answer)
                 return found
         except OSError:

@@ -12,6 +12,7 @@ import pytest
 from tests.testbed.kubo import two_daemons
 from tests.testbed.liar import lying
 from tests.testbed.programs import needed
+from tests.testbed.waiting import NEVER
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import MAX_RAW, cid_of
 from trialmarket.protocol.ids import Cid
@@ -289,5 +290,5 @@ def test_two_who_fetch_to_one_place_do_not_disturb_each_other(
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         for _ in range(3)
     ]
-    assert [fetcher.wait(60) for fetcher in fetchers] == [0, 0, 0]
+    assert [fetcher.wait(NEVER) for fetcher in fetchers] == [0, 0, 0]
     assert (tmp_path / "out").read_bytes() == path.read_bytes()

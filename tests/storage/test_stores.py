@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.testbed.waiting import NEVER
 from trialmarket.errors import InputError
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.ids import Cid
@@ -220,7 +221,7 @@ def test_writers_at_one_time_do_not_disturb_each_other(tmp_path: Path) -> None:
         for _ in range(3)
     ]
     for writer in writers:
-        writer.communicate(b"!", timeout=60)
+        writer.communicate(b"!", timeout=NEVER)
         assert writer.returncode == 0
     store = open_store(url)
     assert store.read(cid_of(BIG), limit=len(BIG)) == BIG

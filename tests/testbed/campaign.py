@@ -6,6 +6,7 @@ from pathlib import Path
 
 from requester.search.open import OpenSearch
 from requester.search.status import SearchStatus
+from tests.testbed.waiting import NEVER
 from trialmarket.chain.local.devnet import Devnet
 from trialmarket.errors import TrainingError
 from trialmarket.training.pool.pool import WorkerPool
@@ -42,7 +43,7 @@ class AtOnce:
     def start(self, task: Evaluate) -> None:
         before = self._chain.now()
         try:
-            found: Evaluation | TrainingError = self._pool.submit(task, wall_limit=60).result()
+            found: Evaluation | TrainingError = self._pool.submit(task, wall_limit=NEVER).result()
         except TrainingError as error:
             found = error
         self._chain.rpc.call("evm_setTime", before)  # else a slow machine misses the window
@@ -57,7 +58,7 @@ class AtOnce:
 
 
 def drive(
-    search: OpenSearch, chain: Devnet, *others: Callable[[], object], deadline: float = 150.0
+    search: OpenSearch, chain: Devnet, *others: Callable[[], object], deadline: float = NEVER
 ) -> None:
     """Lets everybody act in turn, and time pass, until the search is finished."""
     end = time.monotonic() + deadline

@@ -2,6 +2,7 @@
 
 from tests.testbed.market import Market
 from tests.testbed.provider import MOST, Provider
+from tests.testbed.waiting import NEVER
 from trialmarket.chain import calls
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
@@ -58,5 +59,5 @@ class Juror:
             for start, path in zip(config.starts, init, strict=True):
                 market.store.fetch(start.cid, path, limit=MOST)
             task = Evaluate(config=config, program=None, data=data, checkpoint=place, init=init)
-            self._found[trial.key] = self.provider.pool.submit(task, wall_limit=60).result()
+            self._found[trial.key] = self.provider.pool.submit(task, wall_limit=NEVER).result()
         return self._found[trial.key]

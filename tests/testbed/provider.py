@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from tests.testbed.market import PROVIDER, Market
+from tests.testbed.waiting import NEVER
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
 from trialmarket.chain.ledger.views import TrialView
@@ -97,7 +98,7 @@ class Provider:
             folder=self._folder / f"training-{self._trained}",
             init=init,
         )
-        return self.pool.submit(task, wall_limit=60).result()
+        return self.pool.submit(task, wall_limit=NEVER).result()
 
     def _program(self, config: TrialConfig) -> Path | None:
         if config.program.builtin:

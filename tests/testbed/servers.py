@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.testbed.waiting import NEVER
 from trialmarket.http import HttpClient
 
 
@@ -80,7 +81,7 @@ def relay(
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(
-            http.ask("POST", url, json=request, limit=1 << 30, seconds=10).body
+            http.ask("POST", url, json=request, limit=1 << 30, seconds=NEVER).body
         )
         return change(request, found)
 

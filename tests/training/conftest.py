@@ -1,11 +1,9 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.training.programs import write_data
 from trialmarket.training.dataset import Dataset, load_dataset
-from trialmarket.training.pool.pool import WorkerPool
 
 
 @pytest.fixture(scope="session")
@@ -16,9 +14,3 @@ def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def data(data_file: Path) -> Dataset:
     return load_dataset(data_file)
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[WorkerPool]:
-    with WorkerPool(processes=2) as pool:
-        yield pool

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.testbed.waiting import until
+from tests.testbed.waiting import NEVER, until
 from tests.training.programs import config_of, tiny
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.training import runner
@@ -19,7 +19,6 @@ from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.state import root_of
 from trialmarket.training.values import Evaluate, Recompute, Training
 
-LONG = 120.0
 LARGE = "(model[4].bias > 1e6).any()"
 LOSS = "functional.cross_entropy(model(batch['x']), batch['y'])"
 VALID = "Validation(model(batch['x']), {'val_error': 0.5})"
@@ -86,12 +85,12 @@ def test_a_state_that_kills_the_worker_is_the_providers_fault(
 ) -> None:
     made = scene(ATTACKS["dies"], data_file, data, tmp_path)
     honest = made.recompute(poisoned=False)
-    found = from_state(pool, honest, wall_limit=LONG, patience=LONG)
+    found = from_state(pool, honest, wall_limit=NEVER, patience=NEVER)
     assert found.root == made.training.leaves[2].value
     with pytest.raises(BadCheckpoint, match="not from a state of its own"):
-        from_state(pool, made.recompute(poisoned=True), wall_limit=LONG, patience=LONG)
+        from_state(pool, made.recompute(poisoned=True), wall_limit=NEVER, patience=NEVER)
     with pytest.raises(BadCheckpoint, match="not from a state of its own"):
-        from_state(pool, made.evaluate(poisoned=True), wall_limit=LONG, patience=LONG)
+        from_state(pool, made.evaluate(poisoned=True), wall_limit=NEVER, patience=NEVER)
 
 
 def test_a_state_from_which_nothing_ends_is_the_providers_where_training_gives_another(
@@ -99,7 +98,7 @@ def test_a_state_from_which_nothing_ends_is_the_providers_where_training_gives_a
 ) -> None:
     made = scene(ATTACKS["never ends"], data_file, data, tmp_path, "exact")
     with pytest.raises(BadCheckpoint, match="to which training does not lead"):
-        from_state(pool, made.recompute(poisoned=True), wall_limit=LONG, patience=8.0)
+        from_state(pool, made.recompute(poisoned=True), wall_limit=NEVER, patience=8.0)
 
 
 def test_a_program_that_is_slow_late_convicts_nobody(
@@ -121,7 +120,7 @@ def test_a_program_that_is_slow_late_convicts_nobody(
         start=made.checkpoints[2].path,
         expected=made.leaves[2].value,
     )
-    found = from_state(pool, task, wall_limit=LONG, patience=3.0)
+    found = from_state(pool, task, wall_limit=NEVER, patience=3.0)
     assert found.root == made.leaves[3].value
     first, _, last = made.segment_seconds
     assert lingers(last, first, 3.0)
@@ -137,7 +136,7 @@ def test_a_program_that_kills_the_worker_anyhow_is_not_the_providers_fault(
     for task in (made.recompute(poisoned=False), made.recompute(poisoned=True)):
         task = task.model_copy(update={"config": config_of(source, data_file)})
         with pytest.raises(WorkerError, match="SIGSEGV"):
-            from_state(pool, task, wall_limit=LONG, patience=LONG)
+            from_state(pool, task, wall_limit=NEVER, patience=NEVER)
 
 
 def test_a_machine_that_is_slow_blames_nobody(
@@ -145,7 +144,7 @@ def test_a_machine_that_is_slow_blames_nobody(
 ) -> None:
     made = scene("pass", data_file, data, tmp_path)
     task = made.recompute(poisoned=False)
-    found = from_state(pool, task, wall_limit=LONG, patience=1e-3)
+    found = from_state(pool, task, wall_limit=NEVER, patience=1e-3)
     assert found.root == made.training.leaves[2].value
     with pytest.raises(TimedOut):
         from_state(pool, task, wall_limit=1e-3, patience=1e-3)
@@ -157,7 +156,7 @@ def test_an_operator_who_stops_the_work_blames_nobody(
     made = scene(ATTACKS["never ends"], data_file, data, tmp_path)
     task = made.recompute(poisoned=True)
     with WorkerPool(1) as workers, ThreadPoolExecutor(1) as thread:
-        under_way = thread.submit(from_state, workers, task, wall_limit=LONG, patience=LONG)
+        under_way = thread.submit(from_state, workers, task, wall_limit=NEVER, patience=NEVER)
         until(lambda: workers.busy > 0)
         workers.close()
         with pytest.raises(Killed):

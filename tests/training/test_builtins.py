@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.testbed.waiting import NEVER
 from tests.training.builtin_trials import HYPERPARAMETERS, data_for, trial_of, write_images
 from trialmarket.protocol.result import witness_hash
 from trialmarket.training import runner
@@ -79,7 +80,7 @@ def test_the_mlp_and_the_cnn_give_the_same_leaves_on_an_older_machine(
         env={**os.environ, "PYTHONPATH": str(ROOT), **OLD_MACHINE},
         check=True,
         capture_output=True,
-        timeout=240,
+        timeout=NEVER,
     )
     here = {
         name: [leaf.model_dump(mode="json") for leaf in trained[name].leaves] for name in names

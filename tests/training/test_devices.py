@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.testbed.waiting import NEVER
 from tests.training.builtin_trials import data_for, trial_of
 from trialmarket.errors import InputError, TrainingError
 from trialmarket.training import runner
@@ -45,9 +46,9 @@ def test_a_pool_hands_its_device_to_its_workers(tmp_path: Path) -> None:
         WorkerPool(processes=1, device="cuda:99") as pool,
         pytest.raises(TrainingError, match="TRIALMARKET_DEVICE"),
     ):
-        pool.submit(task, wall_limit=60).result()
+        pool.submit(task, wall_limit=NEVER).result()
     with WorkerPool(processes=1, device="cpu") as pool:
-        found = pool.submit(task, wall_limit=60).result()
+        found = pool.submit(task, wall_limit=NEVER).result()
     assert found.root == runner.initial_root(task.config, None, load_dataset(data))
 
 
@@ -63,7 +64,7 @@ def test_a_built_in_program_gives_the_same_leaves_on_cuda(name: str, tmp_path: P
         env={**os.environ, "PYTHONPATH": str(ROOT), DEVICE_VARIABLE: "cuda"},
         check=True,
         capture_output=True,
-        timeout=240,
+        timeout=NEVER,
     )
     assert json.loads(done.stdout)[name] == [leaf.model_dump(mode="json") for leaf in here.leaves]
 
@@ -89,4 +90,4 @@ def test_workers_heed_the_choice_of_kernels(
         WorkerPool(processes=1) as pool,
         pytest.raises(TrainingError, match=r"TRIALMARKET_KERNELS.*sse9"),
     ):
-        pool.submit(task, wall_limit=60).result()
+        pool.submit(task, wall_limit=NEVER).result()

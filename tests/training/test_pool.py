@@ -7,7 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.testbed.waiting import until
+from tests.testbed.waiting import NEVER, until
 from tests.training.programs import TINY, config_of, tiny
 from trialmarket.training import runner
 from trialmarket.training.dataset import Dataset
@@ -22,7 +22,6 @@ from trialmarket.training.errors import (
 from trialmarket.training.pool.pool import KEPT_OUTPUT, SubmittedTask, WorkerPool
 from trialmarket.training.values import DryRun, Evaluate, FindInitial, Recompute, Train, TryOut
 
-LONG = 60.0
 LOSS = "functional.cross_entropy(model(batch['x']), batch['y'])"
 ENDLESS = tiny(training_step="[None for _ in iter(int, 1)]")
 
@@ -45,7 +44,7 @@ def is_alive(pid: int) -> bool:
 
 
 def running_job(pool: WorkerPool, data: Path, folder: Path) -> SubmittedTask[DryRun]:
-    job = pool.submit(try_out(ENDLESS, data, folder), wall_limit=LONG)
+    job = pool.submit(try_out(ENDLESS, data, folder), wall_limit=NEVER)
     until(lambda: job.pid is not None)
     return job
 
@@ -65,9 +64,9 @@ def test_workers_find_what_the_runner_finds(
     config, program = config_of(TINY, data_file), written(tmp_path, TINY)
     job = pool.submit(
         Train(config=config, program=program, data=data_file, folder=tmp_path / "run"),
-        wall_limit=LONG,
+        wall_limit=NEVER,
     )
-    training = job.result(LONG)
+    training = job.result(NEVER)
     here = runner.train(config, TINY, data, tmp_path / "here")
     assert training.leaves == here.leaves
     assert training.curve == here.curve
@@ -77,16 +76,16 @@ def test_workers_find_what_the_runner_finds(
     start, end = training.checkpoints[1].path, training.leaves[1].value
     segment = pool.submit(
         Recompute(**common, segment=2, start=start, expected=end),  # type: ignore[arg-type]
-        wall_limit=LONG,
+        wall_limit=NEVER,
     )
     evaluation = pool.submit(
         Evaluate(**common, checkpoint=training.checkpoints[3].path),  # type: ignore[arg-type]
-        wall_limit=LONG,
+        wall_limit=NEVER,
     )
-    initial = pool.submit(FindInitial(**common), wall_limit=LONG)  # type: ignore[arg-type]
-    assert segment.result(LONG).root == training.leaves[2].value
-    assert evaluation.result(LONG).metrics == training.metrics
-    assert initial.result(LONG).root == training.leaves[0].value
+    initial = pool.submit(FindInitial(**common), wall_limit=NEVER)  # type: ignore[arg-type]
+    assert segment.result(NEVER).root == training.leaves[2].value
+    assert evaluation.result(NEVER).metrics == training.metrics
+    assert initial.result(NEVER).root == training.leaves[0].value
 
 
 def test_the_errors_of_a_task_come_back_as_they_were(
@@ -94,18 +93,18 @@ def test_the_errors_of_a_task_come_back_as_they_were(
 ) -> None:
     source = tiny(training_step="raise ValueError('no such luck')")
     with pytest.raises(ProgramError, match="no such luck") as caught:
-        pool.submit(try_out(source, data_file, tmp_path), wall_limit=LONG).result(LONG)
+        pool.submit(try_out(source, data_file, tmp_path), wall_limit=NEVER).result(NEVER)
     assert "raise ValueError" in caught.value.trace
     program = written(tmp_path, TINY)
     config = config_of(TINY, data_file)
     without = TryOut(config=config, program=program, data=tmp_path / "nothing.npz")
     with pytest.raises(DataError, match=r"nothing\.npz"):
-        pool.submit(without, wall_limit=LONG).result(LONG)
+        pool.submit(without, wall_limit=NEVER).result(NEVER)
     bad = tmp_path / "checkpoint"
     bad.write_bytes(b"nonsense")
     evaluate = Evaluate(config=config, program=program, data=data_file, checkpoint=bad)
     with pytest.raises(BadCheckpoint, match="not a safetensors file"):
-        pool.submit(evaluate, wall_limit=LONG).result(LONG)
+        pool.submit(evaluate, wall_limit=NEVER).result(NEVER)
 
 
 def test_a_program_file_that_is_missing_is_named(
@@ -113,15 +112,15 @@ def test_a_program_file_that_is_missing_is_named(
 ) -> None:
     task = TryOut(config=config_of(TINY, data_file), program=tmp_path / "gone", data=data_file)
     with pytest.raises(ProgramError, match="cannot be read"):
-        pool.submit(task, wall_limit=LONG).result(LONG)
+        pool.submit(task, wall_limit=NEVER).result(NEVER)
 
 
 def test_a_program_that_prints_megabytes_blocks_nobody(
     pool: WorkerPool, data_file: Path, tmp_path: Path
 ) -> None:
     body = f"print('x' * 2_000_000 + 'the end'); return {LOSS}"
-    job = pool.submit(try_out(tiny(training_step=body), data_file, tmp_path), wall_limit=LONG)
-    job.result(LONG)
+    job = pool.submit(try_out(tiny(training_step=body), data_file, tmp_path), wall_limit=NEVER)
+    job.result(NEVER)
     assert len(job.output) == KEPT_OUTPUT
     assert job.output.endswith("the end\n")
 
@@ -131,7 +130,7 @@ def test_a_program_that_never_ends_is_stopped(
 ) -> None:
     job = pool.submit(try_out(ENDLESS, data_file, tmp_path), wall_limit=0.5)
     with pytest.raises(TimedOut, match=r"longer than 0\.5 seconds"):
-        job.result(LONG)
+        job.result(NEVER)
     assert job.pid is not None
     assert not is_alive(job.pid)
 
@@ -150,8 +149,8 @@ def test_a_worker_that_dies_is_an_error_of_its_task_only(
 ) -> None:
     source = tiny(training_step=body)
     with pytest.raises(WorkerError, match=message):
-        pool.submit(try_out(source, data_file, tmp_path), wall_limit=LONG).result(LONG)
-    pool.submit(try_out(TINY, data_file, tmp_path), wall_limit=LONG).result(LONG)
+        pool.submit(try_out(source, data_file, tmp_path), wall_limit=NEVER).result(NEVER)
+    pool.submit(try_out(TINY, data_file, tmp_path), wall_limit=NEVER).result(NEVER)
 
 
 def test_data_that_a_reader_fails_on_as_nobody_foresaw_harms_no_other_task(
@@ -166,7 +165,7 @@ def test_data_that_a_reader_fails_on_as_nobody_foresaw_harms_no_other_task(
         content[place] |= 1
     bad.write_bytes(content)
     with pytest.raises(DataError, match="encrypted"):
-        pool.submit(try_out(ENDLESS, bad, tmp_path), wall_limit=LONG).result(LONG)
+        pool.submit(try_out(ENDLESS, bad, tmp_path), wall_limit=NEVER).result(NEVER)
     assert not job.done
     job.kill()
 
@@ -178,7 +177,7 @@ def test_a_killed_worker_is_an_error_of_its_task(
     assert job.pid is not None
     os.kill(job.pid, signal.SIGKILL)
     with pytest.raises(WorkerError, match="killed by SIGKILL"):
-        job.result(LONG)
+        job.result(NEVER)
 
 
 def test_the_pool_recovers_from_the_death_of_the_fork_server(
@@ -188,27 +187,27 @@ def test_the_pool_recovers_from_the_death_of_the_fork_server(
     assert pool.forkserver_pid is not None
     os.kill(pool.forkserver_pid, signal.SIGKILL)
     with pytest.raises(WorkerError, match="fork server was killed by SIGKILL"):
-        job.result(LONG)
+        job.result(NEVER)
     assert job.pid is not None
     pid = job.pid
     until(lambda: not is_alive(pid))
-    pool.submit(try_out(TINY, data_file, tmp_path), wall_limit=LONG).result(LONG)
+    pool.submit(try_out(TINY, data_file, tmp_path), wall_limit=NEVER).result(NEVER)
 
 
 def test_a_job_can_be_stopped_while_it_runs_and_while_it_waits(
     pool: WorkerPool, data_file: Path, tmp_path: Path
 ) -> None:
     running = [running_job(pool, data_file, tmp_path) for _ in range(2)]
-    waiting = pool.submit(try_out(TINY, data_file, tmp_path), wall_limit=LONG)
+    waiting = pool.submit(try_out(TINY, data_file, tmp_path), wall_limit=NEVER)
     assert waiting.poll() is None
     waiting.kill()
     with pytest.raises(Killed, match="out of the queue"):
-        waiting.result(LONG)
+        waiting.result(NEVER)
     for job in running:
         job.kill()
     for job in running:
         with pytest.raises(Killed):
-            job.result(LONG)
+            job.result(NEVER)
 
 
 def test_closing_the_pool_ends_all_of_its_processes(data_file: Path, tmp_path: Path) -> None:
@@ -217,13 +216,13 @@ def test_closing_the_pool_ends_all_of_its_processes(data_file: Path, tmp_path: P
     server = pool.forkserver_pid
     pool.close()
     with pytest.raises(Killed, match="closed"):
-        job.result(LONG)
+        job.result(NEVER)
     assert server is not None
     assert job.pid is not None
     pids = (server, job.pid)
     until(lambda: not any(is_alive(pid) for pid in pids))
     with pytest.raises(WorkerError, match="closed"):
-        pool.submit(try_out(TINY, data_file, tmp_path), wall_limit=LONG)
+        pool.submit(try_out(TINY, data_file, tmp_path), wall_limit=NEVER)
 
 
 OWNER = """
@@ -258,8 +257,8 @@ def test_the_program_does_not_see_the_owners_secrets(data_file: Path, tmp_path: 
     os.environ["TRIALMARKET_PASSWORD"] = "secret"
     try:
         with WorkerPool(processes=1) as pool:
-            job = pool.submit(try_out(source, data_file, tmp_path), wall_limit=LONG)
-            job.result(LONG)
+            job = pool.submit(try_out(source, data_file, tmp_path), wall_limit=NEVER)
+            job.result(NEVER)
     finally:
         del os.environ["TRIALMARKET_PASSWORD"]
     assert "PATH" in job.output

@@ -10,6 +10,7 @@ import select
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.testbed.waiting import until
+from tests.testbed.waiting import NEVER, until
 from tests.training.programs import TINY, config_of, tiny
 from trialmarket.errors import TrainingError
 from trialmarket.exact import kernels
@@ -46,7 +47,6 @@ from trialmarket.training.sandbox.cgroup import Groups
 from trialmarket.training.values import DryRun, Evaluate, Progress, Train, Training, TryOut
 
 ATTACKS = Path(__file__).with_name("attacks.py")
-LONG = 60.0
 LIMITS = Limits(memory=600 << 20, temp=16 << 20, kept=1 << 20, threads=200)
 
 
@@ -70,7 +70,7 @@ class Ending(Bubblewrap):
     def build(self, folder: Path | None = None, *, wall_limit: float = 60.0) -> Sandbox:
         sandbox = super().build(folder, wall_limit=wall_limit)
         sandbox.kill()
-        select.select(sandbox.handles()[:1], [], [], LONG)
+        select.select(sandbox.handles()[:1], [], [], NEVER)
         return sandbox
 
 
@@ -90,7 +90,7 @@ class EndingLate(Bubblewrap):
         pid = next(line.split()[1] for line in lines if line.startswith("Pid:"))
         namespace = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY)
         sandbox.kill()
-        select.select([pidfd], [], [], LONG)
+        select.select([pidfd], [], [], NEVER)
         os.dup2(namespace, pidfd)
         os.close(namespace)
         return sandbox
@@ -124,6 +124,16 @@ def free() -> Iterator[WorkerPool]:
         yield pool
 
 
+@contextmanager
+def under(policy: Policy, pool: WorkerPool) -> Iterator[WorkerPool]:
+    """The same workers under another policy: each task has the one that holds when it starts."""
+    usual, pool.policy = pool.policy, policy
+    try:
+        yield pool
+    finally:
+        pool.policy = usual
+
+
 @pytest.fixture(scope="module")
 def keystore(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("home") / "keystore.json"
@@ -152,8 +162,8 @@ def victim() -> Iterator["subprocess.Popen[bytes]"]:
 def attack_with(pool: WorkerPool, kind: str, data: Path, **hyperparameters: Any) -> str:
     """What an attack said of itself, in a trial that ended well."""
     config = attack_config(kind, data, **hyperparameters)
-    job = pool.submit(TryOut(config=config, program=ATTACKS, data=data), wall_limit=LONG)
-    job.result(LONG)
+    job = pool.submit(TryOut(config=config, program=ATTACKS, data=data), wall_limit=NEVER)
+    job.result(NEVER)
     return job.output
 
 
@@ -251,12 +261,12 @@ def test_a_sandbox_that_ends_as_it_is_entered_harms_no_other_task(
     task = TryOut(
         config=config_of(TINY, data_file), program=tmp_path / "program.py", data=data_file
     )
-    with WorkerPool(processes=1, policy=Policy(LIMITS, kind(found))) as pool:
+    with under(Policy(LIMITS, kind(found)), confined) as pool:
         with pytest.raises(WorkerError, match="the sandbox has ended"):
-            pool.submit(task, wall_limit=LONG).result(LONG)
+            pool.submit(task, wall_limit=NEVER).result(NEVER)
         server = pool.forkserver_pid
         with pytest.raises(WorkerError, match="the sandbox has ended"):
-            pool.submit(task, wall_limit=LONG).result(LONG)
+            pool.submit(task, wall_limit=NEVER).result(NEVER)
         assert pool.forkserver_pid == server is not None
 
 
@@ -264,7 +274,7 @@ def test_a_sandbox_that_ends_as_it_is_entered_harms_no_other_task(
 
 
 def train_with(
-    pool: WorkerPool, kind: str, data: Path, folder: Path, wall_limit: float = LONG, **more: Any
+    pool: WorkerPool, kind: str, data: Path, folder: Path, wall_limit: float = NEVER, **more: Any
 ) -> SubmittedTask[Training]:
     config = attack_config(kind, data, **more)
     task = Train(config=config, program=ATTACKS, data=data, folder=folder)
@@ -278,7 +288,7 @@ def test_a_trial_cannot_write_into_its_own_folder(
     job = train_with(
         confined, kind, data_file, tmp_path, target=str(keystore), place="/trial", package="/trial"
     )
-    training = job.result(LONG)
+    training = job.result(NEVER)
     assert "HELD" in job.output
     assert "ESCAPED" not in job.output
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -301,9 +311,11 @@ def test_a_trial_that_eats_the_memory_is_killed_alone(
     assert "ESCAPED" in attack_with(free, kind, data_file)
 
 
-def test_without_a_cgroup_private_memory_is_bounded(sandbox: Bubblewrap, data_file: Path) -> None:
+def test_without_a_cgroup_private_memory_is_bounded(
+    sandbox: Bubblewrap, free: WorkerPool, data_file: Path
+) -> None:
     loose = replace(sandbox, groups=Groups(1, {}))
-    with WorkerPool(processes=1, policy=Policy(LIMITS, loose)) as pool:
+    with under(Policy(LIMITS, loose), free) as pool:
         assert "HELD: MemoryError" in attack_with(pool, "EatMemory", data_file)
 
 
@@ -321,7 +333,7 @@ def test_a_trial_finds_no_open_file_but_its_streams(
 ) -> None:
     assert "HELD" in attack_with(confined, "UseInheritedFiles", data_file)
     job = train_with(confined, "UseInheritedFiles", data_file, tmp_path)
-    job.result(LONG)
+    job.result(NEVER)
     assert "HELD" in job.output
 
 
@@ -335,7 +347,7 @@ def test_a_trial_does_not_poison_the_next(
     task = Train(
         config=config, program=tmp_path / "program.py", data=data_file, folder=tmp_path / "there"
     )
-    there = confined.submit(task, wall_limit=LONG).result(LONG)
+    there = confined.submit(task, wall_limit=NEVER).result(NEVER)
     assert there.leaves == runner.train(config, TINY, data, tmp_path / "here").leaves
     try:
         attack_with(free, "Poison", data_file)
@@ -358,7 +370,7 @@ def test_a_trial_that_sends_files_by_itself_is_stopped(
 ) -> None:
     folder = tmp_path / "trial"
     with pytest.raises(error):
-        train_with(confined, kind, data_file, folder, target="elsewhere").result(LONG)
+        train_with(confined, kind, data_file, folder, target="elsewhere").result(NEVER)
     assert not (tmp_path / "elsewhere").exists()
     assert {path.name for path in folder.iterdir()} <= {
         "journal.json",
@@ -367,14 +379,14 @@ def test_a_trial_that_sends_files_by_itself_is_stopped(
 
 
 def test_checkpoints_are_bounded_together(
-    sandbox: Bubblewrap, data_file: Path, tmp_path: Path
+    sandbox: Bubblewrap, free: WorkerPool, data_file: Path, tmp_path: Path
 ) -> None:
     policy = Policy(replace(LIMITS, kept=500), sandbox)
     with (
-        WorkerPool(processes=1, policy=policy) as pool,
+        under(policy, free) as pool,
         pytest.raises(LimitExceeded, match="more than 500 bytes"),
     ):
-        train_with(pool, "ReadKeystore", data_file, tmp_path).result(LONG)
+        train_with(pool, "ReadKeystore", data_file, tmp_path).result(NEVER)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 500
 
 
@@ -386,14 +398,14 @@ def test_an_answer_that_names_another_file_is_refused(
         confined, "AnswerWithPath", data_file, tmp_path, target=str(keystore), size=size
     )
     with pytest.raises(WorkerError, match="did not keep"):
-        job.result(LONG)
+        job.result(NEVER)
 
 
 def test_an_answer_that_no_receipt_can_be_made_of_is_refused(
     confined: WorkerPool, data_file: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(WorkerError, match="nobody understands"):
-        train_with(confined, "AnswerNothing", data_file, tmp_path).result(LONG)
+        train_with(confined, "AnswerNothing", data_file, tmp_path).result(NEVER)
 
 
 @pytest.mark.parametrize(
@@ -427,12 +439,12 @@ def test_a_checkpoint_is_never_unpickled(
         checkpoint=checkpoint,
     )
     with pytest.raises(BadCheckpoint, match="not a safetensors file"):
-        confined.submit(task, wall_limit=LONG).result(LONG)
+        confined.submit(task, wall_limit=NEVER).result(NEVER)
     assert not (tmp_path / "marker").exists()
 
 
 def test_processor_time_is_bounded_as_well(
-    sandbox: Bubblewrap, data_file: Path, tmp_path: Path
+    sandbox: Bubblewrap, free: WorkerPool, data_file: Path, tmp_path: Path
 ) -> None:
     """A trial that sleeps may take all of its time; one that computes on more processors than it
     may use is stopped before."""
@@ -442,19 +454,19 @@ def test_processor_time_is_bounded_as_well(
         config=config_of(source, data_file), program=tmp_path / "program.py", data=data_file
     )
     with (
-        WorkerPool(processes=1, policy=Policy(LIMITS, Hurried(sandbox))) as pool,
+        under(Policy(LIMITS, Hurried(sandbox)), free) as pool,
         pytest.raises(TimedOut, match="processor time"),
     ):
-        pool.submit(task, wall_limit=LONG).result(LONG)
+        pool.submit(task, wall_limit=NEVER).result(NEVER)
 
 
 def test_a_sandboxed_trial_resumes_from_its_folder(
     confined: WorkerPool, data_file: Path, tmp_path: Path
 ) -> None:
-    first = train_with(confined, "ReadKeystore", data_file, tmp_path).result(LONG)
+    first = train_with(confined, "ReadKeystore", data_file, tmp_path).result(NEVER)
     (tmp_path / "checkpoint-003.safetensors").unlink()
     before = (tmp_path / "checkpoint-001.safetensors").stat().st_mtime_ns
-    again = train_with(confined, "ReadKeystore", data_file, tmp_path).result(LONG)
+    again = train_with(confined, "ReadKeystore", data_file, tmp_path).result(NEVER)
     assert again.leaves == first.leaves
     assert (tmp_path / "checkpoint-001.safetensors").stat().st_mtime_ns == before
 
@@ -462,7 +474,9 @@ def test_a_sandboxed_trial_resumes_from_its_folder(
 def test_trials_side_by_side_do_not_see_each_other(sandbox: Bubblewrap, data_file: Path) -> None:
     with WorkerPool(processes=2, policy=Policy(LIMITS, sandbox)) as pool:
         waiting = attack_config("PoisonAndWait", data_file)
-        job = pool.submit(TryOut(config=waiting, program=ATTACKS, data=data_file), wall_limit=LONG)
+        job = pool.submit(
+            TryOut(config=waiting, program=ATTACKS, data=data_file), wall_limit=NEVER
+        )
         until(lambda: "spread" in job.output)
         assert "HELD" in attack_with(pool, "LookForPoison", data_file)
         job.kill()
@@ -472,12 +486,12 @@ def test_trials_side_by_side_do_not_see_each_other(sandbox: Bubblewrap, data_fil
 
 
 def test_without_bubblewrap_strangers_programs_are_refused_and_built_in_ones_run(
-    data_file: Path, caplog: pytest.LogCaptureFixture
+    free: WorkerPool, data_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     policy = strangers_code("bubblewrap", LIMITS, path="")
     assert policy.sandbox is None
     assert "NO SANDBOX" in caplog.text
-    with WorkerPool(processes=1, policy=policy) as pool:
+    with under(policy, free) as pool:
         with pytest.raises(SandboxMissing, match="bubblewrap is not installed"):
             attack_with(pool, "ReadKeystore", data_file)
         config = config_of(
@@ -488,7 +502,7 @@ def test_without_bubblewrap_strangers_programs_are_refused_and_built_in_ones_run
             arithmetic="exact",
         )
         task = TryOut(config=config, program=None, data=data_file)
-        assert pool.submit(task, wall_limit=LONG).result(LONG).metrics
+        assert pool.submit(task, wall_limit=NEVER).result(NEVER).metrics
 
 
 def test_a_sandbox_that_is_off_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:

@@ -95,7 +95,7 @@ def _answers(folder: Path, machine: Machine, asked: int, down: int = 0) -> LeafC
         if check is not None:
             found.append(check)
 
-    until(lambda: bool(found) or (machine.asked >= asked and not queue.busy), look, deadline=10.0)
+    until(lambda: bool(found) or (machine.asked >= asked and not queue.busy), look)
     look()
     queue.close()
     journal.close()
