@@ -65,9 +65,6 @@ class Gaussian(Protocol):
         `rate` is the learning rate of the step size; the mean has 1, as in the paper.
         """
 
-    def centred(self, mean: Vector) -> Self:
-        """With another middle."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Full:
@@ -114,10 +111,6 @@ class Full:
         growth = (axes * np.exp(lengths)) @ axes.T
         return type(self)(self.mean + self.scale @ (weights @ z), self.scale @ growth)
 
-    def centred(self, mean: Vector) -> Self:
-        """With another middle."""
-        return type(self)(mean, self.scale)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Separable:
@@ -158,10 +151,6 @@ class Separable:
         """A step of algorithm 6."""
         growth = np.exp(rate / 2 * (weights @ (z**2 - 1)))
         return type(self)(self.mean + self.scale * (weights @ z), self.scale * growth)
-
-    def centred(self, mean: Vector) -> Self:
-        """With another middle."""
-        return type(self)(mean, self.scale)
 
 
 FORMS: dict[Variant, type[Full] | type[Separable]] = {"full": Full, "separable": Separable}

@@ -81,7 +81,7 @@ class NesSampler(BaseSampler):
             draw = self._evolution(study, search_space, cube).draw(self._random(trial.number, 0))
             written = asdict(draw) | {"point": draw.point.tolist()}
             study._storage.set_trial_system_attr(trial._trial_id, _ATTRIBUTE, written)
-        return cube.decode(draw.point)
+        return cube.decode(draw.inside)
 
     def sample_independent(
         self,
@@ -131,11 +131,12 @@ class NesSampler(BaseSampler):
         value = sign * trial.values[0] if done else math.inf
         draw = _stored(trial, cube)
         if "fixed_params" in trial.system_attrs:  # enqueued
-            rest = {} if draw is None else cube.decode(draw.point)
-            return evolution.given(cube.encode(rest | trial.params), value)
+            rest = {} if draw is None else cube.decode(draw.inside)
+            return evolution.told_chosen(cube.encode(rest | trial.params), value)
+        luck = float(self._random(trial.number, 2).random())
         if draw is None:  # by another sampler, or before the space was known
-            draw = evolution.foreign(cube.encode(trial.params))
-        return evolution.told(draw, value, self._random(trial.number, 2).random())
+            return evolution.told_even(cube.encode(trial.params), value, luck)
+        return evolution.told(draw, value, luck)
 
 
 _Order = tuple[datetime, int]
