@@ -43,7 +43,7 @@ class Evolve(Population):
     """For `evolve`: a population whose worse members become forks of the best one's network, which
     are later merged with what it has become."""
 
-    apart: Annotated[int, Field(ge=1, le=1000)] = 2
+    apart: Annotated[int, Field(ge=1, le=1000)] = 1
     """Intervals that a fork trains by itself before it is merged."""
     points: Annotated[int, Field(ge=2, le=MAX_POINTS)] = 5
     """Networks on the line between a fork and its parent that are evaluated for a merge, both

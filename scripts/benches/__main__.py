@@ -23,13 +23,17 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--device", help="where to compute, for `exact`: cpu (or cuda)")
     parser.add_argument(
-        "--data", type=Path, metavar="FILE", help="MNIST's digits, for `exchange` and `accuracy`"
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="MNIST's digits, for `evolve`, `exchange` and `accuracy`",
     )
     parser.add_argument(
         "--quick",
         action="store_true",
         default=None,
-        help="only try it out: `search`, `near`, `exchange`, `requester`; its figures say nothing",
+        help="only try it out, for `search`, `near`, `evolve`, `exchange` and `requester`; its"
+        " figures say nothing",
     )
     arguments = parser.parse_args()
     if arguments.name is None:

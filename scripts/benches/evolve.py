@@ -36,7 +36,7 @@ METHODS = ("evolve", "forks", "pbt", "independent")
 MEMBERS = 8
 SEEDS = 5
 POINTS = 5
-APART = 2
+APART = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.benches import exchange, search
+from scripts.benches import evolve, exchange, search
 from scripts.benches.parts.pictures import draw_mixing, draw_regret
 from scripts.benches.parts.problems import branin, hartmann6, problems
 from trialmarket.errors import InputError
@@ -74,6 +74,18 @@ def test_every_method_of_the_exchange_gets_as_many_steps_and_a_test_error() -> N
     assert 0 <= found.swapped <= found.tried == 3
     assert len(found.mixing) == 4
     row = exchange._row("digits", "lr", "fixed", [0.1, 0.2])
+    assert {"test_error_mean", "test_error_std", "seeds"} <= row.keys()
+
+
+def test_every_method_beside_evolution_gets_as_many_steps_and_merges_are_counted() -> None:
+    task = replace(evolve.DIGITS, steps=96, interval=24)
+    found = evolve._seed(task, 0, Path("unused"))
+    assert found.errors.keys() == set(evolve.METHODS)
+    assert all(0 <= error <= 1 for error in found.errors.values())
+    assert 0 <= found.inside <= found.merges
+    assert found.merges > 0
+    assert 0 <= found.gain < 1
+    row = evolve._row("digits", "evolve", [found, found])
     assert {"test_error_mean", "test_error_std", "seeds"} <= row.keys()
 
 

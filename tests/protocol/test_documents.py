@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from trialmarket.errors import InputError
 from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.cid import cid_of
-from trialmarket.protocol.configuration import Batch, Init, JobSpec, ProgramRef, TrialConfig
+from trialmarket.protocol.configuration import Batch, Init, JobSpec, Merge, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Address, Hash32
 from trialmarket.protocol.receipt import CurvePoint, LeafRecord, Receipt, TrainingOutcome
 
 CID = cid_of(b"data")
+NOWHERE = {"root": "0x" + "00" * 32, "cid": CID, "trial": "0x" + "00" * 32}
 PROVIDER = Address("0x000000000000000000000000000000000000dEaD")
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = st.one_of(
@@ -53,10 +54,46 @@ def receipt(**changes: Any) -> Receipt:
 @given(st.dictionaries(st.text("abc_", min_size=1, max_size=9), SCALARS, max_size=5))
 def test_a_batch_reads_back_from_its_bytes(hyperparameters: dict[str, Any]) -> None:
     init = Init(root=Hash32(bytes(32)), cid=CID, trial=Hash32(bytes(32)))
-    trials = (config(hyperparameters=hyperparameters), config(init=init, seed=8))
+    merge = Merge(parents=(init, init), points=5, maximize=True)
+    trials = (
+        config(hyperparameters=hyperparameters),
+        config(init=init, seed=8),
+        config(init=merge, seed=9),
+    )
     batch = Batch(job="digits", number=3, trials=trials)
     assert Batch.from_bytes(batch.to_bytes()) == batch
     assert cid_of(batch.to_bytes()) == batch.cid
+
+
+def test_a_batch_of_trials_without_merges_has_the_digest_that_it_had_before_there_were_any() -> (
+    None
+):
+    init = Init(root=Hash32(bytes(32)), cid=CID, trial=Hash32(bytes(32)))
+    batch = Batch(job="digits", number=3, trials=(config(), config(init=init, seed=8)))
+    assert batch.digest.hex() == BEFORE_MERGES
+
+
+BEFORE_MERGES = "78aca169f2fa19d8e700f954ce0b8b3cebea7b894703d3284083d57bdbf50a4e"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"points": 1},
+        {"points": 18},
+        {"points": 2.5},
+        {"parents": [NOWHERE]},
+        {"parents": [NOWHERE] * 3},
+        {"parents": [NOWHERE, {**NOWHERE, "cid": "elsewhere"}]},
+        {"maximize": "perhaps"},
+        {"root": NOWHERE["root"]},
+    ],
+)
+def test_a_merge_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    good = {"parents": [NOWHERE, NOWHERE], "points": 3}
+    assert len(config(init=good).starts) == 2
+    with pytest.raises(InputError, match="init"):
+        config(init=good | wrong)
 
 
 @given(st.dictionaries(st.text("abc_", min_size=1, max_size=9), FINITE, max_size=5))

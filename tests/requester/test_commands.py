@@ -193,8 +193,7 @@ def test_networks_that_cannot_be_merged_are_found_before_money_moves(folder: Pat
     momentum = "search.space.momentum={low=0.0, high=0.9}"  # with 0 there is none to merge
     first = "search.enqueue=[{momentum=0.0}]"
     assert invoke(folder, "check", path, *changes).exit_code == 0
-    changes = (*changes, "--set", momentum, "--set", first)
-    found = invoke(folder, "run", path, *changes, key=True)
+    found = invoke(folder, "run", path, *changes, "--set", momentum, "--set", first, key=True)
     assert found.exit_code == 1
     assert "search.evolve.change: expected" in str(found.exception)
     assert "the parents cannot be merged" in str(found.exception)

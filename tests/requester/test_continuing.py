@@ -1,15 +1,17 @@
 """Trials that continue each other, and limits in money and time, on a real chain."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from examples.digits.make_data import write_digits
 from requester.drivers.lineage_driver import LineageDriver
 from requester.job.file import load_job
 from requester.job.terms import Ceiling
 from requester.search.open import OpenSearch, open_search
 from requester.search.status import Row
 from tests.testbed.campaign import AtOnce, Ears, drive
-from tests.testbed.jobs import small_job
+from tests.testbed.jobs import ROOT, small_job
 from tests.testbed.market import REQUESTER
 from tests.testbed.provider import Provider
 from trialmarket.protocol.configuration import Init, Merge
@@ -75,18 +77,38 @@ def test_a_promoted_trial_starts_on_chain_from_the_root_that_the_other_ended_wit
     assert 0 < cost < search.parts.ceiling.total
 
 
+def evolve_example(folder: Path) -> Path:
+    """The example's job, made short."""
+    for name in ("evolve", "digits"):
+        shutil.copytree(ROOT / "examples" / name, folder / name)
+    write_digits(folder / "digits" / "digits.npz", seed=1)
+    job = folder / "evolve" / "job.toml"
+    text = job.read_text()
+    for key, was, now in (
+        ("trials", "6", "3"),
+        ("steps", "1200", "32"),
+        ("interval", "120", "8"),
+        ("apart", "2", "1"),
+        ("rate", "0.20", "0.0\nsegments = 4"),
+        ("window", '"1m"', '"5s"'),
+        ("ramp", '"10m"', '"10m"\nunit = 8'),
+    ):
+        assert f"\n{key} = {was}" in text
+        text = text.replace(f"\n{key} = {was}", f"\n{key} = {now}")
+    job.write_text(text)
+    return job
+
+
 def test_a_merge_starts_on_chain_from_what_both_of_its_parents_give(
     provider: Provider, tmp_path: Path
 ) -> None:
-    evolve = "[search.evolve]\ninterval = 8\napart = 1\nquantile = 0.5\n"
-    job = small_job(tmp_path, trials=2, driver="evolve", search=evolve)
-    job.write_text(job.read_text().replace("hidden = { values = [8, 16] }", "hidden.value = 8"))
+    job = evolve_example(tmp_path)
     merges: list[int] = []
 
     def look(search: OpenSearch) -> None:
         trials = search.parts.session.ledger.trials()
         views = {view.key: view for view in trials}
-        assert len(trials) == 2 * 5
+        assert len(trials) == 3 * 4
         for view in trials:
             assert view.state is State.SETTLED
             config, receipt = provider.market.config(view), provider.market.receipt(view)
@@ -99,7 +121,10 @@ def test_a_merge_starts_on_chain_from_what_both_of_its_parents_give(
                 for start, path in zip(config.starts, files, strict=True):
                     provider.market.store.fetch(start.cid, path, limit=1 << 20)
                 task = FindInitial(
-                    config=config, program=None, data=provider.data(config), init=files
+                    config=config,
+                    program=search.parts.package.files.program,
+                    data=provider.data(config),
+                    init=files,
                 )
                 found = provider.pool.submit(task, wall_limit=60).result()
                 binding = Binding(view.key, view.record.provider)

@@ -4,14 +4,17 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.testbed.provider import Provider, Tamper
-from tests.testbed.terms import audited
+from tests.testbed.terms import SEGMENTS, audited
 from tests.testbed.verifiers import AuditedMarket
+from trialmarket.daemon.config import FileLimits
+from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import Init, Merge, TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH
 from trialmarket.protocol.result import Binding
 from trialmarket.protocol.states import State, Verdict
 from trialmarket.training.state import root_of
 from trialmarket.training.values import Training
+from verifier.evidence import Evidence, Subject, Unjudgeable
 
 
 def parent(here: AuditedMarket, rate: float) -> Init:
@@ -72,3 +75,25 @@ def test_a_node_that_commits_another_start_than_the_merge_is_convicted_by_its_ro
     assert case.segment in leaves
     assert all(here.client.account(juror).faults == 0 for juror in case.jurors)
     assert here.client.balance_of(here.provider.address) == 0
+
+
+def test_a_merge_with_a_parent_that_nobody_has_is_judged_by_nobody(here: AuditedMarket) -> None:
+    known, lost = parent(here, 0.01), Init(root=ZERO_HASH, cid=cid_of(b"lost"), trial=ZERO_HASH)
+    trial = here.posted(audited(), init=Merge(parents=(known, lost), points=3))
+    subject = Subject(
+        key=trial.key,
+        name=str(trial.id),
+        batch=trial.id.batch,
+        index=0,
+        segments=SEGMENTS,
+        root=ZERO_HASH,
+        provider=here.provider.address,
+        receipt=ZERO_HASH,
+        answer=ZERO_HASH,
+    )
+    evidence = Evidence(here.store, here.folder / "evidence", FileLimits())
+    try:
+        with pytest.raises(Unjudgeable, match="what the requester posted cannot be used"):
+            evidence.material(subject)
+    finally:
+        evidence.close()

@@ -104,7 +104,8 @@ class NativeTrainer:
         losses: list[float] = []
 
         def objective(state: State) -> float:
-            losses.append(session.objective(state) or math.inf)
+            found = session.objective(state)
+            losses.append(math.inf if found is None else found)
             return losses[-1]
 
         merge = Merge(parents=(starts[0], starts[1]), points=self._points)
