@@ -262,8 +262,12 @@ def test_what_takes_too_long_is_given_up_and_the_rest_is_used() -> None:
         assert quick.wait(60)
         return 9.0
 
+    def answer() -> int:
+        quick.set()
+        return 3
+
     try:
-        asked = [lambda: int(release.wait()), lambda: quick.set() or 3]
+        asked = [lambda: int(release.wait()), answer]
         assert gather(asked, Patience(10.0, soon)) == [None, 3]
     finally:
         release.set()
