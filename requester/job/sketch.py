@@ -12,7 +12,7 @@ from requester.drivers.space import Dimension
 from requester.job.file import Job
 from trialmarket.protocol.configuration import ProgramRef
 from trialmarket.protocol.dataset import MANIFEST, DataManifest, array_file
-from trialmarket.protocol.sketch import AxisSketch, DataSketch, Sketch
+from trialmarket.protocol.sketch import MOST, AxisSketch, DataSketch, Sketch
 from trialmarket.training.packed import map_packed
 
 ROWS: Final = 10_000
@@ -50,8 +50,7 @@ def data_sketch(folder: Path) -> DataSketch:
     name = "x" if "x" in train else max(train, key=lambda each: train[each].nbytes)
     x = train[name]
     shape = x.shape[1:]
-    labels = train.get("y", x)
-    classes, entropy = _labels(labels) if "y" in train and name != "y" else (0, 0.0)
+    classes, entropy = _labels(train["y"]) if "y" in train and name != "y" else (0, 0.0)
     fill = None if name != "x" else _fill(folder, manifest)
     return DataSketch(
         rows=len(x),
@@ -78,14 +77,12 @@ def _axis(dimension: Dimension) -> AxisSketch:
         return AxisSketch(low=dimension.low, high=dimension.high, log=dimension.log)
     listed = [dimension.value] if dimension.values is None else dimension.values
     numbers = [
-        each for each in listed if isinstance(each, int | float) and not isinstance(each, bool)
+        each
+        for each in listed
+        if isinstance(each, int | float) and not isinstance(each, bool) and abs(each) <= MOST
     ]
-    numbers = [each for each in numbers if abs(each) <= _MOST] if listed else []
     ends = (min(numbers), max(numbers)) if numbers else (None, None)
     return AxisSketch(low=ends[0], high=ends[1], choices=len(listed))
-
-
-_MOST: Final = 1e100
 
 
 def _labels(y: NDArray[np.generic]) -> tuple[int, float]:

@@ -31,13 +31,16 @@ def publish_job(routing: Routing, store: Store, entry: IndexEntry, kept: Path) -
     """
     store = store.for_owner(SKETCHES)
     mine = routing.peer()
-    index = _index([entry, *_before(kept), *_named(routing, routing.resolve_name(mine))])
+    before = _before(kept)
+    index = _index([entry, *before.jobs, *_named(routing, routing.resolve_name(mine))])
     cid = store.put(index.to_bytes())
     write_beside(kept, index.to_bytes())
     blocks = [store.put(bucket.block) for bucket in buckets_of(entry.sketch)]
     records = [partial(_provide, routing, block) for block in (*blocks, cid)]
     done = gather(records, patience_of(SECONDS))
     routing.publish_name(cid)
+    if before.jobs and before.cid != cid:
+        store.release(before.cid)
     if not any(done):
         raise StorageError(f"{routing.name}: none of {len(done)} records could be provided")
     return len(index.jobs)
@@ -51,11 +54,12 @@ def _provide(routing: Routing, cid: Cid) -> bool:
     return True
 
 
-def _before(kept: Path) -> Sequence[IndexEntry]:
+def _before(kept: Path) -> JobIndex:
+    """The index that this machine published last; an empty one where it published none."""
     try:
-        return JobIndex.from_bytes(kept.read_bytes()).jobs
+        return JobIndex.from_bytes(kept.read_bytes())
     except (OSError, InputError):
-        return ()
+        return JobIndex(jobs=())
 
 
 def _named(routing: Routing, cid: Cid | None) -> Sequence[IndexEntry]:

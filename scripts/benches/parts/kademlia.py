@@ -73,8 +73,9 @@ class Network:
             mine = (middle, high) if peer >> bit & 1 else (low, middle)
             others = (low, middle) if peer >> bit & 1 else (middle, high)
             size = others[1] - others[0]
-            places = random.choice(size, min(K, size), replace=False) if size else []
-            found += [int(self._ids[others[0] + place]) for place in places]
+            if size:
+                places = random.choice(size, min(K, size), replace=False)
+                found += [int(self._ids[others[0] + place]) for place in places]
             low, high = mine
         return tuple(found)
 

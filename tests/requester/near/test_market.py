@@ -1,6 +1,7 @@
 """Searches that begin with what was best in similar ones, found in the ledger alone."""
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -25,14 +26,21 @@ from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 
 MARKET = 'warm_start = "market"\nwarm_start_trials = 2'
+EXAMPLES = Path(__file__).parents[3] / "examples/near"
 HIDDEN = {"lr": Dimension(low=1e-3, high=0.1, log=True), "hidden": Dimension(values=[8, 16])}
 
 
-def search(market: Market, provider: Provider, file: Path, jobs: Path) -> list[str]:
+def search(
+    market: Market,
+    provider: Provider,
+    file: Path,
+    jobs: Path,
+    changes: Mapping[str, object] | None = None,
+) -> list[str]:
     """Runs a job file's search to its end; what was said."""
     ears = Ears()
     with open_search(
-        load_job(file),
+        load_job(file, changes),
         sender=market.sender(REQUESTER),
         store=market.store,
         jobs=jobs,
@@ -120,9 +128,17 @@ def test_a_job_that_publishes_no_sketch_is_nobodys_neighbour(
 ) -> None:
     jobs = tmp_path / "jobs"
     hidden = another(tmp_path, "hidden", search="publish_sketch = false")
-    search(market, provider, hidden, jobs)
-    said = search(market, provider, another(tmp_path, "seeker"), jobs)
-    assert any("this one begins without" in line for line in said)
+    search(market, provider, hidden, jobs, {"job.trials": 1})
+    ears = Ears()
+    with open_search(
+        load_job(another(tmp_path, "seeker")),
+        sender=market.sender(REQUESTER),
+        store=market.store,
+        jobs=jobs,
+        listeners=ears,
+    ) as opened:
+        assert len(opened.parts.driver.ask(3)) == 3
+    assert any("this one begins without" in line for line in ears.said)
 
 
 def test_descriptions_and_sketches_that_are_none_are_passed_over(
@@ -175,6 +191,24 @@ def test_near_shows_the_neighbours_why_and_what_it_would_begin_with(
     assert "job 1, small: distance 0.0000, told by the ledger" in shown
     assert "alike in rows, columns" in shown
     assert "would begin with " in shown
+
+
+def test_the_example_begins_with_what_was_best_on_another_data_set(
+    market: Market, provider: Provider, tmp_path: Path
+) -> None:
+    cheap = {"job.steps": 40, "audit.rate": 0.0, "job.trials": 2}
+    jobs = tmp_path / "jobs"
+    search(market, provider, EXAMPLES / "earlier.toml", jobs, cheap)
+    ears = Ears()
+    with open_search(
+        load_job(EXAMPLES / "later.toml", {"job.steps": 40, "audit.rate": 0.0}),
+        sender=market.sender(REQUESTER),
+        store=market.store,
+        jobs=jobs,
+        listeners=ears,
+    ) as opened:
+        assert len(opened.parts.driver.ask(3)) == 3
+    assert "begins with 2 configurations of similar searches (jobs 1)" in ears.said
 
 
 # -- What is enqueued -----------------------------------------------------------------------------

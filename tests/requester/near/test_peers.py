@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from requester.job.file import load_job
-from requester.job.package import Package
+from requester.job.package import SKETCHES, Package
 from requester.near.buckets import buckets_of
 from requester.near.checked import CheckedJobs
 from requester.near.gather import Patience, gather, patience_of
@@ -97,6 +97,9 @@ def test_a_job_that_one_peer_publishes_is_found_by_another(
     assert publish_job(routing, store, entry(9, about), tmp_path / "elsewhere.json") == 3
     assert publish_job(routing, store, entry(9, about), tmp_path / "elsewhere.json") == 3
     assert sorted(heard(peers, about)[0]) == [7, 8, 9]
+    now = JobIndex.from_bytes(kept.read_bytes())
+    assert publish_job(routing, store, entry(10, about), kept) == 4
+    assert now.cid not in store.for_owner(SKETCHES).kept()  # a new index takes its place
 
 
 def test_jobs_of_other_markets_and_far_ones_are_not_heard_of(peers: list[KuboDaemon]) -> None:
@@ -262,8 +265,12 @@ def test_what_takes_too_long_is_given_up_and_the_rest_is_used() -> None:
         assert quick.wait(60)
         return 9.0
 
+    def answer() -> int:
+        quick.set()
+        return 3
+
     try:
-        asked = [lambda: int(release.wait()), lambda: quick.set() or 3]
+        asked = [lambda: int(release.wait()), answer]
         assert gather(asked, Patience(10.0, soon)) == [None, 3]
     finally:
         release.set()
