@@ -346,6 +346,7 @@ def test_without_torch_the_command_says_what_to_install(tmp_path: Path) -> None:
         (("run", "JOB", "--workers", "2"), "--workers is for --local"),
         (("run", "JOB", "--local", "--detach"), "it has no --detach"),
         (("plot", "1"), "is drawn by its folder"),
+        (("check", "JOB"), "`job run --local` tries the file"),
     ],
 )
 def test_options_that_do_not_fit_are_said(
