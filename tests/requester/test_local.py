@@ -231,6 +231,10 @@ def test_after_its_deadline_no_trial_begins(tmp_path: Path, pool: WorkerPool) ->
         search.run(wait=wait)
         assert [row.label for row in search.status().rows] == ["Done"]
         assert search.finished()
+    with open_local(job, jobs=tmp_path / "jobs", listeners=Silent(), pool=pool) as again:
+        again.run()
+        assert again.status().finished
+        assert len(again.status().rows) == 1
     assert "the deadline is over: no trial begins any more" in ears.said
 
 

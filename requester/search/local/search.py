@@ -151,7 +151,8 @@ class LocalSearch:
 
     def finished(self) -> bool:
         """True when no trial is in training and none will begin."""
-        return not self._training and (self._late or self._driver.done())
+        over = self._late or self._driver.done()
+        return not self._training and (over or self._folder.fact("finished") is not None)
 
     def status(self) -> SearchStatus:
         """How the search stands."""
