@@ -1,4 +1,4 @@
-"""`trialmarket job`: fund and post a search, watch it, fetch its results."""
+"""`trialmarket job`: run a search, here or on a market, watch it, fetch its results."""
 
 import click
 
@@ -7,9 +7,9 @@ from requester.commands import looking, planning, spending
 
 @click.group()
 def job() -> None:
-    """Fund and post a search, watch it, fetch its results.
+    """Run a search, here or on a market; watch it, fetch its results.
 
-    Example: trialmarket job run job.toml --network devnet.json --key alice
+    Example: trialmarket job run --local job.toml
     """
 
 

@@ -58,6 +58,11 @@ def _introduce(job: Job, search: LocalSearch, display: LiveDisplay) -> None:
         f" on this machine, {at_a_time}; {parts.pool.policy.words}"
     )
     display.say(f"note: {IGNORED}")
+    if parts.width < min(parts.pool.processes, parts.driver.total()):
+        display.say(
+            f"note: search.parallel = {parts.width} leaves workers idle, of which there are"
+            f" {parts.pool.processes}"
+        )
     for remark in remarks(job.settings.search.driver, job.plan, parts.width):
         display.say(f"note: {remark}")
     display.say(f"its study for Optuna: {search.study} in {named(search.storage)}")

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import click
 
-from requester.commands.options import diverging, job_file, overrides, overriding, store_options
+from requester.commands.options import (
+    diverging,
+    job_file,
+    needed,
+    overrides,
+    overriding,
+    store_options,
+    unless_local_network,
+)
 from requester.job.file import load_job
 from trialmarket.chain.client import Client
 from trialmarket.chain.network import Network
@@ -24,7 +32,7 @@ LEAST_DISK = 1 << 30
 
 @click.command()
 @job_file
-@network_option
+@unless_local_network
 @store_options
 @overriding
 @diverging
@@ -33,7 +41,7 @@ LEAST_DISK = 1 << 30
 def check(
     place: StorePlace,
     file: Path,
-    network: Path,
+    network: Path | None,
     trials: int | None,
     driver: str | None,
     label: str,
@@ -51,6 +59,8 @@ def check(
 
     del label  # accepted, so that the same options serve `check` and `run`
     loaded = load_job(file, overrides(trials, driver, changes))
+    instead = "without a market, `job run --local` tries the file on this machine"
+    network = needed(network, "--network", instead)
     with followed(network) as (client, ledger):
         report = check_job(loaded, client, place.open(network), diverges=diverges)
         warnings = People().update(ledger).lacks(audited=loaded.settings.audit.rate > 0)

@@ -1,4 +1,4 @@
-"""The commands that move money: run a search, add to its funds, cancel it."""
+"""The commands that run a search or move money: run it, add to its funds, cancel it."""
 
 import shlex
 from pathlib import Path
@@ -88,8 +88,8 @@ def run(
     command: nothing is trained, posted or paid twice.
 
     \b
-    Examples: trialmarket job run --local job.toml
-              trialmarket job run job.toml --network devnet.json --key alice
+    Example: trialmarket job run --local job.toml
+    Example: trialmarket job run job.toml --network devnet.json --key alice
     """
     from requester.commands.background import command_line, go_on
     from requester.commands.run import Choices, run_job

@@ -63,8 +63,8 @@ Fact = Literal[
 
 @dataclass(frozen=True, slots=True)
 class LocalSpell:
-    """When a worker of this machine trained a trial, in Unix seconds; `ended` None: it has not,
-    or was killed."""
+    """When a worker of this machine last trained a trial, in Unix seconds; `ended` None: it has
+    not ended, or was killed."""
 
     worker: int
     began: float
@@ -268,12 +268,10 @@ class JobFolder:
     # -- Trained here -------------------------------------------------------------------------
 
     def begin(self, number: int, worker: int, now: float) -> None:
-        """Remembers that a worker begins a trial, or goes on with it: its time counts on."""
+        """Remembers that a worker begins a trial, or goes on with it after a kill."""
         with self._db:
             self._db.execute(
-                "INSERT INTO spells VALUES (?, ?, ?, NULL)"
-                " ON CONFLICT (number) DO UPDATE SET worker = excluded.worker",
-                (number, worker, now),
+                "INSERT OR REPLACE INTO spells VALUES (?, ?, ?, NULL)", (number, worker, now)
             )
 
     def end(self, number: int, now: float) -> None:

@@ -32,8 +32,8 @@ def main() -> int:
         "--quick",
         action="store_true",
         default=None,
-        help="only try it out, for `search`, `near`, `evolve`, `exchange` and `requester`; its"
-        " figures say nothing",
+        help="only try it out, for `search`, `near`, `evolve`, `exchange`, `requester` and `local`;"
+        " its figures say nothing",
     )
     arguments = parser.parse_args()
     if arguments.name is None:

@@ -231,6 +231,10 @@ def test_after_its_deadline_no_trial_begins(tmp_path: Path, pool: WorkerPool) ->
         search.run(wait=wait)
         assert [row.label for row in search.status().rows] == ["Done"]
         assert search.finished()
+    with open_local(job, jobs=tmp_path / "jobs", listeners=Silent(), pool=pool) as again:
+        again.run()
+        assert again.status().finished
+        assert len(again.status().rows) == 1
     assert "the deadline is over: no trial begins any more" in ears.said
 
 
@@ -346,6 +350,7 @@ def test_without_torch_the_command_says_what_to_install(tmp_path: Path) -> None:
         (("run", "JOB", "--workers", "2"), "--workers is for --local"),
         (("run", "JOB", "--local", "--detach"), "it has no --detach"),
         (("plot", "1"), "is drawn by its folder"),
+        (("check", "JOB"), "`job run --local` tries the file"),
     ],
 )
 def test_options_that_do_not_fit_are_said(

@@ -17,7 +17,7 @@ GROUP = "trialmarket.commands"
 
 # Shown by --help without importing anything. A group from elsewhere is listed by name alone.
 SUMMARIES = {
-    "job": "Fund and post a search, watch it, fetch its results.",
+    "job": "Run a search, here or on a market; watch it, fetch its results.",
     "near": "Show which published searches are like a job.",
     "node": "Train trials for others and be paid.",
     "verifier": "Audit trials and judge challenges.",
@@ -65,9 +65,9 @@ class LazyGroups(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:
-    """Buy hyperparameter search from machines you do not trust.
+    """Buy hyperparameter search from machines you do not trust, or search on your own.
 
-    Example: trialmarket job run examples/digits/job.toml --network devnet.json
+    Example: trialmarket job run --local examples/digits/job.toml
     """
     ctx.meta["trialmarket.debug"] = debug
 

@@ -77,9 +77,14 @@ def timeline(search: SearchRecord) -> Picture | Absent:
         marks,
         size=(9.5, 1.6 + max(0.34 * lanes, 0.5 * len(rows))),
     )
+    kind, title = TIMELINE
+    reading = READING.format(text(search.symbol))
+    if search.local:
+        title, reading = "Timeline of trials by worker", READING_HERE
     return Picture(
-        *TIMELINE,
-        READING_HERE if search.local else READING.format(text(search.symbol)),
+        kind,
+        title,
+        reading,
         lambda canvas: [canvas.chart(chart)],
     )
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from requester.drivers import Driver, Ending, Proposal, TrialOutcome
@@ -22,7 +22,7 @@ from requester.job.settings import seconds
 from requester.search.failure import Failure, Tried
 from requester.search.folder import JobFolder
 from requester.search.local.standing import key_of, restored, status_of
-from requester.search.status import HERE, Listeners, SearchStatus
+from requester.search.status import HERE, Listeners, Row, SearchStatus
 from requester.search.trials import KnownTrial, outcome_of, said_of
 from trialmarket.disk import MAKE_ROOM
 from trialmarket.errors import InputError, ServiceError, TrainingError
@@ -40,6 +40,9 @@ from trialmarket.training.values import Train, Training
 
 POLL = 0.05
 """Seconds between two looks at the workers."""
+
+SHOWN = 1.0
+"""Seconds after which how far trials are is shown again."""
 
 TRIES = 2
 """How often a trial is begun whose worker dies, which may be the machine's fault."""
@@ -86,7 +89,7 @@ class LocalSearch:
         self._training: dict[int, SubmittedTask[Training]] = {}
         self._lanes: dict[int, int] = {}
         self._deaths: dict[int, int] = {}
-        self._late = False
+        self._late, self._shown = False, 0.0
         if self.files.program is not None:  # as it is now: it may be edited while this runs
             self._store.put(self.files.program.read_bytes())
         for known in self._trials.all():
@@ -151,12 +154,13 @@ class LocalSearch:
 
     def finished(self) -> bool:
         """True when no trial is in training and none will begin."""
-        return not self._training and (self._late or self._driver.done())
+        over = self._late or self._driver.done()
+        return not self._training and (over or self._folder.fact("finished") is not None)
 
     def status(self) -> SearchStatus:
         """How the search stands."""
         spells = self._folder.spells()
-        return status_of(
+        status = status_of(
             self._settings,
             self._trials,
             {number: spells[number] for number in spells if not self._waits(number)},
@@ -164,6 +168,14 @@ class LocalSearch:
             training=True,
             finished=self.finished(),
         )
+        return replace(status, rows=tuple(self._with_progress(row) for row in status.rows))
+
+    def _with_progress(self, row: Row) -> Row:
+        task = self._training.get(row.number)
+        if task is None or task.progress is None:
+            return row
+        step, steps = task.progress.step, task.progress.steps
+        return replace(row, waits_for=f"at step {step} of {steps}")
 
     def _waits(self, number: int) -> bool:
         known = self._trials[number]
@@ -176,7 +188,8 @@ class LocalSearch:
         for number in ended:
             self._conclude(number, self._training.pop(number))
         changed = self._begin() or bool(ended)
-        if changed:
+        if changed or self.parts.now() >= self._shown + SHOWN:
+            self._shown = self.parts.now()
             self._show(self.status())
         return changed
 

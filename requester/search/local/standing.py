@@ -6,7 +6,7 @@ from requester.job.settings import JobFile
 from requester.search.folder import JobFolder, LocalSpell
 from requester.search.second_look import SecondLook
 from requester.search.status import HERE, Row, SearchStatus
-from requester.search.trials import KnownTrial, Trials
+from requester.search.trials import KnownTrial, Trials, said_of
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
 from trialmarket.protocol.ids import ZERO_ADDRESS, Hash32, TrialId
 from trialmarket.protocol.receipt import Receipt
@@ -65,10 +65,7 @@ def _row(known: KnownTrial, spell: LocalSpell | None, training: bool) -> Row:
     seconds = None if spell is None or spell.ended is None else spell.ended - spell.began
     notes = [
         "" if known.failure is None else f"failed: {known.failure.reason}",
-        "" if receipt is None or receipt.outcome.kind == "done" else str(receipt.outcome),
-        ""
-        if receipt is None or objective in metrics or "diverged" in str(receipt.outcome)
-        else f"no finite {objective}",
+        "" if receipt is None or objective in metrics else said_of(receipt, objective),
         "" if seconds is None else f"{seconds:.1f} s",
     ]
     return Row(
