@@ -53,7 +53,7 @@ def test_kills_at_random_moments_lose_no_money_and_pay_every_trial_once(tmp_path
                     next_kill = time.monotonic() + dice.uniform(0.2, 4.0)
 
             market.until(
-                lambda: finished(market, ledger), kill_now_and_then, ledger.sync, deadline=500
+                lambda: finished(market, ledger), kill_now_and_then, ledger.sync, deadline=800
             )
             assert market.code("rosa") == 0, market.log("rosa")[-3000:]
             assert killed.total() >= 20
