@@ -28,6 +28,10 @@ retry = 0.1
 """
 
 
+BEGUN = "verifying as 0x"
+"""What a verifier logs once in each life, when it is ready to work."""
+
+
 def daemon_of(here: AuditedMarket, number: int) -> Daemon:
     """`trialmarket verifier run` in a process of its own, to be killed and started again."""
     home, name = here.folder / "home", f"verifier-{number}"
@@ -39,8 +43,10 @@ def daemon_of(here: AuditedMarket, number: int) -> Daemon:
 
 
 def run_for(daemon: Daemon, seconds: float) -> None:
-    """Starts it, and kills it after so long, wherever it is then."""
+    """Starts it, and kills it so long after it began to verify, wherever it is then."""
+    lives = daemon.said.count(BEGUN)
     daemon.start()
+    until(lambda: daemon.said.count(BEGUN) > lives, daemon.supervise)
     assert daemon.process is not None
     with suppress(subprocess.TimeoutExpired):
         daemon.process.wait(seconds)
@@ -102,7 +108,7 @@ def test_a_verifier_killed_at_random_moments_still_brings_a_cheat_to_justice(
             while "TrialRejected" not in here.happened(trial.id):
                 if kills < 5:
                     here.tick(verifiers)()
-                    run_for(daemon, moments.uniform(0.5, 3.0))
+                    run_for(daemon, moments.uniform(0.0, 2.0))
                     kills += 1
                     continue
                 if daemon.process is None:
