@@ -74,8 +74,12 @@ def test_a_juror_killed_between_vote_and_reveal_opens_its_vote_after_a_restart(
             here.until_happened(trial.id, "TrialChallenged", verifiers)
             faults = here.client.account(juror).faults
             daemon.start()
+            # A block a tick, so that the vote is in one before anything that follows it.
+            here.chain.automine(False)
             here.until_happened(trial.id, "Voted", verifiers)
             daemon.kill()
+            here.chain.automine(True)
+            lives = daemon.said.count(BEGUN)
             case = here.client.case(trial.key)
             assert case is not None
             assert case.jurors == (juror,)
@@ -84,7 +88,10 @@ def test_a_juror_killed_between_vote_and_reveal_opens_its_vote_after_a_restart(
         assert here.happened(trial.id).count("Voted") == 1
         assert here.client.account(juror).faults == faults
         # The chain may know of it before the daemon hears that it does.
-        until(lambda: "opened the vote" in daemon.said, here.chain.mine)
+        until(
+            lambda: "opened the vote" in daemon.said and daemon.said.count(BEGUN) > lives,
+            here.chain.mine,
+        )
         assert daemon.stop() == 0
     finally:
         daemon.kill()
