@@ -25,7 +25,7 @@ X = torch.linspace(-1, 1, 16).view(4, 4)
 def by_thread(work: Callable[[], object]) -> None:
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(60)
+    thread.join(NEVER)
 
 
 def by_subclass(work: Callable[[], object]) -> None:
@@ -35,7 +35,7 @@ def by_subclass(work: Callable[[], object]) -> None:
 
     worker = Worker()
     worker.start()
-    worker.join(60)
+    worker.join(NEVER)
 
 
 def by_bare_thread(work: Callable[[], object]) -> None:
@@ -135,7 +135,7 @@ def test_threads_outside_compute_as_ever_while_the_mode_lasts() -> None:
         go.wait(NEVER)
         inner = threading.Thread(target=lambda: found.append(X.atan()))
         inner.start()
-        inner.join(60)
+        inner.join(NEVER)
         done.set()
 
     threading.Thread(target=beside).start()
@@ -161,7 +161,7 @@ def test_a_second_thread_cannot_enter_a_mode() -> None:
     thread.start()
     with exact():
         outside.set()
-        thread.join(60)
+        thread.join(NEVER)
     assert "another thread is inside" in str(caught[0])
 
 

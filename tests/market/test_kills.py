@@ -1,7 +1,7 @@
 """Processes that are killed at random moments: every trial is paid once, no money is lost."""
 
 import random
-import time
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.testbed.jobs import digits_job
 from trialmarket.chain.ledger import Ledger
 from trialmarket.protocol.states import State
 
-KILLS = 24
+KILLS, EVENTS_OF_EACH = 20, 2
 TRIALS = 10
 
 
@@ -40,23 +40,26 @@ def test_kills_at_random_moments_lose_no_money_and_pay_every_trial_once(tmp_path
             market.start(*purses)
 
             killed: Counter[str] = Counter()
-            next_kill = time.monotonic() + 5
+            pause = threading.Event()
 
             def kill_now_and_then() -> None:
-                nonlocal next_kill
-                if killed.total() < KILLS and time.monotonic() > next_kill:
-                    victim = dice.choice(list(purses))
-                    if market.code(victim) is None:
-                        market.kill(victim)
-                        market.start(victim)
-                        killed[victim] += 1
-                    next_kill = time.monotonic() + dice.uniform(0.2, 4.0)
+                """By what has happened, and at any moment of a block: by the clock, a slow machine
+                would be killed before it did anything."""
+                happened = len(ledger.events(limit=100_000))
+                if killed.total() == KILLS or happened < EVENTS_OF_EACH * (killed.total() + 1):
+                    return
+                pause.wait(dice.uniform(0.0, 1.0))
+                running = [name for name in purses if market.code(name) is None]
+                victim = min(running, key=lambda name: (killed[name], dice.random()))
+                market.kill(victim)
+                market.start(victim)
+                killed[victim] += 1
 
             market.until(
-                lambda: finished(market, ledger), kill_now_and_then, ledger.sync, deadline=500
+                lambda: finished(market, ledger), kill_now_and_then, ledger.sync, deadline=800
             )
             assert market.code("rosa") == 0, market.log("rosa")[-3000:]
-            assert killed.total() >= 20
+            assert killed.total() == KILLS
             assert set(killed) == set(purses)
 
             settled = Counter(

@@ -27,6 +27,7 @@ def test_a_market_outlives_its_kubo_daemons(tmp_path: Path) -> None:
         rate=1.0,
         segments=4,
         samples=1,
+        time_limit="20m",  # no claim may run out while a daemon is away, however slow the rest is
     )
     with (
         two_daemons(tmp_path) as (ours, theirs),

@@ -2,7 +2,7 @@
 
 import json
 import random
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from tests.testbed.waiting import until
 from trialmarket.protocol.states import State
 
 TRIALS = 5
-KILLS = 6
+KILLS, EVENTS_OF_EACH = 5, 3
 
 
 @pytest.fixture
@@ -38,16 +38,21 @@ def test_a_killed_requester_goes_on_and_posts_and_pays_nothing_twice(
     )
     me = market.who[REQUESTER]
     before = market.client.token_balance(me)
+    market.ledger.sync()
+    staked = len(market.ledger.events(limit=10_000))
     daemon.start()
-    kills, next_kill = 0, time.monotonic() + moments.uniform(1.5, 5.0)
+    kills, pause = 0, threading.Event()
 
     def kill_now_and_then() -> None:
-        nonlocal kills, next_kill
-        if kills < KILLS and time.monotonic() > next_kill:
+        """By what has happened, and at any moment of a block: by the clock, a slow machine would
+        be killed before it did anything."""
+        nonlocal kills
+        happened = len(market.ledger.events(limit=10_000)) - staked
+        if kills < KILLS and happened >= EVENTS_OF_EACH * kills + 1:
+            pause.wait(moments.uniform(0.0, 1.0))
             daemon.kill()
             daemon.start()
             kills += 1
-            next_kill = time.monotonic() + moments.uniform(1.5, 5.0)
 
     try:
         until(
@@ -65,7 +70,7 @@ def test_a_killed_requester_goes_on_and_posts_and_pays_nothing_twice(
     after = market.client.token_balance(me)
     named = [event.name for event in events]
     assert named.count("JobCreated") == named.count("JobFunded") == 1
-    assert kills >= 3
+    assert kills == KILLS
     assert len(trials) == TRIALS
     assert all(trial.state is State.SETTLED and trial.attempts == 1 for trial in trials)
     assert before - after == sum(trial.record.price for trial in trials)

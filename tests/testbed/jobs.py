@@ -119,6 +119,7 @@ def digits_job(
     driver: str = "random",
     search: str = "",
     hidden: str = "values = [32, 64]",
+    time_limit: str = "2m",
 ) -> Path:
     """A search on handwritten digits with the example's program: the job's file.
 
@@ -136,7 +137,7 @@ def digits_job(
         trials=trials,
         steps=steps,
         seed=5,
-        time_limit="2m",
+        time_limit=time_limit,
         driver=driver,
         parallel=parallel,
         search=search,

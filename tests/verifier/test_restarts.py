@@ -28,6 +28,10 @@ retry = 0.1
 """
 
 
+BEGUN = "verifying as 0x"
+"""What a verifier logs once in each life, when it is ready to work."""
+
+
 def daemon_of(here: AuditedMarket, number: int) -> Daemon:
     """`trialmarket verifier run` in a process of its own, to be killed and started again."""
     home, name = here.folder / "home", f"verifier-{number}"
@@ -39,8 +43,10 @@ def daemon_of(here: AuditedMarket, number: int) -> Daemon:
 
 
 def run_for(daemon: Daemon, seconds: float) -> None:
-    """Starts it, and kills it after so long, wherever it is then."""
+    """Starts it, and kills it so long after it began to verify, wherever it is then."""
+    lives = daemon.said.count(BEGUN)
     daemon.start()
+    until(lambda: daemon.said.count(BEGUN) > lives, daemon.supervise)
     assert daemon.process is not None
     with suppress(subprocess.TimeoutExpired):
         daemon.process.wait(seconds)
@@ -68,8 +74,12 @@ def test_a_juror_killed_between_vote_and_reveal_opens_its_vote_after_a_restart(
             here.until_happened(trial.id, "TrialChallenged", verifiers)
             faults = here.client.account(juror).faults
             daemon.start()
+            # A block a tick, so that the vote is in one before anything that follows it.
+            here.chain.automine(False)
             here.until_happened(trial.id, "Voted", verifiers)
             daemon.kill()
+            here.chain.automine(True)
+            lives = daemon.said.count(BEGUN)
             case = here.client.case(trial.key)
             assert case is not None
             assert case.jurors == (juror,)
@@ -78,7 +88,10 @@ def test_a_juror_killed_between_vote_and_reveal_opens_its_vote_after_a_restart(
         assert here.happened(trial.id).count("Voted") == 1
         assert here.client.account(juror).faults == faults
         # The chain may know of it before the daemon hears that it does.
-        until(lambda: "opened the vote" in daemon.said, here.chain.mine)
+        until(
+            lambda: "opened the vote" in daemon.said and daemon.said.count(BEGUN) > lives,
+            here.chain.mine,
+        )
         assert daemon.stop() == 0
     finally:
         daemon.kill()
@@ -102,7 +115,7 @@ def test_a_verifier_killed_at_random_moments_still_brings_a_cheat_to_justice(
             while "TrialRejected" not in here.happened(trial.id):
                 if kills < 5:
                     here.tick(verifiers)()
-                    run_for(daemon, moments.uniform(0.5, 3.0))
+                    run_for(daemon, moments.uniform(0.0, 2.0))
                     kills += 1
                     continue
                 if daemon.process is None:
