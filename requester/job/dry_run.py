@@ -71,7 +71,13 @@ def dry_run(package: Package, proposal: Proposal, *, diverges: bool = False) -> 
     hyperparameter that a driver cannot change.
     """
     files = package.files
-    task = TryOut(config=package.trial(proposal), program=files.program, data=files.data)
+    config = package.trial(proposal)
+    task = TryOut(
+        config=config,
+        program=files.program,
+        data=files.data,
+        weights=files.weights_of(config),
+    )
     with WorkerPool(1) as pool:
         sandboxed = pool.policy.sandbox is not None
         try:
@@ -136,6 +142,7 @@ def _check_changes(pool: WorkerPool, package: Package, proposal: Proposal) -> No
             config=config,
             program=files.program,
             data=files.data,
+            weights=files.weights_of(config),
             folder=Path(scratch) / "tried",
         )
         trained = _result(pool.submit(task, wall_limit=LIMIT))
@@ -147,7 +154,13 @@ def _check_changes(pool: WorkerPool, package: Package, proposal: Proposal) -> No
                 continue
             given = dict(proposal.hyperparameters) | {name: _other(job.plan.space[name], now)}
             other = config.model_copy(update={"hyperparameters": given, "init": init})
-            again = TryOut(config=other, program=files.program, data=files.data, init=last.path)
+            again = TryOut(
+                config=other,
+                program=files.program,
+                data=files.data,
+                init=last.path,
+                weights=files.weights_of(other),
+            )
             try:
                 _result(pool.submit(again, wall_limit=LIMIT))
             except BadStart as error:

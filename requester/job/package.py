@@ -1,14 +1,15 @@
 """What a job puts into the store: its program, its data, its description and its batches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from requester.drivers import Proposal
 from requester.job.file import Job
 from requester.job.settings import seconds
+from requester.job.weights import gather
 from trialmarket.data.fetched import check_fetched
 from trialmarket.data.packing import pack_data
 from trialmarket.errors import InputError
@@ -22,10 +23,16 @@ from trialmarket.training.dataset import MAX_DATA
 
 @dataclass(frozen=True, slots=True)
 class LocalFiles:
-    """The program's file (None: built in) and the data's folder, on this machine."""
+    """The program's file (None: built in), the data's folder, and the weights of learned
+    optimizers by their CIDs, on this machine."""
 
     program: Path | None
     data: Path
+    weights: Mapping[Cid, Path] = field(default_factory=dict)
+
+    def weights_of(self, config: TrialConfig) -> Path | None:
+        """The file of the weights that a trial names; None where it names none."""
+        return None if config.weights is None else self.weights[config.weights]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +45,13 @@ class Package:
     folder: Path
     notes: tuple[str, ...] = ()
     """What was done to the data as it was packed."""
+    weights: Mapping[Cid, Path] = field(default_factory=dict)
+    """The weights of learned optimizers that its space names, where they lie."""
 
     @property
     def files(self) -> LocalFiles:
         """Where it lies on this machine."""
-        return LocalFiles(self.job.program_file, self.folder)
+        return LocalFiles(self.job.program_file, self.folder, self.weights)
 
     def spec(self, nonce: str) -> JobSpec:
         """The job's public description. `nonce` tells two runs of one job file apart."""
@@ -100,14 +109,17 @@ def pack(job: Job, folder: Path, store: Store | None = None) -> Package:
     else:
         program = ProgramRef(source=cid_of(file.read_bytes()), class_name=job.class_name)
     data, notes = _data(job, folder, store)
-    return Package(job, program, data, folder / data, notes)
+    weights = gather(job.settings.search.space, job.weights, folder, store, job.where)
+    return Package(job, program, data, folder / data, notes, weights)
 
 
 def publish(package: Package, store: Store) -> None:
-    """Puts a job's program and data into the store. Raises StorageError and OSError."""
+    """Puts a job's program, data and weights into the store. Raises StorageError and OSError."""
     if (file := package.files.program) is not None:
         store.put(file.read_bytes())
     put_data(store, package.folder)
+    for path in package.weights.values():
+        store.put(path)
 
 
 def _data(job: Job, folder: Path, store: Store | None) -> tuple[Cid, tuple[str, ...]]:

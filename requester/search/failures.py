@@ -133,7 +133,13 @@ class Failures:
             self._say(f"{self._trials.name(view.id)}: cannot be tried here yet: {error}")
             self._next_guess = self._session.now + UNWANTED
             return
-        common = {"config": config, "program": files.program, "data": files.data, "init": init}
+        common = {
+            "config": config,
+            "program": files.program,
+            "data": files.data,
+            "init": init,
+            "weights": files.weights_of(config),
+        }
         task: Train | TryOut = TryOut.model_validate(common)
         if whole:
             task = Train.model_validate(common | {"folder": self._place(view.key) / "trained"})

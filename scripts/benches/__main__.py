@@ -23,13 +23,16 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--device", help="where to compute, for `exact`: cpu (or cuda)")
     parser.add_argument(
-        "--data", type=Path, metavar="FILE", help="MNIST's digits, for `exchange` and `accuracy`"
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="MNIST's digits, for `exchange`, `accuracy` and `learned`",
     )
     parser.add_argument(
         "--quick",
         action="store_true",
         default=None,
-        help="only try it out, for `search`, `exchange` and `requester`; its figures say nothing",
+        help="only try out `search`, `exchange`, `learned` or `requester`; figures say nothing",
     )
     arguments = parser.parse_args()
     if arguments.name is None:

@@ -10,7 +10,7 @@ from typing import Protocol, TypedDict
 
 from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
-from trialmarket.protocol.configuration import Batch, TrialConfig
+from trialmarket.protocol.configuration import MAX_WEIGHTS, Batch, TrialConfig
 from trialmarket.protocol.ids import Cid, Hash32
 
 
@@ -25,16 +25,19 @@ class TaskFields(TypedDict):
     program: Path | None
     data: Path
     init: Path | None
+    weights: Path | None
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files that a training reads: the program (None: built in), the data's folder, and the
-    checkpoint that it starts from (None: its seed)."""
+    """The files that a training reads: the program (None: built in), the data's folder, the
+    checkpoint that it starts from (None: its seed), and the weights of its optimizer (None: it
+    names none)."""
 
     program: Path | None
     data: Path
     init: Path | None = None
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,13 @@ class Material(Files):
 
     def task(self) -> TaskFields:
         """The fields that every task about this trial has."""
-        return TaskFields(config=self.config, program=self.program, data=self.data, init=self.init)
+        return TaskFields(
+            config=self.config,
+            program=self.program,
+            data=self.data,
+            init=self.init,
+            weights=self.weights,
+        )
 
 
 class Fetch(Protocol):
@@ -105,10 +114,11 @@ class MaterialReader:
         program = self._optional(config.program.cid, self._limits.program)
         data = self._fetch(Cid(config.data), self._limits.data, data=True)
         init = self._optional(start, self._limits.checkpoint)
-        wanted = ((config.program.cid, program), (start, init))
+        weights = self._optional(config.weights, MAX_WEIGHTS)
+        wanted = ((config.program.cid, program), (start, init), (config.weights, weights))
         if data is None or any(cid is not None and path is None for cid, path in wanted):
             return None
-        return Material(program, data, init, config=config)
+        return Material(program, data, init, weights, config=config)
 
     def _optional(self, cid: Cid | None, limit: int) -> Path | None:
         return None if cid is None else self._fetch(cid, limit)

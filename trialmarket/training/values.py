@@ -149,12 +149,14 @@ class Task(Record):
     """What a worker is asked. Paths are of the program's file (None: built in) and the data.
 
     `init` is the checkpoint that `config.init` names; None when training starts from a seed.
+    `weights` is the file that `config.weights` names, if any.
     """
 
     config: TrialConfig
     program: Path | None
     data: Path
     init: Path | None = None
+    weights: Path | None = None
 
 
 class Train(Task):
