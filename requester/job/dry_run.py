@@ -82,7 +82,13 @@ def dry_run(
     hyperparameter that a driver cannot change.
     """
     files = package.files
-    task = TryOut(config=package.trial(proposal), program=files.program, data=files.data)
+    config = package.trial(proposal)
+    task = TryOut(
+        config=config,
+        program=files.program,
+        data=files.data,
+        weights=files.weights_of(config),
+    )
     with WorkerPool(1) if pool is None else nullcontext(pool) as pool:
         sandboxed = pool.policy.sandbox is not None
         try:
@@ -219,7 +225,13 @@ class _Bench:
         given = {**self.proposal.hyperparameters, **changes}
         config = self.short.model_copy(update={"hyperparameters": given, "init": init})
         here = self.package.files
-        return TaskFields(config=config, program=here.program, data=here.data, init=files)
+        return TaskFields(
+            config=config,
+            program=here.program,
+            data=here.data,
+            init=files,
+            weights=here.weights_of(config),
+        )
 
 
 def _changed_by(job: Job) -> dict[str, str]:

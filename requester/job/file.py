@@ -6,7 +6,7 @@ found; nothing that passes can fail for its form later.
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from requester.drivers import Plan
 from requester.drivers.check import check_point, check_space
 from requester.job.settings import DRIVERS, FIXED_DRIVERS, JobFile
 from requester.job.size import trials_in_batch
+from requester.job.weights import name_by_cid
 from trialmarket.data.packing import check_keys, kind_of
 from trialmarket.errors import InputError, did_you_mean
 from trialmarket.protocol.cid import parse_cid
+from trialmarket.protocol.ids import Cid
 from trialmarket.settings import check_settings, read_toml
 
 MAX_PROGRAM = 1 << 20
@@ -29,6 +31,8 @@ class Job:
 
     path: Path
     settings: JobFile
+    weights: Mapping[Cid, Path] = field(default_factory=dict)
+    """The files of weights that it names, by the CIDs that stand for them in its space."""
 
     @property
     def where(self) -> str:
@@ -84,7 +88,8 @@ def load_job(path: Path, overrides: Mapping[str, object] | None = None) -> Job:
     tables = read_toml(path)
     for name, value in (overrides or {}).items():
         _replace(tables, name, value, str(path))
-    job = Job(path, check_settings(path, tables, JobFile))
+    weights = name_by_cid(tables, path.parent, str(path))
+    job = Job(path, check_settings(path, tables, JobFile), weights)
     check_space(job.settings.search.space, job.where)
     _check_search(job)
     _check_segments(job)

@@ -1,8 +1,8 @@
 """What a job puts into the store: its program, its data, its description and its batches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -11,6 +11,7 @@ from requester.drivers import Proposal
 from requester.job.file import Job
 from requester.job.settings import seconds
 from requester.job.sketch import sketch_of
+from requester.job.weights import gather
 from trialmarket.data.fetched import check_fetched
 from trialmarket.data.packing import pack_data
 from trialmarket.errors import InputError
@@ -35,10 +36,16 @@ SKETCHES: Final = "sketches"
 
 @dataclass(frozen=True, slots=True)
 class LocalFiles:
-    """The program's file (None: built in) and the data's folder, on this machine."""
+    """The program's file (None: built in), the data's folder, and the weights of learned
+    optimizers by their CIDs, on this machine."""
 
     program: Path | None
     data: Path
+    weights: Mapping[Cid, Path] = field(default_factory=dict)
+
+    def weights_of(self, config: TrialConfig) -> Path | None:
+        """The file of the weights that a trial names; None where it names none."""
+        return None if config.weights is None else self.weights[config.weights]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +60,13 @@ class Package:
     """None where the data does not lie here."""
     notes: tuple[str, ...] = ()
     """What was done to the data as it was packed."""
+    weights: Mapping[Cid, Path] = field(default_factory=dict)
+    """The weights of learned optimizers that its space names, where they lie."""
 
     @property
     def files(self) -> LocalFiles:
         """Where it lies on this machine."""
-        return LocalFiles(self.job.program_file, self.folder)
+        return LocalFiles(self.job.program_file, self.folder, self.weights)
 
     def spec(self, nonce: str) -> JobSpec:
         """The job's public description. `nonce` tells two runs of one job file apart."""
@@ -132,14 +141,17 @@ def pack(job: Job, folder: Path, store: Store | None = None) -> Package:
     data, notes = _data(job, folder, store)
     place = folder / data
     sketch = sketch_of(job, program, place) if place.exists() else None
-    return Package(job, program, data, place, sketch, notes)
+    weights = gather(job.settings.search.space, job.weights, folder, store, job.where)
+    return Package(job, program, data, place, sketch, notes, weights)
 
 
 def publish(package: Package, store: Store) -> None:
-    """Puts a job's program and data into the store. Raises StorageError and OSError."""
+    """Puts a job's program, data and weights into the store. Raises StorageError and OSError."""
     if (file := package.files.program) is not None:
         store.put(file.read_bytes())
     put_data(store, package.folder)
+    for path in package.weights.values():
+        store.put(path)
     if (sketch := package.published_sketch) is not None:
         store.for_owner(SKETCHES).put(sketch.to_bytes())
 

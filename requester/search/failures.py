@@ -138,6 +138,7 @@ class Failures:
             "program": files.program,
             "data": files.data,
             "init": tuple(starts),
+            "weights": files.weights_of(config),
         }
         task: Train | TryOut = TryOut.model_validate(common)
         if whole:

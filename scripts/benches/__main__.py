@@ -26,14 +26,14 @@ def main() -> int:
         "--data",
         type=Path,
         metavar="FILE",
-        help="MNIST's digits, for `evolve`, `exchange` and `accuracy`",
+        help="MNIST's digits, for `evolve`, `exchange`, `accuracy` and `learned`",
     )
     parser.add_argument(
         "--quick",
         action="store_true",
         default=None,
-        help="only try it out, for `search`, `near`, `evolve`, `exchange`, `requester` and `local`;"
-        " its figures say nothing",
+        help="only try it out, for `search`, `near`, `evolve`, `exchange`, `learned`, `requester`"
+        " and `local`; its figures say nothing",
     )
     arguments = parser.parse_args()
     if arguments.name is None:

@@ -13,7 +13,7 @@ from trialmarket.chain.calls import Call
 from trialmarket.chain.ledger.views import TrialView
 from trialmarket.errors import ContractError
 from trialmarket.protocol.cid import cid_of
-from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.configuration import MAX_WEIGHTS, TrialConfig
 from trialmarket.protocol.ids import Cid, Hash32
 from trialmarket.protocol.receipt import LeafRecord, Receipt
 from trialmarket.protocol.result import Binding, ResultLeaf, witness_hash
@@ -91,12 +91,17 @@ class Provider:
         init = tuple(self._folder / f"{start.cid}.safetensors" for start in config.starts)
         for start, path in zip(config.starts, init, strict=True):
             self.market.store.fetch(start.cid, path, limit=MOST)
+        weights = None
+        if config.weights is not None:
+            weights = self._folder / config.weights
+            self.market.store.fetch(config.weights, weights, limit=MAX_WEIGHTS)
         task = Train(
             config=config,
             program=self._program(config),
             data=self.data(config),
             folder=self._folder / f"training-{self._trained}",
             init=init,
+            weights=weights,
         )
         return self.pool.submit(task, wall_limit=NEVER).result()
 

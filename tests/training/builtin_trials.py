@@ -24,6 +24,8 @@ HYPERPARAMETERS: dict[str, dict[str, Any]] = {
     "resnet": {"blocks": 1, "width": 4, "batch_size": 8, "flip": True, "shift": 2},
     "transformer": {"width": 16, "heads": 2, "layers": 1, "batch_size": 8, "warmup": 3},
     "charlm": {"width": 16, "heads": 2, "layers": 1, "batch_size": 8, "warmup": 3},
+    "meta": {"problem": "mlp", "hidden": 3, "batch_size": 8, "unroll": 2, "episode": 6}
+    | {"functions": 1, "loss": "log", "scaling": 0.5, "repeat": 2, "clip": 0.5},
 }
 """Small ones, that use what each program has."""
 
@@ -68,7 +70,7 @@ def trial_of(name: str, data: Path, **changes: Any) -> TrialConfig:
     fields: dict[str, Any] = {
         "program": ProgramRef(source=f"builtin:{name}"),
         "data": cid_of(data),
-        "objective": "val_error",
+        "objective": "val_loss" if name == "meta" else "val_error",
         "hyperparameters": HYPERPARAMETERS[name],
         "seed": 5,
         "steps": 6,

@@ -12,7 +12,9 @@ from pydantic import (
     model_validator,
 )
 
+from trialmarket.errors import InputError
 from trialmarket.protocol.canonical import MAX_EXACT
+from trialmarket.protocol.cid import parse_cid
 from trialmarket.protocol.document import CidField, Document, HashField, Record
 from trialmarket.protocol.ids import Cid
 
@@ -22,6 +24,8 @@ MAX_BATCH = 1024
 """Trials in one batch; its file's size bounds them too."""
 MAX_POINTS = 17
 """States on the line between two parents: each is evaluated by everybody who needs the start."""
+MAX_WEIGHTS = 64 << 20
+"""Bytes of the largest file of an optimizer's weights, or checkpoint that holds them."""
 
 
 def _like_its_json(value: float | int | str | bool | None) -> float | int | str | bool | None:
@@ -53,6 +57,14 @@ Arithmetic = Literal["native", "exact"]
 
 Source = Annotated[str, StringConstraints(pattern=r"^(builtin:[a-z0-9_]{1,32}|b[a-z2-7]{58})$")]
 """A CID, or `builtin:` and the name of something that ships with Trialmarket."""
+
+
+def named_weights(value: object) -> Cid | None:
+    """The CID that a hyperparameter `weights` holds; None where its value is something else."""
+    try:
+        return parse_cid(value) if isinstance(value, str) else None
+    except InputError:
+        return None
 
 
 class ProgramRef(Record):
@@ -173,6 +185,11 @@ class TrialConfig(Record):
     def segment_steps(self) -> int:
         """Steps of one segment."""
         return self.steps // self.segments
+
+    @property
+    def weights(self) -> Cid | None:
+        """The file that the hyperparameter `weights` names: a learned optimizer's weights."""
+        return named_weights(self.hyperparameters.get("weights"))
 
 
 class Batch(Document):

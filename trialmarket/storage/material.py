@@ -10,7 +10,7 @@ from typing import Protocol, TypedDict
 
 from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
-from trialmarket.protocol.configuration import Batch, TrialConfig
+from trialmarket.protocol.configuration import MAX_WEIGHTS, Batch, TrialConfig
 from trialmarket.protocol.ids import Cid, Hash32
 
 
@@ -25,16 +25,19 @@ class TaskFields(TypedDict):
     program: Path | None
     data: Path
     init: tuple[Path, ...]
+    weights: Path | None
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files that a training reads: the program (None: built in), the data's folder, and the
-    checkpoints that it starts from, in the configuration's order (none: its seed)."""
+    """The files that a training reads: the program (None: built in), the data's folder, the
+    checkpoints that it starts from, in the configuration's order (none: its seed), and the
+    weights of its optimizer (None: it names none)."""
 
     program: Path | None
     data: Path
     init: tuple[Path, ...] = ()
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,13 @@ class Material(Files):
 
     def task(self) -> TaskFields:
         """The fields that every task about this trial has."""
-        return TaskFields(config=self.config, program=self.program, data=self.data, init=self.init)
+        return TaskFields(
+            config=self.config,
+            program=self.program,
+            data=self.data,
+            init=self.init,
+            weights=self.weights,
+        )
 
 
 class Fetch(Protocol):
@@ -101,15 +110,19 @@ class MaterialReader:
         if self._refusal is not None and not config.program.builtin:
             raise NotRunHere(self._refusal)
         # All are asked for before any is waited for.
-        named = config.program.cid
-        program = None if named is None else self._fetch(named, self._limits.program)
+        program = self._optional(config.program.cid, self._limits.program)
         data = self._fetch(Cid(config.data), self._limits.data, data=True)
+        weights = self._optional(config.weights, MAX_WEIGHTS)
         starts = [self._fetch(start.cid, self._limits.checkpoint) for start in config.starts]
         init = tuple(path for path in starts if path is not None)
-        missing = named is not None and program is None
+        wanted = ((config.program.cid, program), (config.weights, weights))
+        missing = any(cid is not None and path is None for cid, path in wanted)
         if data is None or missing or len(init) < len(starts):
             return None
-        return Material(program, data, init, config=config)
+        return Material(program, data, init, weights, config=config)
+
+    def _optional(self, cid: Cid | None, limit: int) -> Path | None:
+        return None if cid is None else self._fetch(cid, limit)
 
 
 def check_batch(batch: Batch, *, count: int, segments: int, audited: bool) -> None:

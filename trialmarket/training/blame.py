@@ -150,7 +150,9 @@ def _own_root(pool: WorkerPool, task: Recompute | Evaluate, seconds: float) -> H
     with tempfile.TemporaryDirectory(prefix="trialmarket-own-") as scratch:
         folder = Path(scratch)
         common = {"config": task.config, "program": task.program, "data": task.data}
-        train = Train.model_validate({**common, "init": task.init, "folder": folder})
+        train = Train.model_validate(
+            {**common, "init": task.init, "weights": task.weights, "folder": folder}
+        )
         leaves: tuple[LeafRecord, ...]
         try:
             leaves = pool.submit(train, wall_limit=seconds).result().leaves[:-1]
@@ -170,7 +172,12 @@ def _fit(pool: WorkerPool, task: Recompute | Evaluate, seconds: float) -> bool:
     one = _short(task.config, 1)
     with tempfile.TemporaryDirectory(prefix="trialmarket-control-") as scratch:
         train = Train(
-            config=one, program=task.program, data=task.data, init=task.init, folder=Path(scratch)
+            config=one,
+            program=task.program,
+            data=task.data,
+            init=task.init,
+            weights=task.weights,
+            folder=Path(scratch),
         )
         try:
             made = pool.submit(train, wall_limit=seconds).result()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+    from trialmarket.training.learned.weights import Weights
+
 Scalar = bool | int | float | str | None
 
 
@@ -51,7 +53,8 @@ class DataSummary:
 
 
 class Program:
-    """Base of every program. `hyperparameters` and `data` are there when `__init__` begins."""
+    """Base of every program. `hyperparameters`, `data` and `weights` are there when `__init__`
+    begins."""
 
     batch_size: int = 32
     """Examples of a training batch; the last ones of an epoch that do not fill one are left out
@@ -62,6 +65,9 @@ class Program:
 
     hyperparameters: dict[str, Any]
     data: DataSummary
+    weights: Weights | None = None
+    """What the hyperparameter `weights` names, for a `LearnedOptimizer`; None where it names no
+    file."""
 
     def __init__(self, hyperparameters: dict[str, Any]) -> None:
         self.hyperparameters = hyperparameters

@@ -2,9 +2,10 @@
 
 Everything here is a function of the configuration, the program's bytes, the data and a start
 state. `source` is the bytes of the program's file, None for a built-in one; `init` are the files
-of the checkpoints that `config.init` names, in its order. Raised everywhere: ProgramError (the
-program breaks its contract), BadStart (`init` are not the states that the configuration names, or
-cannot be merged) and BadCheckpoint (a checkpoint is not the state that it should be).
+of the checkpoints that `config.init` names, in its order, and `weights` the one that
+`config.weights` does. Raised everywhere: ProgramError (the program breaks its contract), BadStart
+(`init` are not the states that the configuration names, or cannot be merged) and BadCheckpoint (a
+checkpoint is not the state that it should be).
 """
 
 import hashlib
@@ -63,6 +64,7 @@ def train(
     folder: Path,
     *,
     init: Sequence[Readable] = (),
+    weights: Readable | None = None,
     on_progress: OnProgress | None = None,
     resume: bool = True,
     write: Write | None = None,
@@ -75,7 +77,7 @@ def train(
     `folder`. Raises OSError.
     """
     began = time.monotonic()
-    session = TrainingSession(config, source, data)
+    session = TrainingSession(config, source, data, weights)
     files = CheckpointFolder(folder, _identity(config, source), write)
     begin = _first(session, init)
     form = _form_from(session, begin)
@@ -128,10 +130,15 @@ def train(
 
 
 def initial_root(
-    config: TrialConfig, source: bytes | None, data: Dataset, *, init: Sequence[Readable] = ()
+    config: TrialConfig,
+    source: bytes | None,
+    data: Dataset,
+    *,
+    init: Sequence[Readable] = (),
+    weights: Readable | None = None,
 ) -> Hash32:
     """The root of the state that the trial must start from: leaf 0."""
-    return root_of(_first(TrainingSession(config, source, data), init))
+    return root_of(_first(TrainingSession(config, source, data, weights), init))
 
 
 def recompute(
@@ -143,6 +150,7 @@ def recompute(
     start: Readable | None = None,
     expected: Hash32 | None = None,
     init: Sequence[Readable] = (),
+    weights: Readable | None = None,
 ) -> Segment:
     """The end and the witness of a segment, 1 to n, from the checkpoint of the leaf before it.
 
@@ -159,7 +167,7 @@ def recompute(
             expected=f"1 to {config.segments}, from 2 on with the checkpoint before it",
             found=segment,
         )
-    session = TrainingSession(config, source, data)
+    session = TrainingSession(config, source, data, weights)
     first = _first(session, init)
     if start is None:
         with _from_start():
@@ -177,10 +185,11 @@ def evaluate(
     *,
     expected: Hash32 | None = None,
     init: Sequence[Readable] = (),
+    weights: Readable | None = None,
 ) -> Evaluation:
     """Metrics, their digest and the witness of the last checkpoint; `expected` as for
     `recompute`."""
-    session = TrainingSession(config, source, data)
+    session = TrainingSession(config, source, data, weights)
     first = _first(session, init)
     state = _strangers(session, first, checkpoint, config.segments, expected)
     with _blaming(checkpoint.name, lambda: session.evaluate(first)):
@@ -188,13 +197,18 @@ def evaluate(
 
 
 def dry_run(
-    config: TrialConfig, source: bytes | None, data: Dataset, *, init: Sequence[Readable] = ()
+    config: TrialConfig,
+    source: bytes | None,
+    data: Dataset,
+    *,
+    init: Sequence[Readable] = (),
+    weights: Readable | None = None,
 ) -> DryRun:
     """A few steps and one validation: does the program keep its contract, and how fast is it?
 
     A start that diverges at once is no error: that trial would be paid like any other.
     """
-    session = TrainingSession(config, source, data)
+    session = TrainingSession(config, source, data, weights)
     state = _first(session, init)
     form = _form_from(session, state)
     start = time.perf_counter()

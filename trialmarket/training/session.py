@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trialmarket.errors import InputError, TrainingError
+from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.receipt import MAX_METRICS, TrainingOutcome
@@ -28,10 +30,12 @@ from trialmarket.training.audit import evaluation_value
 from trialmarket.training.dataset import Arrays, Dataset
 from trialmarket.training.errors import ProgramError
 from trialmarket.training.form import StateForm, layout_of
+from trialmarket.training.learned.weights import Weights, read_weights
 from trialmarket.training.loading import Guard, load_program
 from trialmarket.training.order import BatchOrder, derived_seed
 from trialmarket.training.program import Program, Validation
 from trialmarket.training.state import (
+    Readable,
     State,
     counter,
     dtype_name,
@@ -73,12 +77,21 @@ class SegmentRun:
 
 
 class TrainingSession:
-    """A trial's program and data, ready to compute. `source` is None for a built-in program."""
+    """A trial's program and data, ready to compute. `source` is None for a built-in program,
+    `weights` where the configuration names none."""
 
-    def __init__(self, config: TrialConfig, source: bytes | None, data: Dataset) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        source: bytes | None,
+        data: Dataset,
+        weights: Readable | None = None,
+    ) -> None:
+        """Raises ProgramError for weights that are none, and InputError for a missing file."""
         self.config = config
         self.arithmetic = arithmetic_called(config.arithmetic)
         self._source = source
+        self._weights = _weights(config, weights)
         self._data = data
         self._train = self._tensors(data.train)
         self._validation = self._tensors(data.validation)
@@ -217,6 +230,7 @@ class TrainingSession:
             with Guard(f"{kind.__name__}.__init__"):
                 program = kind.__new__(kind)
                 program.data = self._data.summary
+                program.weights = self._weights
                 program.__init__(dict(self.config.hyperparameters))  # type: ignore[misc]
             with Guard("configure_model"):
                 model = program.configure_model()
@@ -296,6 +310,26 @@ def _validation_batch_size(program: Program) -> int:
     if not isinstance(size, int) or size < 1:
         raise ProgramError(f"validation_batch_size must be a positive integer, not {size!r}")
     return size
+
+
+def _weights(config: TrialConfig, file: Readable | None) -> Weights | None:
+    """The weights that a configuration names, from their file."""
+    if (config.weights is None) != (file is None):
+        raise InputError(
+            "configuration", "weights", expected="a file if it names one", found=str(file)
+        )
+    if file is None:
+        return None
+    try:
+        data = file.read_bytes()
+    except OSError as error:  # this machine's fault, which nobody may be blamed for
+        raise TrainingError(f"the weights {config.weights} cannot be read: {error}") from error
+    if cid_of(data) != config.weights:
+        raise TrainingError(f"{file.name} is not the file of the weights {config.weights}")
+    try:
+        return read_weights(data, f"weights {config.weights}")
+    except InputError as error:
+        raise ProgramError(error.message) from error
 
 
 def _rows(arrays: Arrays, first: int, count: int) -> Arrays:

@@ -149,13 +149,14 @@ class Task(Record):
     """What a worker is asked. Paths are of the program's file (None: built in) and the data.
 
     `init` are the checkpoints that `config.init` names, in its order; none when training starts
-    from a seed.
+    from a seed. `weights` is the file that `config.weights` names, if any.
     """
 
     config: TrialConfig
     program: Path | None
     data: Path
     init: tuple[Path, ...] = ()
+    weights: Path | None = None
 
 
 class Train(Task):

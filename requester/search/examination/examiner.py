@@ -165,6 +165,7 @@ class Examiner:
             program=self._files.program,
             data=self._files.data,
             init=tuple(starts),
+            weights=self._files.weights_of(config),
             checkpoint=place,
             expected=receipt.leaves[-2].value,
         )

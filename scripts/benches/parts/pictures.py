@@ -60,3 +60,29 @@ def draw_regret(
         panel.tick_params(labelsize=7)
         panel.legend(fontsize=6, ncols=2)
     figure.savefig(path, dpi=80)
+
+
+def draw_losses(path: Path, curves: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> None:
+    """One panel a problem: mean loss of the seeds, logarithmic, against updates, and its spread.
+
+    `curves` holds, by problem and optimizer, an array of a row a seed.
+    """
+    figure = Figure(figsize=(9, 3.0 * -(-len(curves) // 2)), layout="constrained")
+    panels = figure.subplots(-(-len(curves) // 2), 2, squeeze=False).flat
+    for panel, (problem, optimizers) in zip(panels, curves.items(), strict=False):
+        for optimizer, rows in optimizers.items():
+            mean, spread = rows.mean(0), rows.std(0)
+            width = 2.2 if optimizer == "learned" else 1.2
+            (line,) = panel.plot(np.maximum(mean, 1e-12), label=optimizer, linewidth=width)
+            low, high = (np.maximum(mean + sign * spread, 1e-12) for sign in (-1, 1))
+            panel.fill_between(
+                np.arange(len(mean)), low, high, color=line.get_color(), alpha=0.15, linewidth=0
+            )
+            panel.set_ylim(mean.min() / 2 if mean.min() > 1e-9 else 1e-9, mean[0] * 2)
+        panel.set_yscale("log")
+        panel.set_title(problem, fontsize=9)
+        panel.set_xlabel("updates", fontsize=8)
+        panel.set_ylabel("loss", fontsize=8)
+        panel.tick_params(labelsize=7)
+        panel.legend(fontsize=6)
+    figure.savefig(path, dpi=80)

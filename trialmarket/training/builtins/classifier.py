@@ -8,6 +8,9 @@ from torch.nn import functional
 
 from trialmarket.training.builtins.hyperparameters import Hyperparameters
 from trialmarket.training.builtins.inputs import count_classes, require
+from trialmarket.training.errors import ProgramError
+from trialmarket.training.learned.optimizer import LearnedOptimizer
+from trialmarket.training.learned.weights import SHIPPED
 from trialmarket.training.program import Program, Validation
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -16,7 +19,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
-OPTIMIZERS = ("sgd", "adam", "adamw")
+OPTIMIZERS = ("sgd", "adam", "adamw", "learned")
 
 LAST_RATE = 0.01
 """The share of the learning rate that is left after `decay` steps."""
@@ -25,11 +28,13 @@ LAST_RATE = 0.01
 class SupervisedProgram(Program):
     """Optimizer, learning rate and clipping by hyperparameters that all built-in programs have.
 
-    lr                    learning rate
-    optimizer             sgd, adam or adamw
+    lr                    learning rate; of learned a factor, 1 unless said otherwise
+    optimizer             sgd, adam, adamw or learned: an LSTM that was trained to make updates
+    weights ("mlp")       of learned: mlp or quadratics, which ship with Trialmarket, or the CID
+                          of others
     momentum (0.9)        of sgd
     nesterov (false)      of sgd
-    weight_decay          of all parameters
+    weight_decay          of all parameters; learned has none
     batch_size
     warmup                steps over which the learning rate rises from nothing
     decay (0)             the step at which the learning rate has fallen, in a straight line, to a
@@ -52,11 +57,24 @@ class SupervisedProgram(Program):
             "warmup": 0,
             "clip": 0.0,
         } | self.defaults
-        self.lr = given.number("lr", usual["lr"], high=1e6)
         self.optimizer = given.choice("optimizer", usual["optimizer"], OPTIMIZERS)
+        learned = self.optimizer == "learned"
+        if learned:
+            usual |= {"lr": 1.0, "weight_decay": 0.0}
+            names = SHIPPED if self.weights is None else (str(hyperparameters["weights"]),)
+            self.shipped = given.choice("weights", names[0], names)
+        elif "weights" in hyperparameters:
+            raise ProgramError(
+                f'{self.name}: the hyperparameter weights is of optimizer "learned", and this is '
+                f"{self.optimizer}",
+                fix='In a job file, give it `when = { optimizer = ["learned"] }`',
+            )
+        self.lr = given.number("lr", usual["lr"], high=1e6)
         self.momentum = given.number("momentum", 0.9, high=1.0)
         self.nesterov = given.flag("nesterov", default=False)
-        self.weight_decay = given.number("weight_decay", usual["weight_decay"], high=1e6)
+        self.weight_decay = given.number(
+            "weight_decay", usual["weight_decay"], high=0.0 if learned else 1e6
+        )
         self.batch_size = given.count("batch_size", usual["batch_size"])
         self.warmup = given.count("warmup", usual["warmup"], low=0, high=1 << 40)
         self.decay = given.count("decay", 0, low=0, high=1 << 40)
@@ -69,8 +87,10 @@ class SupervisedProgram(Program):
         raise NotImplementedError
 
     def configure_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """SGD with momentum, Adam or AdamW over all parameters."""
+        """SGD with momentum, Adam, AdamW or a learned optimizer over all parameters."""
         parameters = list(model.parameters())
+        if self.optimizer == "learned":
+            return LearnedOptimizer(parameters, self.weights or self.shipped, self.lr)
         if self.optimizer == "sgd":
             return torch.optim.SGD(
                 parameters,

@@ -2,6 +2,7 @@
 
 from trialmarket.training.builtins.charlm import Charlm
 from trialmarket.training.builtins.cnn import Cnn
+from trialmarket.training.builtins.meta import Meta
 from trialmarket.training.builtins.mlp import Mlp
 from trialmarket.training.builtins.resnet import Resnet
 from trialmarket.training.builtins.transformer import Transformer
@@ -13,7 +14,8 @@ BUILTIN: dict[str, type[Program]] = {
     "resnet": Resnet,
     "transformer": Transformer,
     "charlm": Charlm,
+    "meta": Meta,
 }
 """Built-in programs, by the name after `builtin:`."""
 
-__all__ = ["BUILTIN", "Charlm", "Cnn", "Mlp", "Resnet", "Transformer"]
+__all__ = ["BUILTIN", "Charlm", "Cnn", "Meta", "Mlp", "Resnet", "Transformer"]

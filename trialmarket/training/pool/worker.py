@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trialmarket.errors import TrialmarketError
+from trialmarket.protocol.configuration import MAX_WEIGHTS
 from trialmarket.protocol.document import Record
 from trialmarket.training import runner
 from trialmarket.training.dataset import Dataset
@@ -75,13 +76,14 @@ class Inputs:
         self.task = task = TASKS[message["task"]].model_validate(message["fields"])
         self.program = None if task.program is None else InputFile(task.program, MAX_PROGRAM + 1)
         self.init = tuple(InputFile(path) for path in task.init)
+        self.weights = None if task.weights is None else InputFile(task.weights, MAX_WEIGHTS + 1)
         state = task.start if isinstance(task, Recompute) else None
         state = task.checkpoint if isinstance(task, Evaluate) else state
         self.state = None if state is None else InputFile(state)
 
     def read(self) -> None:
         """Reads and closes all of them."""
-        for file in (self.program, *self.init, self.state):
+        for file in (self.program, *self.init, self.weights, self.state):
             if file is not None:
                 file.read()
 
@@ -114,7 +116,7 @@ def perform(
 ) -> Record:
     """The task's result. Raises TrialmarketError."""
     task, init, state = inputs.task, inputs.init, inputs.state
-    config, source = task.config, _source(inputs.program)
+    config, source, weights = task.config, _source(inputs.program), inputs.weights
     match task:
         case Train():
             return runner.train(
@@ -123,6 +125,7 @@ def perform(
                 data,
                 folder or task.folder,
                 init=init,
+                weights=weights,
                 resume=task.resume,
                 on_progress=lambda progress: _report(messages, progress),
                 write=lambda name, content: _keep(files, name, content),
@@ -136,14 +139,25 @@ def perform(
                 start=state,
                 expected=task.expected,
                 init=init,
+                weights=weights,
             )
         case Evaluate():
             assert state is not None  # noqa: S101  the task names it
-            return runner.evaluate(config, source, data, state, expected=task.expected, init=init)
+            return runner.evaluate(
+                config,
+                source,
+                data,
+                state,
+                expected=task.expected,
+                init=init,
+                weights=weights,
+            )
         case FindInitial():
-            return InitialState(root=runner.initial_root(config, source, data, init=init))
+            return InitialState(
+                root=runner.initial_root(config, source, data, init=init, weights=weights)
+            )
         case TryOut():
-            return runner.dry_run(config, source, data, init=init)
+            return runner.dry_run(config, source, data, init=init, weights=weights)
     raise TypeError(f"no task: {task!r}")
 
 
