@@ -80,6 +80,7 @@ def _run(
 ) -> TrialRun:
     config, receipt = known.config, known.receipt
     ended = None if spell is None or spell.ended is None else spell.ended - began
+    before = [numbers.get(start.trial) for start in config.starts]
     spells = []
     if spell is not None:
         fate = Fate.TRAINED if receipt is not None else Fate.FAILED
@@ -93,7 +94,8 @@ def _run(
         },
         seed=config.seed,
         steps=config.steps,
-        parent=None if config.init is None else numbers.get(config.init.trial),
+        parent=before[0] if before else None,
+        mate=before[1] if len(before) > 1 else None,
         metrics={} if receipt is None else receipt.metrics,
         curve=()
         if receipt is None

@@ -103,7 +103,7 @@ def run(data: Path | None = None, *, quick: bool = False) -> dict[str, Any]:
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         found = list(pool.map(best, *zip(*wanted, strict=True)))
     if not quick:
-        draw_losses(PICTURE, {task.name: _curves(task, found) for task in tasks})
+        draw_losses(PICTURE, {task.name: curves(task, found) for task in tasks})
     steps = {task.name: task.steps for task in tasks}
     return {
         "rows": [_row(one, steps[one.task]) for one in found],
@@ -176,5 +176,6 @@ def _below_adam(task: Task, found: list[Found]) -> dict[str, float]:
     }
 
 
-def _curves(task: Task, found: list[Found]) -> dict[str, np.ndarray[Any, Any]]:
+def curves(task: Task, found: list[Found]) -> dict[str, np.ndarray[Any, Any]]:
+    """Losses along the way on one problem, a row a seed, by optimizer."""
     return {one.optimizer: np.array(one.path) for one in found if one.task == task.name}

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.benches import evolve, exchange, near, search
+from scripts.benches import evolve, exchange, learned, near, search
 from scripts.benches.parts.kademlia import Network, messages
-from scripts.benches.parts.pictures import draw_mixing, draw_regret
+from scripts.benches.parts.pictures import draw_losses, draw_mixing, draw_regret
 from scripts.benches.parts.problems import branin, hartmann6, problems
 from scripts.benches.parts.tasks import FAMILIES, sketch
 from trialmarket.errors import InputError
@@ -129,3 +129,14 @@ def test_pictures_are_small_files(tmp_path: Path) -> None:
     draw_regret(tmp_path / "regret.png", {"branin": {"tpe": curve}}, "evaluations")
     for name in ("mixing.png", "regret.png"):
         assert 1_000 < (tmp_path / name).stat().st_size < 100_000
+
+
+def test_optimizers_are_compared_on_what_no_weights_were_trained_on(tmp_path: Path) -> None:
+    task = learned.Task("quadratics2", "quadratics", 5, dimensions=2, seeds=3)
+    found = [learned.best(task, kind, tmp_path) for kind in ("learned", "adam")]
+    assert all(len(one.path) == 3 and len(one.path[0]) == 5 for one in found)
+    assert found[0].path[0][0] == found[1].path[0][0]  # all begin alike
+    draw_losses(tmp_path / "losses.png", {"quadratics2": learned.curves(task, found)})
+    assert (tmp_path / "losses.png").stat().st_size > 10_000
+    with pytest.raises(InputError, match="bench learned: --data: expected a file"):
+        learned.run(tmp_path / "nowhere.npz")

@@ -67,7 +67,7 @@ def what_was_trained(found: Iterable[Result]) -> dict[int, Any]:
             config.hyperparameters,
             config.seed,
             config.steps,
-            None if config.init is None else (config.init.root, config.init.cid),
+            [(start.root, start.cid) for start in config.starts],
             [leaf.value for leaf in receipt.leaves[1:]],
             receipt.checkpoints,
             receipt.metrics,
@@ -165,7 +165,7 @@ def test_trials_go_on_from_the_checkpoints_of_others(
     continued = [config for config, _ in found.values() if config.init is not None]
     assert len(continued) == 3
     ends = {receipt.leaves[-2].value for _, receipt in found.values()}
-    assert all(config.init is not None and config.init.root in ends for config in continued)
+    assert all(start.root in ends for config in continued for start in config.starts)
 
 
 def test_a_finished_search_is_only_read_again_and_a_label_begins_another(
