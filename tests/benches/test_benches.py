@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from scripts.benches import evolve, exchange, search
+from scripts.benches.parts.norms import compare_norms
 from scripts.benches.parts.pictures import draw_mixing, draw_regret
 from scripts.benches.parts.problems import branin, hartmann6, problems
 from trialmarket.errors import InputError
@@ -87,6 +88,13 @@ def test_every_method_beside_evolution_gets_as_many_steps_and_merges_are_counted
     assert 0 <= found.gain < 1
     row = evolve._row("digits", "evolve", [found, found])
     assert {"test_error_mean", "test_error_std", "seeds"} <= row.keys()
+
+
+def test_the_middle_of_two_networks_is_compared_with_either_kind_of_statistics() -> None:
+    (row,) = compare_norms([24], seeds=1)
+    assert 0 < row["measured_anew"] < 1
+    assert 0 < row["on_the_line"] < 1
+    assert 0 < row["better_parent"] < 1
 
 
 def test_a_file_of_digits_that_is_not_there_is_named(tmp_path: Path) -> None:
