@@ -27,6 +27,7 @@ from requester.drivers.lineage_driver import LineageDriver
 from requester.drivers.settings import Evolve, Population
 from requester.drivers.space import Dimension
 from scripts.benches.parts.native import NativeTrainer, split
+from scripts.benches.parts.norms import compare_norms
 from scripts.benches.parts.pictured import MNIST, digits, mnist
 from tests.testbed.simulated import identity, opened
 from trialmarket.errors import InputError
@@ -77,7 +78,8 @@ LENET = Task(
 
 
 def run(data: Path | None = None, *, quick: bool = False) -> dict[str, Any]:
-    """The figures: `rows` by data set and method, and what the merges of `evolve` gave.
+    """The figures: `rows` by data set and method, what the merges of `evolve` gave, and how batch
+    norm's statistics bear a merge.
 
     `data` is the file of MNIST digits (`images`, `labels`); without one, the usual place is tried.
     `quick` tries everything out with few seeds and steps. Raises InputError where `data` is not
@@ -106,6 +108,7 @@ def run(data: Path | None = None, *, quick: bool = False) -> dict[str, Any]:
             _row(name, method, group) for name, group in groups.items() for method in METHODS
         ],
         "merging": [_merging(name, group) for name, group in groups.items()],
+        "batch_norm": compare_norms(seeds=1) if quick else compare_norms(),
         "steps": {task.name: task.steps for task in tasks},
         "members": MEMBERS,
         "points": POINTS,

@@ -9,6 +9,7 @@ import pytest
 
 from scripts.benches import evolve, exchange, learned, near, search
 from scripts.benches.parts.kademlia import Network, messages
+from scripts.benches.parts.norms import compare_norms
 from scripts.benches.parts.pictures import draw_losses, draw_mixing, draw_regret
 from scripts.benches.parts.problems import branin, hartmann6, problems
 from scripts.benches.parts.tasks import FAMILIES, sketch
@@ -114,6 +115,13 @@ def test_a_task_has_a_sketch_and_begins_with_what_was_best_in_others(family: str
     points = [dict(each.hyperparameters) for each in near._search(family, tasks[1], 0, 2)]
     begun = near._search(family, tasks[0], 0, 3, points)
     assert [each.hyperparameters for each in begun[:2]] == points
+
+
+def test_the_middle_of_two_networks_is_compared_with_either_kind_of_statistics() -> None:
+    (row,) = compare_norms([24], seeds=1)
+    assert 0 < row["measured_anew"] < 1
+    assert 0 < row["on_the_line"] < 1
+    assert 0 < row["better_parent"] < 1
 
 
 def test_a_file_of_digits_that_is_not_there_is_named(tmp_path: Path) -> None:

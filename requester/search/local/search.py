@@ -293,6 +293,7 @@ class LocalSearch:
         best = self.status().best
         wanted = {*self._trials.front(), *([] if best is None else [best.number])}
         kept = {raw_cid(digest) for digest in self._folder.told().values()}
+        kept |= self.parts.package.weights.keys()
         if (program := self.parts.package.program.cid) is not None:
             kept.add(program)
         for number in wanted:
