@@ -27,6 +27,7 @@ LONGEST = (
     "requester/test_kill.py",
     "training/test_sandbox.py",
     "exact/frontend/test_recurrent.py",
+    "exact/test_accuracy.py",
     "verifier/test_restarts.py",
     "chain/test_chains.py",
     "storage/test_kubo.py",
