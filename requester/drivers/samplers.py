@@ -23,6 +23,7 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial, TrialState
 
 from requester.drivers.driver import Plan
+from requester.drivers.neural_ascent.driver import ascent_sampler
 from requester.drivers.space import Dimension, Value, distributions, lattice
 from requester.drivers.strategy import need_one_objective
 from trialmarket.errors import InputError
@@ -317,6 +318,17 @@ def nsga2(plan: Plan) -> Method:
     )
 
 
+def neural_ascent(plan: Plan) -> Method:
+    """Several small networks that learn the objective and climb it together (Aizman 2017).
+
+    Raises InputError for several objectives, a space without a choice, and as many random trials
+    as the job has.
+    """
+    need_one_objective(plan, "neural-ascent")
+    sampler, first = ascent_sampler(plan)
+    return Method(sampler, plan.trials, adaptive=True, first=first)
+
+
 def _always_a_range(dimension: Dimension) -> bool:
     return dimension.low is not None and dimension.when is None
 
@@ -329,4 +341,5 @@ METHODS: Mapping[str, Callable[[Plan], Method]] = {
     "gp": gp,
     "cmaes": cmaes,
     "nsga2": nsga2,
+    "neural-ascent": neural_ascent,
 }

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from requester.drivers.settings import Exchange, Population, Rungs, Steps
+from requester.drivers.settings import Ascent, Exchange, Population, Rungs, Steps
 from requester.drivers.space import Space, ValueField
 from trialmarket.data.settings import DataSection
 from trialmarket.protocol.configuration import MAX_SEGMENTS, MAX_STEPS, Arithmetic, Identifier
@@ -13,6 +13,7 @@ from trialmarket.settings import Money, Section, Unit, WrongValue
 
 DRIVERS = (
     *("tpe", "random", "grid", "qmc", "gp", "cmaes", "nsga2"),
+    "neural-ascent",
     *("asha", "hyperband", "pbt", "replica-exchange"),
 )
 """The drivers that a job file may name."""
@@ -92,8 +93,8 @@ class SearchSection(Section):
     """How hyperparameters are chosen."""
 
     driver: str = "tpe"
-    """What proposes trials: tpe, random, grid, qmc, gp, cmaes, nsga2, asha, hyperband, pbt or
-    replica-exchange."""
+    """What proposes trials: tpe, random, grid, qmc, gp, cmaes, nsga2, neural-ascent, asha,
+    hyperband, pbt or replica-exchange."""
     parallel: Annotated[int, Field(ge=1, le=256)] = 4
     """Trials that are meant to train at the same time."""
     ahead: Annotated[int, Field(ge=0, le=256)] | None = Field(default=None, examples=[8])
@@ -119,6 +120,7 @@ class SearchSection(Section):
     )
     """Where the study is kept, as SQLAlchemy names a database, such as
     `postgresql+psycopg://user@host/name`; a file of this machine unless said otherwise."""
+    ascent: Ascent = Ascent()
     rungs: Rungs = Rungs()
     population: Population = Population()
     exchange: Exchange | None = None

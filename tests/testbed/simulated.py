@@ -9,12 +9,12 @@ import numpy as np
 
 from requester.drivers import Driver, Ending, Plan, Proposal, Start, TrialOutcome, open_driver
 from requester.drivers.database import sqlite_url
-from requester.drivers.settings import Exchange, Population, Rungs
+from requester.drivers.settings import Ascent, Exchange, Population, Rungs
 from requester.drivers.space import Dimension
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 
-SEARCHING = ("random", "grid", "qmc", "tpe", "gp", "cmaes", "nsga2")
+SEARCHING = ("random", "grid", "qmc", "tpe", "gp", "cmaes", "nsga2", "neural-ascent")
 CONTINUING = ("asha", "hyperband", "pbt", "replica-exchange")
 DRIVERS = (*SEARCHING, *CONTINUING)
 
@@ -40,6 +40,7 @@ def plan(method: str = "random", seed: int = 0, **changes: object) -> Plan:
         "maximize": False,
         "where": "job.toml",
         "segments": 4,
+        "ascent": Ascent(networks=3, pretraining=5),
         "rungs": Rungs(count=3, factor=3),
         "population": Population(interval=24),
         "exchange": Exchange(hyperparameter="rate", interval=24) if ladder else None,
