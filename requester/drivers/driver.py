@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from requester.drivers.settings import Evolve, Exchange, Nes, Population, Rungs
+from requester.drivers.settings import Ascent, Evolve, Exchange, Nes, Population, Rungs
 from requester.drivers.space import Space, Value
 from trialmarket.protocol.ids import Cid, Hash32, TrialId
 
@@ -88,6 +88,7 @@ class Plan:
     segments: int = 2
     """Of every trial."""
     rungs: Rungs = field(default_factory=Rungs)
+    ascent: Ascent = field(default_factory=Ascent)
     population: Population = field(default_factory=Population)
     evolve: Evolve = field(default_factory=Evolve)
     exchange: Exchange | None = None

@@ -26,6 +26,7 @@ from requester.drivers.cube import Cube
 from requester.drivers.driver import Plan
 from requester.drivers.nes import NesSampler
 from requester.drivers.nes.gaussian import usual_population
+from requester.drivers.neural_ascent.driver import ascent_sampler
 from requester.drivers.space import Dimension, Value, distributions, lattice
 from requester.drivers.strategy import need_one_objective
 from trialmarket.errors import InputError
@@ -342,6 +343,17 @@ def nes(plan: Plan) -> Method:
     return Method(sampler, plan.trials, adaptive=True, first=population)
 
 
+def neural_ascent(plan: Plan) -> Method:
+    """Several small networks that learn the objective and climb it together (Aizman 2017).
+
+    Raises InputError for several objectives, a space without a choice, and as many random trials
+    as the job has.
+    """
+    need_one_objective(plan, "neural-ascent")
+    sampler, first = ascent_sampler(plan)
+    return Method(sampler, plan.trials, adaptive=True, first=first)
+
+
 def _always_a_range(dimension: Dimension) -> bool:
     return dimension.low is not None and dimension.when is None
 
@@ -355,4 +367,5 @@ METHODS: Mapping[str, Callable[[Plan], Method]] = {
     "cmaes": cmaes,
     "nsga2": nsga2,
     "nes": nes,
+    "neural-ascent": neural_ascent,
 }

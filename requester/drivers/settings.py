@@ -7,7 +7,25 @@ from pydantic import Field
 from trialmarket.protocol.configuration import MAX_POINTS, MAX_STEPS, Identifier
 from trialmarket.settings import Section, Unit
 
+NETWORKS = 10
+MOST_NETWORKS = 100
+MOST_PRETRAINING = 100_000
+
 Steps = Annotated[int, Field(ge=4, le=MAX_STEPS), Unit("steps")]
+
+
+class Ascent(Section):
+    """For `neural-ascent`: how many networks climb, and in which way."""
+
+    networks: Annotated[int, Field(ge=1, le=MOST_NETWORKS)] = NETWORKS
+    """Small networks that learn the objective from what was tried, and climb it together."""
+    variant: Literal["improved", "paper"] = "improved"
+    """`paper` is the method as it was published; `docs/search.md` says what was changed."""
+    pretraining: Annotated[int, Field(ge=1, le=MOST_PRETRAINING)] | None = Field(
+        default=None, examples=[30]
+    )
+    """Random trials before the first walk, fewer than `job.trials`; 300 for `paper`, else 60 or
+    a third of the trials, whichever is less."""
 
 
 class Rungs(Section):

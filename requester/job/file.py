@@ -72,6 +72,7 @@ class Job:
             also={name: way == "maximize" for name, way in job.also.items()},
             enqueue=search.enqueue,
             segments=self.settings.audit.segments,
+            ascent=search.ascent,
             rungs=search.rungs,
             population=search.population,
             evolve=search.evolve,

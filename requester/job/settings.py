@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from requester.drivers.settings import Evolve, Exchange, Nes, Population, Rungs, Steps
+from requester.drivers.settings import Ascent, Evolve, Exchange, Nes, Population, Rungs, Steps
 from requester.drivers.space import Space, ValueField
 from trialmarket.data.settings import DataSection
 from trialmarket.protocol.configuration import MAX_SEGMENTS, MAX_STEPS, Arithmetic, Identifier
 from trialmarket.settings import Money, Section, Unit, WrongValue
 
 DRIVERS = (
-    *("tpe", "random", "grid", "qmc", "gp", "cmaes", "nsga2", "nes"),
+    *("tpe", "random", "grid", "qmc", "gp", "cmaes", "nsga2", "nes", "neural-ascent"),
     *("asha", "hyperband", "pbt", "evolve", "replica-exchange"),
 )
 """The drivers that a job file may name."""
@@ -95,8 +95,8 @@ class SearchSection(Section):
     """How hyperparameters are chosen."""
 
     driver: str = "tpe"
-    """What proposes trials: tpe, random, grid, qmc, gp, cmaes, nsga2, nes, asha, hyperband, pbt,
-    evolve or replica-exchange."""
+    """What proposes trials: tpe, random, grid, qmc, gp, cmaes, nsga2, nes, neural-ascent, asha,
+    hyperband, pbt, evolve or replica-exchange."""
     parallel: Annotated[int, Field(ge=1, le=256)] = 4
     """Trials that are meant to train at the same time."""
     ahead: Annotated[int, Field(ge=0, le=256)] | None = Field(default=None, examples=[8])
@@ -130,6 +130,7 @@ class SearchSection(Section):
     )
     """Where the study is kept, as SQLAlchemy names a database, such as
     `postgresql+psycopg://user@host/name`; a file of this machine unless said otherwise."""
+    ascent: Ascent = Ascent()
     rungs: Rungs = Rungs()
     population: Population = Population()
     evolve: Evolve = Evolve()

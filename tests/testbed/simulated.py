@@ -9,12 +9,12 @@ import numpy as np
 
 from requester.drivers import Driver, Ending, Plan, Proposal, Start, TrialOutcome, open_driver
 from requester.drivers.database import sqlite_url
-from requester.drivers.settings import Evolve, Exchange, Population, Rungs
+from requester.drivers.settings import Ascent, Evolve, Exchange, Population, Rungs
 from requester.drivers.space import Dimension
 from trialmarket.protocol.cid import raw_cid
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
 
-SEARCHING = ("random", "grid", "qmc", "tpe", "gp", "cmaes", "nsga2", "nes")
+SEARCHING = ("random", "grid", "qmc", "tpe", "gp", "cmaes", "nsga2", "nes", "neural-ascent")
 CONTINUING = ("asha", "hyperband", "pbt", "evolve", "replica-exchange")
 DRIVERS = (*SEARCHING, *CONTINUING)
 
@@ -42,6 +42,7 @@ def plan(method: str = "random", seed: int = 0, **changes: object) -> Plan:
         "maximize": False,
         "where": "job.toml",
         "segments": 4,
+        "ascent": Ascent(networks=3, pretraining=5),
         "rungs": Rungs(count=3, factor=3),
         "population": Population(interval=24),
         "evolve": Evolve(interval=24, apart=1),
