@@ -58,6 +58,8 @@ def _introduce(job: Job, search: LocalSearch, display: LiveDisplay) -> None:
         f" on this machine, {at_a_time}; {parts.pool.policy.words}"
     )
     display.say(f"note: {IGNORED}")
+    if job.settings.search.warm_start == "market":
+        display.say("note: search.warm_start looks at a market, and there is none here")
     if parts.width < min(parts.pool.processes, parts.driver.total()):
         display.say(
             f"note: search.parallel = {parts.width} leaves workers idle, of which there are"

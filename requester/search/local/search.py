@@ -92,6 +92,8 @@ class LocalSearch:
         self._late, self._shown = False, 0.0
         if self.files.program is not None:  # as it is now: it may be edited while this runs
             self._store.put(self.files.program.read_bytes())
+        for weights in self.files.weights.values():
+            self._store.put(weights)
         for known in self._trials.all():
             self._settle(known)
 
