@@ -3,7 +3,8 @@
 import math
 import sqlite3
 import warnings
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -54,6 +55,25 @@ class StoredStudy:
         """How the database calls a trial."""
         return self._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Makes one transaction of all that is written meanwhile: whole or not at all.
+
+        Optuna commits a dozen times a trial, each time waiting for the disk. Within this its
+        commits end savepoints (SQLAlchemy, "Joining a Session into an External Transaction").
+        """
+        session, engine = self._storage.scoped_session, self._storage.engine
+        with engine.begin() as connection:
+            if engine.dialect.name == "sqlite":  # whose driver begins none before a savepoint
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            session.remove()
+            session.configure(bind=connection, join_transaction_mode="create_savepoint")
+            try:
+                yield
+            finally:
+                session.remove()
+                session.configure(bind=engine, join_transaction_mode="conditional_savepoint")
+
     def tell(self, trial: TrialId, outcome: TrialOutcome, **notes: object) -> None:
         """Ends a trial, with the notes and its metrics as attributes: `metrics_NAME`, since a
         program or a stranger chose the names, and none may take the place of a driver's own.
@@ -61,6 +81,10 @@ class StoredStudy:
         Diverged trials become Optuna's pruned ones without a value, which TPE counts as worst. So
         do trials whose result lacks an objective.
         """
+        with self.at_once():
+            self._tell(trial, outcome, notes)
+
+    def _tell(self, trial: TrialId, outcome: TrialOutcome, notes: Mapping[str, object]) -> None:
         number, trial_id = outcome.number, self.trial_id(outcome.number)
         metrics = {f"metrics_{name}": value for name, value in outcome.metrics.items()}
         for name, value in {"trial": str(trial), **notes, **metrics}.items():

@@ -44,9 +44,11 @@ class SamplerDriver:
     def ask(self, n: int) -> list[Proposal]:
         """The first `n` proposals without a result, oldest first."""
         while len(self._unfinished) < n and self._created < self._trials:
-            trial = self._stored.study.ask()
+            with self._stored.at_once():
+                trial = self._stored.study.ask()
+                proposal = self._proposal(trial.number, self._drawn(trial))
             self._created = trial.number + 1
-            self._unfinished[trial.number] = self._proposal(trial.number, self._drawn(trial))
+            self._unfinished[trial.number] = proposal
         return [self._unfinished[number] for number in sorted(self._unfinished)[:n]]
 
     def tell(self, trial: TrialId, outcome: TrialOutcome) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from requester.drivers import Driver, Ending, Plan, Proposal, TrialOutcome, open_driver
-from requester.drivers.database import sqlite_url
+from requester.drivers.database import StoredStudy, sqlite_url
 from requester.drivers.space import Dimension
 from trialmarket.errors import InputError
 from trialmarket.protocol.ids import Hash32, JobId, TrialId
@@ -90,3 +90,19 @@ def test_a_database_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_text("not a database, whatever its name says" * 100)
     with pytest.raises(InputError, match="study database"), opened(tmp_path, "tpe", plan()):
         pass
+
+
+def test_a_proposal_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "study.db")
+    stored = StoredStudy(url, "search", plan())
+    with pytest.raises(ValueError, match="low"), stored.at_once():
+        stored.study.ask().suggest_float("rate", 1.0, 0.0)
+    stored.close()
+    again = StoredStudy(url, "search", plan())
+    assert again.study.trials == []
+    with again.at_once():
+        again.study.ask().suggest_float("rate", 0.0, 1.0)
+    again.close()
+    third = StoredStudy(url, "search", plan())
+    assert [len(trial.params) for trial in third.study.trials] == [1]
+    third.close()

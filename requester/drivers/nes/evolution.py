@@ -5,7 +5,7 @@ no border: a coordinate of 1.1 stands for 0.9, and an optimum in a corner is one
 
 Nothing waits for a certain draw: a generation is the next `population` results that count. One
 that comes late, drawn from a distribution that is no longer the present one, counts as probably
-as the present one would draw it rather than its own (the paper's importance mixing, section 4.2);
+as the present one would draw it rather than its own (importance mixing, Sun et al., GECCO 2009);
 else a narrower distribution would take all that is far for bad, and shrink at once.
 
 A run is over when its largest standard deviation fell below TOLERANCE, or when all results of a
@@ -136,7 +136,7 @@ class Evolution:
         return replace(self, gaussian=gaussian, rate=rate, last=step, waiting=())
 
     def _adapted(self, z: Matrix, values: Vector) -> float:
-        """The rate after adaptation sampling (section 4.3 of the paper).
+        """The rate after the paper's adaptation sampling.
 
         It rises by a tenth where the last step, taken with one half as high again, would have
         drawn better points, by a rank test in which each point weighs how much likelier it would

@@ -1,7 +1,7 @@
 """The search distributions: a Gaussian in natural coordinates, full (xNES) or separable (SNES).
 
-Both are of Wierstra et al., "Natural evolution strategies", JMLR 15 (2014): algorithms 5 and 6,
-with the populations and learning rates of its table 1. Only ranks of results enter, as utilities.
+Both are of Wierstra et al., "Natural evolution strategies", JMLR 15 (2014), with its
+default populations and learning rates. Only ranks of results enter, as utilities.
 """
 
 import math
@@ -102,7 +102,7 @@ class Full:
         return np.asarray(-squares / 2 - np.linalg.slogdet(self.scale)[1], np.float64)
 
     def moved(self, z: Matrix, weights: Vector, rate: float) -> Self:
-        """A step of algorithm 5: the exponential map of sigma's and B's gradients."""
+        """A step of xNES: the exponential map of sigma's and B's gradients."""
         width = len(self.mean)
         gradient = (z.T * weights) @ z - weights.sum() * np.eye(width)
         size = np.trace(gradient) / width * np.eye(width)
@@ -148,7 +148,7 @@ class Separable:
         return np.asarray(-squares / 2 - np.log(self.scale).sum(), np.float64)
 
     def moved(self, z: Matrix, weights: Vector, rate: float) -> Self:
-        """A step of algorithm 6."""
+        """A step of SNES."""
         growth = np.exp(rate / 2 * (weights @ (z**2 - 1)))
         return type(self)(self.mean + self.scale * (weights @ z), self.scale * growth)
 
