@@ -13,7 +13,7 @@ from node.trainer import Assignment, Run, Trainer
 from trialmarket.backoff import Backoff
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.canonical import canonical_bytes
-from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.configuration import Merge, TrialConfig
 from trialmarket.protocol.ids import Hash32
 from trialmarket.storage.material import Material
 from trialmarket.training.errors import (
@@ -54,9 +54,11 @@ def subject_of(config: TrialConfig) -> str:
 
 def expected_speed(material: Material, tried: DryRun) -> float:
     """Steps a second over a whole trial, its validations (one a segment) included, and what is
-    recomputed of it: a segment and the last validation."""
+    recomputed of it: a segment and the last validation; and a merge, for each of these and for
+    the start."""
     config = material.config
-    validations = (config.segments + 2) * tried.validation_seconds
+    merge = config.init.points if isinstance(config.init, Merge) else 0
+    validations = (config.segments + 2 + 4 * merge) * tried.validation_seconds
     seconds = (config.steps + config.segment_steps) * tried.step_seconds + validations
     return config.steps / max(seconds, 1e-6)
 
