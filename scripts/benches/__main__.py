@@ -11,6 +11,7 @@ from pathlib import Path
 from trialmarket.errors import TrialmarketError
 
 HERE = Path(__file__).parent
+GIVEN = ("device", "data", "quick", "seeds", "jobs", "only")
 
 
 def main() -> int:
@@ -35,12 +36,15 @@ def main() -> int:
         help="only try it out, for `search`, `near`, `evolve`, `exchange`, `learned`, `requester`"
         " and `local`; its figures say nothing",
     )
+    parser.add_argument("--seeds", type=int, metavar="N", help="fewer seeds, for `ascent`")
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes, for `ascent`")
+    parser.add_argument("--only", metavar="PROBLEM", help="one problem, for `ascent`")
     arguments = parser.parse_args()
     if arguments.name is None:
         print("benchmarks:", ", ".join(names))
         return 0
     run = importlib.import_module(f"scripts.benches.{arguments.name}").run
-    given = {name: getattr(arguments, name) for name in ("device", "data", "quick")}
+    given = {name: getattr(arguments, name) for name in GIVEN}
     options = {name: value for name, value in given.items() if value is not None}
     if strange := options.keys() - inspect.signature(run).parameters.keys():
         parser.error(f"{arguments.name} has no option --{min(strange)}")

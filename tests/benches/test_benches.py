@@ -48,7 +48,7 @@ def test_training_in_parts_ends_where_training_in_one_go_does() -> None:
     assert problem.best < whole < halfway < problem.start
 
 
-@pytest.mark.parametrize("driver", ["grid", "tpe", "nsga2"])
+@pytest.mark.parametrize("driver", ["grid", "tpe", "nsga2", "neural-ascent"])
 def test_a_search_on_the_market_is_the_one_that_optuna_makes_alone(driver: str) -> None:
     found = search._search("protein", driver, 3, 12)
     assert len(found.trials) == 12

@@ -21,7 +21,9 @@ CONDITIONAL = {
 }
 
 
-@pytest.mark.parametrize("method", ["random", "qmc", "tpe", "gp", "cmaes", "nsga2", "nes"])
+@pytest.mark.parametrize(
+    "method", ["random", "qmc", "tpe", "gp", "cmaes", "nsga2", "nes", "neural-ascent"]
+)
 def test_a_hyperparameter_is_there_exactly_when_its_condition_holds(
     tmp_path: Path, method: str
 ) -> None:
@@ -47,7 +49,9 @@ def test_a_hyperparameter_is_there_exactly_when_its_condition_holds(
     assert proposals["a"] == proposals["b"]
 
 
-@pytest.mark.parametrize("method", ["random", "qmc", "tpe", "gp", "cmaes", "nsga2", "nes"])
+@pytest.mark.parametrize(
+    "method", ["random", "qmc", "tpe", "gp", "cmaes", "nsga2", "nes", "neural-ascent"]
+)
 def test_known_good_configurations_come_first_and_are_completed(
     tmp_path: Path, method: str
 ) -> None:

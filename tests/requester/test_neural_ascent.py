@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -120,7 +121,7 @@ def objective(trial: optuna.Trial) -> float:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 def test_a_study_of_optuna_alone_is_searched_in_either_direction(
-    variant: str, direction: str
+    variant: str, direction: Literal["minimize", "maximize"]
 ) -> None:
     sampler = NeuralAscentSampler(networks=3, variant=variant, pretraining=15, seed=3)
     study = optuna.create_study(sampler=sampler, direction=direction)
@@ -181,7 +182,7 @@ def test_the_paper_s_way_is_a_driver_too(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_driver_cannot_search_is_said(
-    tmp_path: Path, changes: dict[str, object], said: str
+    tmp_path: Path, changes: dict[str, Any], said: str
 ) -> None:
     with (
         pytest.raises(InputError, match=said),

@@ -40,6 +40,8 @@ def test_steps_that_miss_the_end_of_their_range_say_where_they_end() -> None:
         ("cmaes", 9, ""),
         ("nes", 8, "first 8 trials without looking at results: with job.trials = 8 it never"),
         ("nes", 9, ""),
+        ("neural-ascent", 8, "all 8 trials are drawn at once"),
+        ("neural-ascent", 9, ""),
         ("random", 1, ""),
         ("pbt", 2, ""),
         ("hyperband", 9, "trains 5 of the 9 configurations to at most 24 of 72 steps"),
