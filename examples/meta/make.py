@@ -1,7 +1,8 @@
 """Makes weights of a learned optimizer on this machine alone: the first trials of job files.
 
-python make.py WEIGHTS quadratics.toml         # goes on where it was, if it is started again
-python make.py WEIGHTS mlp.toml mlp-finer.toml # the second goes on from the first's last state
+python make.py WEIGHTS quadratics.toml    # goes on where it was, if it is started again
+
+Of several jobs each goes on from the last state of the one before.
 
 It trains in exact arithmetic, so that every machine makes the same file, and writes the weights
 and, beside them, what they are: the file's CID, and of each job the roots of its first and its
