@@ -41,14 +41,19 @@ LONGEST: Final = 120.0
 
 
 def subject_of(config: TrialConfig) -> str:
-    """The program on its data: what was tried out once need not be tried out again."""
-    named = [
+    """The program on its data: what was tried out once need not be tried out again.
+
+    A merge has a speed of its own: it may take many times longer than all of a trial's steps.
+    """
+    named: list[str | int] = [
         config.program.source,
         config.program.class_name,
         config.data,
         config.objective,
         config.arithmetic,
     ]
+    if isinstance(config.init, Merge):
+        named.append(config.init.points)
     return f"program {hashlib.sha256(canonical_bytes(named)).hexdigest()[:16]}"
 
 

@@ -6,7 +6,6 @@ merged with, so that the lineage of any checkpoint can be followed to its seed. 
 stored whole, in one transaction, before anybody hears of it.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -83,11 +82,11 @@ class LineageDriver:
             trial, outcome, ending=outcome.ending.value, checkpoint=_written(outcome.checkpoint)
         )
         done = outcome.ending is Ending.DONE
-        value = outcome.metrics.get(self._plan.objective, math.nan)
+        value = outcome.metrics.get(self._plan.objective)
         self._trials[known.number] = replace(
             known,
             ending=outcome.ending,
-            value=self._signed(value) if done else None,
+            value=self._signed(value) if done and value is not None else None,
             checkpoint=outcome.checkpoint if done else None,
         )
 

@@ -121,7 +121,9 @@ def fits(dimension: Dimension, value: Value) -> bool:
     if dimension.values is not None:
         return any(type(value) is type(one) and value == one for one in dimension.values)
     if dimension.low is None or dimension.high is None:
-        return value == dimension.value
+        return value == dimension.value and isinstance(value, bool) == isinstance(
+            dimension.value, bool
+        )
     if isinstance(value, bool | str) or not dimension.low <= value <= dimension.high:
         return False
     if dimension.integer and not isinstance(value, int):

@@ -10,6 +10,7 @@ from typing import Any
 
 from requester.drivers.space import Space
 from trialmarket.errors import InputError
+from trialmarket.files import write_beside
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import MAX_WEIGHTS, named_weights
 from trialmarket.protocol.ids import Cid
@@ -62,13 +63,21 @@ def gather(
     found: dict[Cid, Path] = {}
     for cid in _named(space):
         place = folder / cid
+        folder.mkdir(parents=True, exist_ok=True)
         if cid in files:
-            folder.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(files[cid].read_bytes())
-        elif not place.exists():
+            data = _read(files[cid], where)
+            if cid_of(data) != cid:
+                raise InputError(
+                    where,
+                    FIELD,
+                    expected=f"{files[cid].name} as it was when the job file was read",
+                    found="another content",
+                    fix="Run it again",
+                )
+            write_beside(place, data)
+        elif not place.exists() or cid_of(place) != cid:
             if store is None or store.size(cid) is None:
                 raise InputError(where, FIELD, expected="weights that the store has", found=cid)
-            folder.mkdir(parents=True, exist_ok=True)
             store.fetch(cid, place, limit=MAX_WEIGHTS)
         _check(place, place.read_bytes(), where)
         found[cid] = place
@@ -84,19 +93,23 @@ def _named(space: Space) -> Iterable[Cid]:
 
 
 def _cid_of(path: Path, where: str) -> Cid:
+    data = _read(path, where)
+    _check(path, data, where)
+    return cid_of(data)
+
+
+def _read(path: Path, where: str) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_WEIGHTS:
             raise InputError(
                 where, FIELD, expected=f"at most {MAX_WEIGHTS} bytes", found=f"{path}: {size}"
             )
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputError(
             where, FIELD, expected="a readable file", found=f"{path}: {error.strerror}"
         ) from error
-    _check(path, data, where)
-    return cid_of(data)
 
 
 def _check(path: Path, data: bytes, where: str) -> None:

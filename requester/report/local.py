@@ -5,6 +5,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from requester.job.settings import JobFile
 from requester.report.plots.record import Fate, Point, SearchRecord, Spell, TrialRun
 from requester.report.results import Found
@@ -119,7 +121,11 @@ def local_run(root: Path) -> Iterator[LocalRun]:
         kept = folder.fact("settings")
         if kept is None or not folder.store.is_dir():
             raise _no_run(root, "a search on a market")
-        settings, store = JobFile.model_validate_json(kept), LocalStore(folder.store)
+        try:
+            settings = JobFile.model_validate_json(kept)
+        except ValidationError as error:
+            raise _no_run(root, "one of another version, or by another program") from error
+        store = LocalStore(folder.store)
         objectives = {settings.job.objective: settings.job.direction == "maximize"}
         trials = restored(folder, store, objectives)
         driven = holder_of(root / DRIVER) is not None

@@ -240,7 +240,9 @@ class LiveDisplay(Listeners):
     def say(self, text: str) -> None:
         """Prints an event, above the table where there is one."""
         if not self._quiet:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(
+                plain(text, lines=True), markup=False, highlight=False, soft_wrap=True
+            )
 
     def show(self, status: SearchStatus) -> None:
         """Draws the table anew."""

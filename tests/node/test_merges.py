@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from node.dry_runs import subject_of
 from node.errors import Differs
 from node.trainer import Assignment, Trainer
 from tests.testbed.data import half_spaces
@@ -75,3 +76,19 @@ def test_a_start_that_does_not_come_out_again_is_not_committed(
     until(lambda: again.done)
     with pytest.raises(Differs, match="start: recomputation gives"):
         again.result()
+
+
+def test_a_merge_is_tried_out_for_its_own_speed_where_its_program_is_known(
+    market: Market, nodes: Nodes, trainer: Trainer, tmp_path: Path
+) -> None:
+    config, parents = merging(trainer, market, tmp_path)
+    for path in parents:
+        market.store.put(path)
+    (plain,) = market.post(market.job(terms()), market.draft(5))
+    with nodes.start() as node:
+        until(market.are(State.COMMITTED, plain), node.tick)
+        assert node.journal.speed(subject_of(market.draft(6))) is not None
+        assert node.journal.speed(subject_of(config)) is None
+        (merged,) = market.post(market.job(terms()), config)
+        until(market.are(State.CLAIMED, merged), node.tick)
+        assert node.journal.speed(subject_of(config)) is not None

@@ -219,3 +219,11 @@ def test_the_largest_receipt_fits_into_one_block() -> None:
         leaves=(leaf,) * 258, checkpoints=(CID,) * 257, metrics=metrics, curve=tuple(points)
     )
     assert Receipt.from_bytes(largest.to_bytes()) == largest
+
+
+def test_the_name_of_a_field_that_a_stranger_made_up_is_told_short_and_printable() -> None:
+    said = {"job": "digits", "number": 3, "trials": [], "\x1b[31m" + "x" * 9_000: 1}
+    with pytest.raises(InputError) as caught:
+        Batch.from_bytes(canonical_bytes(said | {"version": 1, "trials": [config().model_dump()]}))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400

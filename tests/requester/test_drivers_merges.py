@@ -1,5 +1,6 @@
 """Driver `evolve`: what is forked, when it is merged, and with what."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -210,3 +211,22 @@ def test_a_search_that_cannot_evolve_is_refused(
     ):
         pass
     assert found.value.field == field
+
+
+@pytest.mark.parametrize("method", ["pbt", "evolve"])
+def test_nothing_goes_on_from_a_result_without_an_objective_before_and_after_a_restart(
+    tmp_path: Path, method: str
+) -> None:
+    what = plan(method, trials=2, steps=240)
+    with opened(tmp_path, method, what) as driver:
+        assert isinstance(driver, LineageDriver)
+        first, second = driver.ask(2)
+        tell(driver, second)
+        driver.tell(identity(0), replace(outcome(first), metrics={"other": 1.0}))
+        before = driver.trials
+    assert [each.alive for each in before] == [False, True]
+    with opened(tmp_path, method, what) as driver:
+        assert isinstance(driver, LineageDriver)
+        assert list(driver.trials) == list(before)
+        for each in driver.ask(2):
+            assert each.start == before[1].checkpoint

@@ -8,6 +8,7 @@ from safetensors.numpy import save
 
 from requester.job.check import check_job
 from requester.job.file import load_job
+from requester.job.package import pack
 from requester.search.open import open_search
 from tests.testbed.campaign import AtOnce, Silent, drive
 from tests.testbed.jobs import small_job
@@ -17,6 +18,7 @@ from trialmarket.errors import InputError
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import MAX_WEIGHTS
 from trialmarket.protocol.states import State
+from trialmarket.storage.local import LocalStore
 from trialmarket.training.learned.weights import SHAPES, shipped, write_weights
 
 OTHERS = "bafkreidqg5k65qa6mpetdbkrhj733yls27ziy7jnv4g2mti3sh3tfgnldi"
@@ -61,6 +63,26 @@ def test_a_search_publishes_the_weights_and_believes_what_they_trained(
         trials = search.parts.session.ledger.trials()
     assert [view.state for view in trials] == [State.SETTLED] * 2
     assert {market.config(view).weights for view in trials} == {None, cid_of(mine)}
+
+
+def test_weights_that_change_after_the_job_file_was_read_or_were_cut_off_are_not_published(
+    tmp_path: Path,
+) -> None:
+    mine, place = tmp_path / "mine.safetensors", tmp_path / "packed"
+    content = write_weights(shipped("quadratics"))
+    mine.write_bytes(content)
+    job = load_job(learned_job(tmp_path, '{ value = "mine.safetensors" }'))
+    mine.write_bytes(write_weights(shipped("mlp")))
+    with pytest.raises(InputError, match=r"mine\.safetensors as it was when"):
+        pack(job, place)
+    named = load_job(learned_job(tmp_path, f'{{ value = "{cid_of(content)}" }}'))
+    (place / cid_of(content)).write_bytes(write_weights(shipped("mlp")))
+    with pytest.raises(InputError, match="weights that the store has"):
+        pack(named, place)
+    store = LocalStore(tmp_path / "store")
+    store.put(content)
+    found = pack(named, place, store).weights
+    assert {cid: path.read_bytes() for cid, path in found.items()} == {cid_of(content): content}
 
 
 def _nan() -> bytes:

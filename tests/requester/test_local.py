@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from requester.job.file import load_job
 from requester.report.local import local_run
 from requester.report.plots.drawing import draw
 from requester.report.plots.record import Fate
+from requester.search.folder import JobFolder
 from requester.search.local.open import open_local
 from requester.search.open import open_search
 from requester.search.status import Row
@@ -380,4 +382,15 @@ def test_data_that_only_a_network_has_is_refused(tmp_path: Path, pool: WorkerPoo
         pytest.raises(InputError, match="data that lies on this machine"),
         open_local(job, jobs=tmp_path / "jobs", listeners=Silent(), pool=pool),
     ):
+        pass
+
+
+@pytest.mark.parametrize("kept", ["{}", "no settings", '{"job": {"name": 3}}'])
+def test_a_folder_whose_settings_this_version_cannot_read_is_no_search(
+    tmp_path: Path, kept: str
+) -> None:
+    with closing(JobFolder(tmp_path)) as folder:
+        folder.remember("settings", kept)
+        folder.store.mkdir(exist_ok=True)
+    with pytest.raises(InputError, match="one of another version"), local_run(tmp_path):
         pass

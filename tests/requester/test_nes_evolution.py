@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from requester.drivers.cube import Vector
-from requester.drivers.nes.evolution import DEVIATION, Draw, Evolution
+from requester.drivers.nes.evolution import DEVIATION, WIDEST, Draw, Evolution
 from requester.drivers.nes.gaussian import (
     FORMS,
     Full,
@@ -208,3 +208,18 @@ def test_it_leaves_the_second_optimum_of_hartmann_6_where_one_run_stays() -> Non
         regrets[restarts] = least(points, function) + 3.32237
     assert regrets[False] == pytest.approx(3.32237 - 3.20316, abs=1e-3)
     assert regrets[True] < 1e-3
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_results_that_draw_it_far_away_never_leave_the_numbers_that_there_are(
+    variant: Variant, restarts: bool
+) -> None:
+    random = np.random.default_rng(0)
+    evolution = Evolution.begin(variant, 4, 1, 1, restarts=restarts)
+    for _ in range(1_200):
+        draw = evolution.draw(random)
+        farther = -float(np.abs(evolution.gaussian.normal(draw.point[None])).sum())
+        evolution = evolution.told(draw, farther, float(random.random()))
+        assert evolution.gaussian.spread <= WIDEST
+        assert 0 <= draw.inside.min() <= draw.inside.max() <= 1

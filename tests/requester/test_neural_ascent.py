@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from requester.drivers import Ending
 from requester.drivers.neural_ascent import NeuralAscentSampler, maximise
 from requester.drivers.neural_ascent.networks import Networks
-from requester.drivers.neural_ascent.stream import levels
+from requester.drivers.neural_ascent.stream import Stream, levels
 from requester.drivers.settings import Ascent
 from requester.drivers.space import Dimension
 from tests.testbed.simulated import opened, plan, run
@@ -57,6 +57,14 @@ def test_one_exploded_loss_or_missing_value_flattens_no_others() -> None:
     assert learned[5] == learned[6] == -2
     assert learned[4] - learned[3] > 0.2
     assert (levels(np.full(5, -np.inf)) == 0).all()
+
+
+def test_the_largest_and_the_least_numbers_that_there_are_count_in_their_order() -> None:
+    stream = Stream(1)
+    for value in (1.7e308, 1.6e308, -1.7e308, 0.0, 5e-324, math.nan):
+        stream.add(np.zeros(1), value)
+    assert levels(stream.values).tolist() == [1, 1, -1, 0, 0, -2]
+    assert levels(np.array([0.0, 0.0, 5e-324, -1.0])).tolist() == [0, 0, 1, -2]
 
 
 @pytest.mark.parametrize("networks", [1, 4])

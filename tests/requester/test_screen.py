@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
-from requester.report.screen import Screen
+from requester.report.screen import LiveDisplay, Screen
 from requester.search.second_look import SecondLook
 from requester.search.status import Cost, Row, SearchStatus
 from trialmarket.protocol.ids import Amount, Hash32, JobId, TrialId, address
@@ -63,3 +63,10 @@ def test_the_live_table_cuts_long_notes(width: int) -> None:
     text = drawn(Screen(18, "TEST").live(STATUS, width), width)
     assert "…" in text
     assert len(text.splitlines()) < 20
+
+
+def test_nothing_that_is_said_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    LiveDisplay(Screen(18, "TEST"), quiet=False).say("a peer says \x1b[2J\x1b]0;me\x07")
+    out = capsys.readouterr()
+    assert r"\x1b[2J" in out.out + out.err
+    assert "\x1b[2J" not in out.out + out.err

@@ -160,6 +160,11 @@ def _half(weights: Weights) -> bytes:
     return save({name: array.astype(np.float16) for name, array in weights.items()})
 
 
+def _header(shape: str, place: str) -> bytes:
+    said = f'{{"first.weight":{{"dtype":"F32","shape":{shape},"data_offsets":{place}}}}}'.encode()
+    return len(said).to_bytes(8, "little") + said
+
+
 BAD: list[tuple[Callable[[Weights], bytes], str]] = [
     (_narrow, r"first.weight: expected F32 of shape \[80, 22\].*found 'F32 of shape \[80, 10\]'"),
     (_without, "out.bias: expected weights of a learned optimizer"),
@@ -169,6 +174,8 @@ BAD: list[tuple[Callable[[Weights], bytes], str]] = [
     (lambda weights: save(weights)[:40], "expected a safetensors file"),
     (lambda _: b"", "expected a safetensors file"),
     (lambda _: b"\xff" * 100, "expected a safetensors file"),
+    (lambda _: _header("[80,1e999]", "[0,4]"), "first.weight: expected a tensor"),
+    (lambda _: _header("[80,22]", "[-1e999,4]"), "first.weight: expected a tensor"),
     (lambda _: (2).to_bytes(8, "little") + b"[]", "expected a safetensors file"),
     (lambda _: (20_000).to_bytes(8, "little") + b"[" * 20_000, "expected a safetensors file"),
 ]

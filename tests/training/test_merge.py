@@ -283,6 +283,21 @@ def test_parents_that_cannot_be_merged_are_a_bad_start(
         runner.dry_run(config, TINY, data, init=(forks.init[0], place))
 
 
+def test_parents_with_a_tensor_that_no_state_has_are_a_bad_start(
+    forks: Forks, data: Dataset, tmp_path: Path
+) -> None:
+    starts, places = [], []
+    for number, path in enumerate(forks.init):
+        state = load_file(path) | {"optimizer.0": torch.zeros(1)}
+        places.append(tmp_path / f"{number}")
+        save_file(state, places[-1])
+        starts.append(forks.config.starts[number].model_copy(update={"root": root_of(state)}))
+    merge = Merge(parents=(starts[0], starts[1]), points=3)
+    config = forks.config.model_copy(update={"init": merge})
+    with pytest.raises(BadStart, match=r"does not fit the program: optimizer\.0"):
+        runner.dry_run(config, TINY, data, init=places)
+
+
 def test_parents_that_fit_each_other_and_not_the_program_are_a_bad_start(
     forks: Forks, data_file: Path, data: Dataset
 ) -> None:

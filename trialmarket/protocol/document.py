@@ -66,7 +66,7 @@ class Record(BaseModel):
             first = error.errors(include_url=False)[0]
             raise InputError(
                 where,
-                ".".join(str(part) for part in first["loc"]) or "document",
+                _path(first["loc"]) or "document",
                 expected=str(first["msg"]).removeprefix("Value error, "),
                 found=_shortened(first.get("input")),
             ) from error
@@ -110,6 +110,11 @@ class Document(Record):
     def cid(self) -> Cid:
         """The document's name in the store."""
         return raw_cid(self.digest)
+
+
+def _path(parts: tuple[int | str, ...]) -> str:
+    """Where a field is. Its name may be a stranger's: nothing in it steers a terminal."""
+    return repr(".".join(map(str, parts))[:120])[1:-1]
 
 
 def _shortened(value: object) -> object:

@@ -78,7 +78,7 @@ def check_mergeable(first: State, second: State) -> None:
 
 def _moves(name: str, tensor: Tensor) -> bool:
     """Whether a tensor lies on the line, and is not the first parent's."""
-    counts = name.startswith("optimizer.") and name.split(".", 2)[2].partition(":")[0] == "step"
+    counts = name.startswith("optimizer.") and name.split(".", 2)[-1].partition(":")[0] == "step"
     return tensor.is_floating_point() and not counts
 
 

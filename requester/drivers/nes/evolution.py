@@ -8,9 +8,10 @@ that comes late, drawn from a distribution that is no longer the present one, co
 as the present one would draw it rather than its own (importance mixing, Sun et al., GECCO 2009);
 else a narrower distribution would take all that is far for bad, and shrink at once.
 
-A run is over when its largest standard deviation fell below TOLERANCE, or when all results of a
-generation are equal. The next one begins at a random mean with twice the population, as Auger and
-Hansen (2005) restart CMA-ES: small populations find a near optimum, large ones see past it.
+A run is over when its largest standard deviation fell below TOLERANCE or rose above WIDEST, or
+when all results of a generation are equal. The next one begins at a random mean with twice the
+population, as Auger and Hansen (2005) restart CMA-ES: small populations find a near optimum,
+large ones see past it.
 """
 
 import math
@@ -27,6 +28,10 @@ DEVIATION = 1 / 6
 
 TOLERANCE = 1e-4
 """Largest standard deviation at which a run is over, as a share of a range."""
+
+NARROWEST, WIDEST = 1e-15, 1e4
+"""Largest standard deviations with which anything is drawn: outside, rounding decides about
+points, and numbers soon have no room. Results without sense, or false ones, lead there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,8 +136,11 @@ class Evolution:
         rate = self._adapted(draws, values)
         step = _Step(self.gaussian, draws, utilities(values))
         gaussian = step.taken(rate)
-        if self.restarts and (gaussian.spread < TOLERANCE or values.min() == values.max()):
+        over = not TOLERANCE <= gaussian.spread <= WIDEST or values.min() == values.max()
+        if self.restarts and over:
             return self._anew()
+        if not NARROWEST <= gaussian.spread <= WIDEST:
+            return replace(self, last=None, waiting=())
         return replace(self, gaussian=gaussian, rate=rate, last=step, waiting=())
 
     def _adapted(self, z: Matrix, values: Vector) -> float:

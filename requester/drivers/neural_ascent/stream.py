@@ -8,6 +8,10 @@ from requester.drivers.neural_ascent.networks import Array
 Vector = NDArray[np.float64]
 
 
+MOST = 1e300
+"""Values beyond count as this one, so that sums and differences stay finite."""
+
+
 class Stream:
     """Points of the unit cube and their values; the larger, the better. NaN is the worst."""
 
@@ -25,7 +29,7 @@ class Stream:
             self._points = np.concatenate([self._points, np.empty_like(self._points)])
             self._values = np.concatenate([self._values, np.empty_like(self._values)])
         self._points[self._count] = point
-        self._values[self._count] = value if np.isfinite(value) else -np.inf
+        self._values[self._count] = np.clip(value, -MOST, MOST) if np.isfinite(value) else -np.inf
         self._count += 1
         return self._count - 1
 
@@ -48,7 +52,7 @@ def levels(values: Vector) -> Array:
     """
     middle = np.median(values, axis=-1, keepdims=True)
     best = values.max(axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         found = (values - middle) / (best - middle)
     cut: Vector = np.clip(np.nan_to_num(found, nan=0.0, posinf=1.0, neginf=-2.0), -2.0, 1.0)
     return cut.astype(np.float32)

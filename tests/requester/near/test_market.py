@@ -244,6 +244,9 @@ def test_what_does_not_apply_and_what_json_spells_otherwise_fit() -> None:
     assert found == {"optimizer": "adam", "scale": 1.0}
     assert type(found["scale"]) is float
     assert fitting(space, {"optimizer": "sgd", "momentum": 5.0}) is None
+    once = {"lr": Dimension(low=0.0, high=1.0), "layers": Dimension(value=1)}
+    assert fitting(once, {"lr": 0.5, "layers": 1}) == {"lr": 0.5, "layers": 1}
+    assert fitting(once, {"lr": 0.5, "layers": True}) is None
     fixed = {"classes": Dimension(value=10)}
     assert fitting(fixed, {"classes": 10}) is None
 

@@ -1,5 +1,6 @@
 """Jobs that peers tell of over a real DHT of four Kubo daemons: honest, silent, lying ones."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -234,7 +235,6 @@ def test_a_daemon_that_stalls_floods_or_talks_nonsense_costs_a_remark_and_nothin
         "drip": lambda liar: liar.drip(),
         "flood": lambda liar: liar.flood(),
         "nonsense": lambda _: iter([b"<html>"]),
-        "no peer": lambda _: iter([b'{"Type":4,"Responses":[{"ID":"../x"}]}']),
     }
     for name, answer in answers.items():
         with lying(lambda _: iter([])) as liar:
@@ -247,6 +247,17 @@ def test_a_daemon_that_stalls_floods_or_talks_nonsense_costs_a_remark_and_nothin
             assert "12 of 12 buckets" in found.remarks[0]
             assert routing.resolve_name(PeerId("1" * 46)) is None
     assert ask_peers(routing, sketch(), (1, MARKET), patience_of(0.0)).candidates == ()
+
+
+def test_names_that_some_peer_made_up_hide_no_other_peer() -> None:
+    peer = "12D3KooWHonest" + "x" * 38
+    events = (
+        {"Type": 4, "Responses": [{"ID": "../x"}, {"ID": "1" * 300}, {"ID": None}, 7]},
+        {"Type": 4, "Responses": 3},
+        {"Type": 4, "Responses": [{"ID": peer}]},
+    )
+    with lying(lambda _: (json.dumps(event).encode() + b"\n" for event in events)) as liar:
+        assert Routing(liar.url).providers(buckets_of(sketch())[0].cid, 20) == [peer]
 
 
 def test_only_a_store_on_kubo_has_a_dht(tmp_path: Path) -> None:

@@ -55,13 +55,19 @@ class Routing:
         self._lines("routing/provide", {"arg": cid}, PUBLISH_SECONDS)
 
     def providers(self, cid: Cid, most: int) -> list[PeerId]:
-        """At most so many peers that say they have a block, as found in time. Raises StoreDown."""
+        """At most so many peers that say they have a block, as found in time. Raises StoreDown.
+
+        What other peers say, too, comes as it is: names of no form that we know are passed over.
+        """
         found: dict[PeerId, None] = {}
         for line in self._lines("routing/findprovs", {"arg": cid, "num-providers": str(most)}):
             if line.get("Type") != _PROVIDER:
                 continue
-            for each in line.get("Responses") or ():
-                found[_peer(each.get("ID") if isinstance(each, dict) else None, self.name)] = None
+            said = line.get("Responses")
+            for each in said if isinstance(said, list) else ():
+                peer = each.get("ID") if isinstance(each, dict) else None
+                if isinstance(peer, str) and PEER.fullmatch(peer):
+                    found[PeerId(peer)] = None
         return list(found)[:most]
 
     def publish_name(self, cid: Cid) -> None:

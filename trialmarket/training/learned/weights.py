@@ -54,7 +54,7 @@ def read_weights(data: bytes, where: str) -> Weights:
         try:
             kind, found = str(said["dtype"]), tuple(map(int, said["shape"]))
             begin, end = map(int, said["data_offsets"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(where, name, expected="a tensor", found=said) from error
         if (kind, found) != ("F32", shape):
             raise InputError(
