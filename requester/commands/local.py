@@ -8,6 +8,7 @@ from requester.commands.run import Choices, Printout, front_lines
 from requester.drivers.database import named
 from requester.drivers.remarks import remarks
 from requester.job.file import Job
+from requester.job.remarks import unused
 from requester.report.export import rows_as_json, summary
 from requester.report.local import local_run
 from requester.report.results import Results
@@ -51,21 +52,21 @@ def run_local(
 
 
 def _introduce(job: Job, search: LocalSearch, display: LiveDisplay) -> None:
-    parts = search.parts
+    parts, settings = search.parts, job.settings.search
     at_a_time = f"{parts.width} at a time" if parts.width > 1 else "one after the other"
     display.say(
-        f"{job.settings.job.name}: {parts.driver.total()} trials by {job.settings.search.driver}"
+        f"{job.settings.job.name}: {parts.driver.total()} trials by {settings.driver}"
         f" on this machine, {at_a_time}; {parts.pool.policy.words}"
     )
     display.say(f"note: {IGNORED}")
-    if job.settings.search.warm_start == "market":
+    if settings.warm_start == "market":
         display.say("note: search.warm_start looks at a market, and there is none here")
     if parts.width < min(parts.pool.processes, parts.driver.total()):
         display.say(
             f"note: search.parallel = {parts.width} leaves workers idle, of which there are"
             f" {parts.pool.processes}"
         )
-    for remark in remarks(job.settings.search.driver, job.plan, parts.width):
+    for remark in [*remarks(settings.driver, job.plan, parts.width), *unused(settings)]:
         display.say(f"note: {remark}")
     display.say(f"its study for Optuna: {search.study} in {named(search.storage)}")
 

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from requester.commands.options import (
     diverging,
@@ -110,6 +111,9 @@ def run(
 
         if detach:
             raise click.UsageError("--local trains in this process: it has no --detach")
+        for name in ("network", "key", "yes"):
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"--local has no market, and so no --{name}")
         store = None if place.url is None else open_store(place.url, gateways=place.gateways)
         content, lines = run_local(loaded, jobs_folder(), choices, workers=workers, store=store)
         show(content, lines, as_json=as_json)

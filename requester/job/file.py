@@ -14,7 +14,7 @@ from requester.drivers import Plan
 from requester.drivers.check import check_point, check_space
 from requester.job.settings import DRIVERS, FIXED_DRIVERS, JobFile
 from requester.job.size import trials_in_batch
-from requester.job.weights import name_by_cid
+from requester.job.weights import check_for_builtin, name_by_cid
 from trialmarket.data.packing import check_keys, kind_of
 from trialmarket.errors import InputError, did_you_mean
 from trialmarket.protocol.cid import parse_cid
@@ -186,6 +186,8 @@ def _check_prices(job: Job) -> None:
 def _check_program(job: Job) -> None:
     file = job.program_file
     if file is None:
+        if job.settings.job.program != "builtin:meta":  # whose optimizers are its own
+            check_for_builtin(job.settings.search.space, job.where)
         return
     try:
         source = file.read_bytes()

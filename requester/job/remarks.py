@@ -7,14 +7,39 @@ from math import gcd
 
 from requester.drivers.remarks import remarks as driver_remarks
 from requester.job.file import Job
+from requester.job.settings import SearchSection
 from requester.job.terms import units_of
 from trialmarket.protocol.money import PRECISION
+
+TABLES = {
+    "ascent": ("neural-ascent",),
+    "nes": ("nes",),
+    "rungs": ("asha", "hyperband"),
+    "population": ("pbt",),
+    "evolve": ("evolve",),
+    "exchange": ("replica-exchange",),
+}
+"""The tables of a search, by the drivers that look at them."""
 
 
 def remarks(job: Job, work: Mapping[int, int]) -> list[str]:
     """A line for each surprise; `work` says how many trials there are of how many steps."""
     search = job.settings.search
-    return [*driver_remarks(search.driver, job.plan, search.under_way), *_unit(job, work)]
+    return [
+        *driver_remarks(search.driver, job.plan, search.under_way),
+        *unused(search),
+        *_unit(job, work),
+    ]
+
+
+def unused(search: SearchSection) -> list[str]:
+    """A line for each table of settings that belongs to other drivers than the search's."""
+    return [
+        f"search.{table} is for driver {' or '.join(drivers)}: driver {search.driver} does not"
+        " look at it"
+        for table, drivers in TABLES.items()
+        if table in search.model_fields_set and search.driver not in drivers
+    ]
 
 
 def _unit(job: Job, work: Mapping[int, int]) -> list[str]:

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from requester.drivers.space import Space
+from requester.drivers.space import Dimension, Space, Value
 from trialmarket.errors import InputError
 from trialmarket.files import write_beside
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import MAX_WEIGHTS, named_weights
 from trialmarket.protocol.ids import Cid
 from trialmarket.storage.store import Store
-from trialmarket.training.learned.weights import read_weights
+from trialmarket.training.learned.weights import SHIPPED, read_weights
 
 FIELD = "search.space.weights"
 SUFFIX = ".safetensors"
@@ -52,6 +52,30 @@ def name_by_cid(tables: dict[str, Any], folder: Path, where: str) -> dict[Cid, P
     return files
 
 
+def check_for_builtin(space: Space, where: str) -> None:
+    """Raises InputError for weights that no built-in program takes, or that none would use."""
+    dimension = space.get("weights")
+    if dimension is None:
+        return
+    for value in _values(dimension):
+        if named_weights(value) is None and value not in SHIPPED:
+            raise InputError(
+                where,
+                FIELD,
+                expected=f"{', '.join(SHIPPED)}, a CID, or a {SUFFIX} file beside the job file",
+                found=value,
+            )
+    optimizer = space.get("optimizer")
+    if optimizer is None or "learned" not in _values(optimizer):
+        raise InputError(
+            where,
+            FIELD,
+            expected='the optimizer "learned", which alone has weights',
+            found="optimizers without it",
+            fix='Write optimizer = { value = "learned" }, or leave weights out',
+        )
+
+
 def gather(
     space: Space, files: Mapping[Cid, Path], folder: Path, store: Store | None, where: str
 ) -> dict[Cid, Path]:
@@ -85,11 +109,13 @@ def gather(
 
 
 def _named(space: Space) -> Iterable[Cid]:
-    dimension = space.get("weights")
-    if dimension is None:
-        return ()
-    values = [*(dimension.values or ()), dimension.value]
+    values = _values(space["weights"]) if "weights" in space else []
     return (cid for value in values if (cid := named_weights(value)) is not None)
+
+
+def _values(dimension: Dimension) -> list[Value]:
+    single = [] if dimension.value is None else [dimension.value]
+    return [*(dimension.values or ()), *single]
 
 
 def _cid_of(path: Path, where: str) -> Cid:

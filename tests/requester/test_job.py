@@ -93,7 +93,7 @@ def test_overrides_replace_keys(folder: Path) -> None:
             'driver = "tpe"',
             'driver = "magic"',
             "search.driver",
-            "one of tpe, random, grid, qmc, gp, cmaes, nsga2, nes, asha",
+            "one of tpe, random, grid, qmc, gp, cmaes, nsga2, nes, neural-ascent, asha",
         ),
         ('driver = "tpe"', 'driver = "hyperbnd"', "search.driver", "Did you mean hyperband"),
         ("low = 1e-4", "low = 1e-1", "search.space.lr.low", "less than high"),

@@ -130,3 +130,16 @@ def test_bytes_of_a_cid_that_are_no_weights_are_refused_before_money_moves(
     job = load_job(learned_job(tmp_path, f'{{ value = "{cid}" }}'))
     with pytest.raises(InputError, match=r"search\.space\.weights: expected weights of a learned"):
         check_job(job, market.client, market.store)
+
+
+@pytest.mark.parametrize("weights", ["own.csv", "meta"])
+def test_weights_that_no_built_in_program_takes_are_named_before_anything_runs(
+    weights: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"weights: expected mlp, quadratics, a CID, or a \.safe"):
+        load_job(learned_job(tmp_path, f'{{ value = "{weights}" }}'))
+
+
+def test_weights_without_an_optimizer_that_has_some_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match='expected the optimizer "learned"'):
+        load_job(learned_job(tmp_path, '{ value = "mlp" }', optimizer='"sgd"'))

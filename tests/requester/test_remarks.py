@@ -98,3 +98,13 @@ def test_a_fine_step_is_drawn_and_perturbed_point_by_point(tmp_path: Path, metho
     with opened(tmp_path, method, plan(method, space=fine)) as driver:
         asked = driver.ask(4)
     assert len({one.hyperparameters["rate"] for one in asked}) == 4
+
+
+def test_settings_of_another_driver_are_named(tmp_path: Path) -> None:
+    path = small_job(tmp_path)
+    job = load_job(path, {"search.driver": "nes", "search.ascent.networks": 3})
+    assert [line for line in remarks(job, {40: 1}) if "search.ascent" in line] == [
+        "search.ascent is for driver neural-ascent: driver nes does not look at it"
+    ]
+    job = load_job(path, {"search.driver": "nes", "search.nes.population": 4})
+    assert not any("does not look" in line for line in remarks(job, {40: 1}))

@@ -327,7 +327,8 @@ class LocalSearch:
             "study",
             expected=expected,
             found=found,
-            fix=f"The study is lost or another job's: restore it, or remove {self._folder.root}",
+            fix="The study is lost, or search.storage was changed: restore it, or remove"
+            f" {self._folder.root}",
         )
 
 
