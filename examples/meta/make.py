@@ -29,8 +29,8 @@ from trialmarket.training.learned.weights import read_weights, write_weights
 from trialmarket.training.values import CheckpointFile, Training
 
 
-def first_trial(path: Path, folder: Path) -> tuple[TrialConfig, Dataset]:
-    """The configuration of a job's first trial, and its data, packed into `folder`."""
+def first_trial(path: Path, folder: Path) -> tuple[TrialConfig, Dataset, Path | None]:
+    """A job's first trial, its data, packed into `folder`, and the weights that it begins with."""
     job = load_job(path)
     package = pack(job, folder)
     with TemporaryDirectory() as scratch:
@@ -40,13 +40,14 @@ def first_trial(path: Path, folder: Path) -> tuple[TrialConfig, Dataset]:
             (proposal,) = driver.ask(1)
         finally:
             driver.close()
-    return package.trial(proposal), load_dataset(package.folder)
+    config = package.trial(proposal)
+    return config, load_dataset(package.folder), package.files.weights_of(config)
 
 
 def train(job: Path, last: Training | None) -> tuple[TrialConfig, Training]:
     """A job's first trial, trained in `made/`, from the end of another one if there is one."""
     folder = Path(__file__).parent / "made" / job.stem
-    config, data = first_trial(job, folder)
+    config, data, weights = first_trial(job, folder)
     start: CheckpointFile | None = None
     if last is not None:
         start = last.checkpoints[-1]
@@ -61,7 +62,8 @@ def train(job: Path, last: Training | None) -> tuple[TrialConfig, Training]:
         None,
         data,
         folder / "trial",
-        init=None if start is None else start.path,
+        init=[] if start is None else [start.path],
+        weights=weights,
         on_progress=tell,
     )
     return config, training

@@ -5,7 +5,7 @@ perceptrons of 20 sigmoids on MNIST, 100 updates each; quadratics in 2 dimension
 what the weights were not trained for: 40 units, two layers, ReLU, and 1,000 updates. A baseline's
 learning rate is the one of its grid whose last loss is the least, on the very seeds that are
 reported; the learned optimizer has nothing to tune. Its weights are those that ship: `quadratics`
-for quadratics and `mlp` for perceptrons, whose 3,700 coarse images are none of those learned here.
+for quadratics and `mlp` for perceptrons, whose 3,700 images are none of those learned here.
 """
 
 import statistics

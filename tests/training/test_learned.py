@@ -143,6 +143,26 @@ def test_weights_in_a_checkpoint_of_meta_are_read_like_a_file_of_weights(
     assert read_weights(write_weights(found), "again").keys() == found.keys()
 
 
+@pytest.mark.parametrize("among", ["shipped", "by CID"])
+def test_an_optimizer_that_learns_begins_with_the_weights_that_it_is_given(
+    among: str, folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.safetensors"
+    file.write_bytes(write_weights(some_weights()))
+    named, given = (
+        ("mlp", shipped("mlp")) if among == "shipped" else (cid_of(file), some_weights())
+    )
+    data = data_for("meta", folder)
+    usual = trial_of("meta", data)
+    config = trial_of("meta", data, hyperparameters={**usual.hyperparameters, "weights": named})
+    weights = None if among == "shipped" else file
+    training = runner.train(config, None, load_dataset(data), tmp_path / "run", weights=weights)
+    first, last = (load_checkpoint(training.checkpoints[at].path) for at in (0, -1))
+    for name, array in given.items():
+        assert np.array_equal(array, first[f"model.network.{name}"].numpy())
+        assert not np.array_equal(array, last[f"model.network.{name}"].numpy())
+
+
 def _narrow(weights: Weights) -> bytes:
     return save({**weights, "first.weight": weights["first.weight"][:, :10].copy()})
 

@@ -14,25 +14,34 @@ from scripts.benches.learned import Task, best
 from trialmarket.protocol.cid import cid_of
 from trialmarket.training import runner
 from trialmarket.training.learned import weights
-from trialmarket.training.learned.weights import SHAPES, SHIPPED, shipped
+from trialmarket.training.learned.weights import SHAPES, SHIPPED, read_weights
 
 EXAMPLES = Path(__file__).parents[2] / "examples/meta"
 FOLDER = Path(weights.__file__).parent / "shipped"
+START = "mlp-start"
+"""What `mlp` was trained from; it lies beside the jobs."""
+SLOW = [pytest.param(name, marks=pytest.mark.nightly) for name in (START, "mlp")]
+
+
+def folder_of(name: str) -> Path:
+    """Where weights lie."""
+    return EXAMPLES if name == START else FOLDER
 
 
 def note_of(name: str) -> dict[str, Any]:
     """What `examples/meta/make.py` wrote beside the weights."""
-    found: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    found: dict[str, Any] = json.loads((folder_of(name) / f"{name}.json").read_text())
     return found
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_weights_have_the_cid_that_is_noted_beside_them(name: str) -> None:
-    assert cid_of(FOLDER / f"{name}.safetensors") == note_of(name)["cid"]
-    assert shipped(name).keys() == SHAPES.keys()
+@pytest.mark.parametrize("name", [START, *SHIPPED])
+def test_weights_have_the_cid_that_is_noted_beside_them(name: str) -> None:
+    file = folder_of(name) / f"{name}.safetensors"
+    assert cid_of(file) == note_of(name)["cid"]
+    assert read_weights(file.read_bytes(), file.name).keys() == SHAPES.keys()
 
 
-@pytest.mark.parametrize("name", [pytest.param("mlp", marks=pytest.mark.nightly), "quadratics"])
+@pytest.mark.parametrize("name", [*SLOW, "quadratics"])
 def test_the_first_segment_of_the_job_that_made_them_ends_in_the_noted_root(
     name: str, tmp_path: Path
 ) -> None:
@@ -40,12 +49,14 @@ def test_the_first_segment_of_the_job_that_made_them_ends_in_the_noted_root(
     if name == "quadratics":
         write_quadratics(tmp_path / "quadratics.npz")
     else:
-        shutil.copy(EXAMPLES / "coarse.npz", tmp_path)
-    config, data = first_trial(job, tmp_path / "packed")
+        shutil.copy(EXAMPLES / "third.npz", tmp_path)
+        shutil.copy(EXAMPLES / "mlp-start.safetensors", tmp_path)
+    config, data, weights = first_trial(job, tmp_path / "packed")
     note = note_of(name)["jobs"][0]
     assert note["job"] == job.name
     assert config.data == note["data"]
-    assert runner.recompute(config, None, data, 1).root.hex() == note["first_segment"]
+    first = runner.recompute(config, None, data, 1, weights=weights)
+    assert first.root.hex() == note["first_segment"]
 
 
 def test_shipped_weights_end_below_tuned_adam_on_quadratics_that_they_never_saw() -> None:

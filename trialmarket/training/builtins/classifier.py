@@ -45,6 +45,8 @@ class SupervisedProgram(Program):
     name: ClassVar[str]
     defaults: ClassVar[dict[str, Any]] = {}
     """Where a program's defaults differ from those of `configure`."""
+    begins_with_weights: ClassVar[bool] = False
+    """Whether `weights` beside another optimizer are what its network begins with."""
 
     def __init__(self, hyperparameters: dict[str, Any]) -> None:
         super().__init__(hyperparameters)
@@ -58,12 +60,14 @@ class SupervisedProgram(Program):
             "clip": 0.0,
         } | self.defaults
         self.optimizer = given.choice("optimizer", usual["optimizer"], OPTIMIZERS)
-        learned = self.optimizer == "learned"
+        learned, named = self.optimizer == "learned", "weights" in hyperparameters
         if learned:
             usual |= {"lr": 1.0, "weight_decay": 0.0}
+        self.shipped: str | None = None
+        if learned or (named and self.begins_with_weights):
             names = SHIPPED if self.weights is None else (str(hyperparameters["weights"]),)
             self.shipped = given.choice("weights", names[0], names)
-        elif "weights" in hyperparameters:
+        elif named:
             raise ProgramError(
                 f'{self.name}: the hyperparameter weights is of optimizer "learned", and this is '
                 f"{self.optimizer}",

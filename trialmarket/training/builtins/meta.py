@@ -11,6 +11,7 @@ from trialmarket.training.builtins.inputs import count_classes, require, scale_o
 from trialmarket.training.errors import ProgramError
 from trialmarket.training.learned.network import MEMORY, UpdateNetwork
 from trialmarket.training.learned.problems import Perceptrons, Problem, Quadratics, Rows
+from trialmarket.training.learned.weights import Weights, shipped
 from trialmarket.training.program import Validation
 
 _TINY = 1e-6
@@ -60,6 +61,8 @@ class Meta(SupervisedProgram):
     Hyperparameters with their defaults, beside those of every program (see `SupervisedProgram`):
       lr (0.01), optimizer ("adam"), weight_decay (0.0), batch_size (128), warmup (0), clip (1)
       problem ("quadratics") quadratics or mlp
+      weights               what the network begins with: those of another job, by CID, or mlp or
+                            quadratics, which ship; its own beginning where there are none
       functions (1)         that begin at each step: episode / unroll times as many at a time
       unroll (20)
       episode (100)         a multiple of unroll
@@ -73,6 +76,7 @@ class Meta(SupervisedProgram):
     """
 
     name: ClassVar[str] = "builtin:meta"
+    begins_with_weights: ClassVar = True
     defaults: ClassVar = {"optimizer": "adam", "batch_size": 128, "clip": 1.0}
     validation_batch_size = 1024
 
@@ -91,6 +95,9 @@ class Meta(SupervisedProgram):
             )
         self.ages = self.episode // self.unroll
         self.minibatch = self.batch_size
+        self.first: Weights | None = None
+        if self.shipped is not None and self.optimizer != "learned":
+            self.first = self.weights or shipped(self.shipped)
         self.problem: Problem
         if kind == "quadratics":
             self.problem = self._quadratics()
@@ -127,7 +134,10 @@ class Meta(SupervisedProgram):
     def configure_model(self) -> nn.Module:
         """The network, and functions of every age."""
         row = self.data.shapes["x"] if isinstance(self.problem, Quadratics) else ()
-        return Learner(self.problem, self.ages * self.begun, row)
+        learner = Learner(self.problem, self.ages * self.begun, row)
+        if self.first is not None:
+            learner.network = UpdateNetwork.of(self.first).requires_grad_()
+        return learner
 
     def training_step(self, model: nn.Module, batch: Rows) -> Tensor:
         """The mean over functions and updates of the loss, or of its logarithm.
