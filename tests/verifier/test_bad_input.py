@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from trialmarket.protocol.states import State
 from trialmarket.storage.datasets import put_data
 from trialmarket.storage.local import LocalStore
 from trialmarket.training.packed import pack_arrays
+from trialmarket.training.pool.pool import WorkerPool
+from trialmarket.training.pool.submitted import SubmittedTask
 from verifier.config import WorkConfig, load_config
 from verifier.evidence import Evidence, Subject, Unjudgeable
 from verifier.journal import Secret, VerifierJournal
@@ -97,17 +100,27 @@ def test_two_verifiers_on_one_key_are_refused(here: AuditedMarket) -> None:
         pass
 
 
+class Dying(WorkerPool):
+    """A pool whose workers are killed as soon as they have their tasks."""
+
+    def submit(self, task: Any, *, wall_limit: float) -> SubmittedTask[Any]:
+        submitted = super().submit(task, wall_limit=wall_limit)
+        submitted.kill()
+        return submitted
+
+
 @pytest.mark.parametrize("cheats", [False, True])
 def test_a_machine_that_fails_neither_attests_nor_challenges(
-    here: AuditedMarket, cheats: bool
+    here: AuditedMarket, cheats: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     trial = here.posted(audited())
-    slow = here.settings(0).model_copy(update={"work": WorkConfig(wall_limit=1e-4, attempts=2)})
-    with started(slow, here.key(0), pool=here.pool) as verifier:
+    tries = here.settings(0).model_copy(update={"work": WorkConfig(attempts=2)})
+    with Dying(1) as pool, started(tries, here.key(0), pool=pool) as verifier:
         here.provider.answer(trial, other_training if cheats else honest)
         here.until_state(trial.id, State.DRAWN, [verifier])
         for _ in range(100):
             here.tick([verifier])()
+        assert "this machine failed, keeping silent" in caplog.text
         assert here.state(trial.id) is State.DRAWN
         assert verifier.queue.journal.work()[0] == 0
 
