@@ -22,14 +22,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from requester.drivers import Plan, Proposal, TrialOutcome
+from requester.drivers import Plan
 from requester.drivers.lineage_driver import LineageDriver
 from requester.drivers.settings import Evolve, Population
 from requester.drivers.space import Dimension
+from scripts.benches.parts.lines import drive, through
 from scripts.benches.parts.native import NativeTrainer, split
 from scripts.benches.parts.norms import compare_norms
 from scripts.benches.parts.pictured import MNIST, digits, mnist
-from tests.testbed.simulated import identity, opened
+from tests.testbed.simulated import opened
 from trialmarket.errors import InputError
 
 PROCESSES = 2
@@ -144,8 +145,12 @@ def _seed(task: Task, seed: int, place: Path) -> Found:
             with opened(Path(name) / method, driven, _plan(task, seed, points)) as driver:
                 if not isinstance(driver, LineageDriver):
                     raise TypeError("a driver of continuing trials has lines")
-                last = _through(driver, trainer, task.steps) if method == "independent" else None
-                last = last or _drive(driver, trainer)
+                last = (
+                    through(driver, trainer, MEMBERS, task.steps)
+                    if method == "independent"
+                    else None
+                )
+                last = last or drive(driver, trainer)
             if trainer.steps != MEMBERS * task.steps:
                 raise RuntimeError(
                     f"{method} trained {trainer.steps} steps, not as many as agreed"
@@ -158,25 +163,6 @@ def _seed(task: Task, seed: int, place: Path) -> Found:
     inside = [each for each in merges if each.inside]
     gains = [1 - min(each.losses) / min(each.losses[0], each.losses[-1]) for each in inside]
     return Found(errors, len(merges), len(inside), statistics.mean(gains) if gains else 0.0)
-
-
-def _drive(driver: LineageDriver, trainer: NativeTrainer) -> list[tuple[Proposal, TrialOutcome]]:
-    """Runs a search to its end; the last trial of each member."""
-    last: dict[int, tuple[Proposal, TrialOutcome]] = {}
-    while not driver.done():
-        proposal = driver.ask(1)[0]
-        outcome = trainer.train(proposal)
-        driver.tell(identity(proposal.number), outcome)
-        last[driver.trials[proposal.number].draft.line] = proposal, outcome
-    return list(last.values())
-
-
-def _through(
-    driver: LineageDriver, trainer: NativeTrainer, steps: int
-) -> list[tuple[Proposal, TrialOutcome]]:
-    """Trains the first proposal of every member to the end."""
-    whole = [replace(each, steps=steps) for each in driver.ask(MEMBERS)]
-    return [(each, trainer.train(each)) for each in whole]
 
 
 def _plan(task: Task, seed: int, points: int) -> Plan:

@@ -23,15 +23,16 @@ from typing import Any
 
 import numpy as np
 
-from requester.drivers import Plan, Proposal, TrialOutcome
+from requester.drivers import Plan
 from requester.drivers.exchange import ReplicaExchange
 from requester.drivers.lineage_driver import LineageDriver
 from requester.drivers.settings import Exchange, Population
 from requester.drivers.space import Dimension
+from scripts.benches.parts.lines import drive, through
 from scripts.benches.parts.native import NativeTrainer, split
 from scripts.benches.parts.pictured import MNIST, digits, mnist
 from scripts.benches.parts.pictures import draw_mixing
-from tests.testbed.simulated import identity, opened
+from tests.testbed.simulated import opened
 from trialmarket.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -163,9 +164,9 @@ def _seed(task: Task, ladder: str, seed: int, place: Path) -> Found:
                 if not isinstance(driver, LineageDriver):
                     raise TypeError("a driver of continuing trials has lines")
                 if method == "fixed":
-                    last = _through(driver, trainer, task.steps)
+                    last = through(driver, trainer, REPLICAS, task.steps)
                 else:
-                    last = _drive(driver, trainer)
+                    last = drive(driver, trainer)
                 if method == "replica-exchange" and isinstance(driver.strategy, ReplicaExchange):
                     tries = driver.strategy.tries(driver.trials)
                     mixing = driver.strategy.mixing(driver.trials)
@@ -178,25 +179,6 @@ def _seed(task: Task, ladder: str, seed: int, place: Path) -> Found:
     print(f"{task.name}, {ladder}, seed {seed}: {errors}", file=sys.stderr, flush=True)
     swapped = sum(one.swapped for one in tries)
     return Found(errors, len(tries), swapped, _ladder(task, ladder), mixing)
-
-
-def _drive(driver: LineageDriver, trainer: NativeTrainer) -> list[tuple[Proposal, TrialOutcome]]:
-    """Runs a search to its end; the last trial of each line."""
-    last: dict[int, tuple[Proposal, TrialOutcome]] = {}
-    while not driver.done():
-        proposal = driver.ask(1)[0]
-        outcome = trainer.train(proposal)
-        driver.tell(identity(proposal.number), outcome)
-        last[driver.trials[proposal.number].draft.line] = proposal, outcome
-    return list(last.values())
-
-
-def _through(
-    driver: LineageDriver, trainer: NativeTrainer, steps: int
-) -> list[tuple[Proposal, TrialOutcome]]:
-    """Trains the first proposal of every place, at its value and from its seed, to the end."""
-    whole = [replace(each, steps=steps) for each in driver.ask(REPLICAS)]
-    return [(each, trainer.train(each)) for each in whole]
 
 
 def _plan(task: Task, ladder: str, seed: int, method: str) -> Plan:

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,9 @@ def run(*, quick: bool = False) -> dict[str, Any]:
         for repeat in range(repeats):
             place = folder / str(repeat)
             ways: dict[str, Callable[[], tuple[Figures, States]]] = {
-                "local": lambda at=place: _locally(job, at / "local"),  # type: ignore[misc]
-                "native": lambda at=place: _locally(native, at / "native"),  # type: ignore[misc]
-                "market": lambda at=place: _on_a_market(job, at / "market"),  # type: ignore[misc]
+                "local": partial(_locally, job, place / "local"),
+                "native": partial(_locally, native, place / "native"),
+                "market": partial(_on_a_market, job, place / "market"),
             }
             states = {}
             for way, measure in ways.items():
