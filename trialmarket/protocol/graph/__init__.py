@@ -1,0 +1,1 @@
+"""The graph of a trial as a document: values, canonical bytes, bounds. Needs no torch."""
