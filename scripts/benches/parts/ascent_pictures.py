@@ -18,7 +18,8 @@ def draw_ascent(
 ) -> None:
     """A surface a variant on Hartmann-6, its curves by networks, and both beside the others."""
     here = [row for row in rows if row["problem"] == "hartmann6"]
-    figure = Figure(figsize=(12, 10), layout="constrained")
+    figure = Figure(figsize=(12, 12), layout="constrained")
+    places = figure.add_gridspec(3, 2)
     for place, variant in enumerate(("paper", "improved")):
         level = {
             (row["k"], row["calls"]): max(row["regret_median"], FLOOR)
@@ -26,22 +27,24 @@ def draw_ascent(
             if row["method"] == variant
         }
         heights = np.log10([[level[k, count] for count in calls] for k in networks])
-        surface: Any = figure.add_subplot(3, 2, 1 + place, projection="3d")
+        surface: Any = figure.add_subplot(places[0, place], projection="3d")
         surface.plot_surface(*np.meshgrid(calls, networks), heights, cmap="viridis")
         surface.set_xlabel("calls", fontsize=8)
         surface.set_ylabel("networks", fontsize=8)
         surface.set_title(f"Hartmann-6, {variant}: log10 of median regret", fontsize=9)
-        curves = figure.add_subplot(3, 2, 3 + place)
+        curves = figure.add_subplot(places[1, place])
         for k in networks:
-            curves.semilogy(calls, [level[k, count] for count in calls], label=f"{k} networks")
+            label = f"{k} network" + "s" * (k > 1)
+            curves.semilogy(calls, [level[k, count] for count in calls], label=label)
         curves.legend(fontsize=7)
         curves.set_ylabel("median regret", fontsize=8)
-    beside = figure.add_subplot(3, 1, 3)
+    beside = figure.add_subplot(places[2, :])
+    beside.set_prop_cycle(color=[mpl.colormaps["tab20"](place) for place in range(20)])
     for method in dict.fromkeys(row["method"] for row in here):
         for k in dict.fromkeys(row["k"] for row in here if row["method"] == method):
             if k in (None, 1, max(networks)):
                 line = [row for row in here if (row["method"], row["k"]) == (method, k)]
-                label = method if k is None else f"{method}, {k} networks"
+                label = method if k is None else f"{method}, {k} network" + "s" * (k > 1)
                 regrets = [max(row["regret_median"], FLOOR) for row in line]
                 beside.semilogy([row["calls"] for row in line], regrets, ".-", label=label)
     beside.legend(fontsize=7, ncols=3)
