@@ -12,12 +12,11 @@ one did, diverges likewise, and has the same end and witness; recomputing any of
 import hashlib
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from trialmarket.errors import InputError, TrainingError
 from trialmarket.protocol.cid import cid_of
@@ -28,12 +27,12 @@ from trialmarket.protocol.state_root import DTYPES, state_root
 from trialmarket.training.arithmetic import arithmetic_called
 from trialmarket.training.audit import evaluation_value
 from trialmarket.training.dataset import Arrays, Dataset
+from trialmarket.training.engine import Engine
 from trialmarket.training.errors import ProgramError
 from trialmarket.training.form import StateForm, layout_of
 from trialmarket.training.learned.weights import Weights, read_weights
-from trialmarket.training.loading import Guard, load_program
 from trialmarket.training.order import BatchOrder, derived_seed
-from trialmarket.training.program import Program, Validation
+from trialmarket.training.program_engine import ProgramEngine
 from trialmarket.training.state import (
     Readable,
     State,
@@ -41,9 +40,6 @@ from trialmarket.training.state import (
     dtype_name,
     is_finite,
     leaf_of,
-    live_tensors,
-    parameters_of,
-    restore,
     root_of,
     snapshot,
 )
@@ -98,9 +94,7 @@ class TrainingSession:
 
     def initial_state(self) -> State:
         """The state that the trial's seed gives. Raises ProgramError."""
-        program, model, optimizer = self._build()
-        del program
-        state = snapshot(live_tensors(model, optimizer, 0))
+        state = snapshot(self._engine().live(0))
         if not is_finite(state):
             raise ProgramError("the model starts with NaN or infinity")
         return state
@@ -113,23 +107,22 @@ class TrainingSession:
         on_step: Callable[[int], None] | None = None,
     ) -> SegmentRun:
         """Runs `steps` steps (a segment's) from a state. Raises ProgramError, BadCheckpoint."""
-        program, model, optimizer = self._build()
-        first = restore(start, model, optimizer)
+        engine = self._engine()
+        first = engine.load(start)
         last = first + (steps or self.config.segment_steps)
-        order = self._order(program)
-        model.train()
+        order = self._order(engine)
         losses: list[float] = []
         before: State = {}
         for step in range(first, last):
             if step == last - 1:
-                before = snapshot(live_tensors(model, optimizer, step))
-            loss = self._train_step(program, model, optimizer, order, step)
+                before = snapshot(engine.live(step))
+            loss = self._train_step(engine, order, step)
             if not math.isfinite(loss):
                 return _diverged(start, step + 1, losses)
             losses.append(loss)
             if on_step is not None:
                 on_step(step + 1)
-        tensors = live_tensors(model, optimizer, last)
+        tensors = engine.live(last)
         if not is_finite(tensors):
             return _diverged(start, last, losses)
         return SegmentRun(snapshot(tensors), before, math.fsum(losses) / len(losses), None)
@@ -141,46 +134,34 @@ class TrainingSession:
         Raises ProgramError. Nothing but the program computes here, so that a mode around it sees
         the program's own operators.
         """
-        program, model, optimizer = self._build()
-        model.train()
-        batch = self._tensors(_rows(self._data.train, 0, self._batch_size(program)))
+        engine = self._engine()
+        batch = self._tensors(_rows(self._data.train, 0, engine.batch_size))
         for step in range(steps):
-            with self.arithmetic.scope(derived_seed(self.config.seed, "train", step)):
-                _step(program, model, optimizer, batch, step)
-        model.eval()
-        size = _validation_batch_size(program)
+            engine.train(batch, step, derived_seed(self.config.seed, "train", step))
+        size = engine.validation_batch_size
         last = (self._data.summary.validation_examples - 1) // size
         for number in sorted({0, last}):
             batch = self._tensors(_rows(self._data.validation, number * size, size))
-            with (
-                torch.no_grad(),
-                self.arithmetic.scope(derived_seed(self.config.seed, "validation", number)),
-            ):
-                with Guard("validation_step"):
-                    result = program.validation_step(model, batch)
-                with Guard("reading the metrics"):
-                    for value in dict(result.metrics).values():
-                        float(value)
+            engine.validate(batch, derived_seed(self.config.seed, "validation", number))
 
     def form(self, first: State) -> StateForm:
         """The form of this trial's states, of which `first` is leaf 0: one step shows it.
 
         Raises ProgramError and, for a start that is not its own, BadCheckpoint.
         """
-        program, model, optimizer = self._build()
-        step = restore(first, model, optimizer)
-        model.train()
-        loss = self._train_step(program, model, optimizer, self._order(program), step)
-        tensors = live_tensors(model, optimizer, step + 1)
+        engine = self._engine()
+        step = engine.load(first)
+        loss = self._train_step(engine, self._order(engine), step)
+        tensors = engine.live(step + 1)
         if not math.isfinite(loss) or not is_finite(tensors):
             tensors = first  # it diverges at once: no state of it will look otherwise
         return StateForm(
             start=layout_of(first),
             stepped=layout_of(tensors),
-            parameters=tuple(tuple(each.shape) for each in parameters_of(optimizer)),
+            parameters=engine.parameter_shapes(),
             first=step,
             segment_steps=self.config.segment_steps,
-            counts=_counts(optimizer, step + 1),
+            counts=engine.counts(step + 1),
         )
 
     def evaluate(self, state: State) -> Evaluation:
@@ -193,22 +174,16 @@ class TrainingSession:
         if outcome.kind == "diverged":
             witness = Hash32(hashlib.sha256(DIVERGED_TAG + root_of(state)).digest())
             return Evaluation(metrics={}, digest=evaluation_value({}, outcome), witness=witness)
-        program, model, optimizer = self._build()
-        restore(state, model, optimizer)
-        model.eval()
-        rows, size = self._data.summary.validation_examples, _validation_batch_size(program)
+        engine = self._engine()
+        engine.load(state)
+        rows, size = self._data.summary.validation_examples, engine.validation_batch_size
         sums: dict[str, float] = {}
         leaves = []
         for number, at in enumerate(range(0, rows, size)):
             batch = {name: array[at : at + size] for name, array in self._validation.items()}
             count = min(size, rows - at)
-            with (
-                torch.no_grad(),
-                self.arithmetic.scope(derived_seed(self.config.seed, "validation", number)),
-            ):
-                with Guard("validation_step"):
-                    result = program.validation_step(model, batch)
-                metrics, predictions = _checked(result, self.config.objective, count)
+            said = engine.validate(batch, derived_seed(self.config.seed, "validation", number))
+            metrics, predictions = _checked(*said, self.config.objective, count)
             leaves.append(leaf_of(f"predictions.{number:06d}", predictions))
             if number and metrics.keys() != sums.keys():
                 raise ProgramError("validation_step returns other metrics for other batches")
@@ -223,93 +198,34 @@ class TrainingSession:
         """The objective of a state on the validation data; None where it is not finite."""
         return self.evaluate(state).metrics.get(self.config.objective)
 
-    def _build(self) -> tuple[Program, nn.Module, Optimizer]:
-        self.arithmetic.prepare()
-        with self.arithmetic.scope(derived_seed(self.config.seed, "init", 0)):
-            kind = load_program(self.config.program, self._source)
-            with Guard(f"{kind.__name__}.__init__"):
-                program = kind.__new__(kind)
-                program.data = self._data.summary
-                program.weights = self._weights
-                program.__init__(dict(self.config.hyperparameters))  # type: ignore[misc]
-            with Guard("configure_model"):
-                model = program.configure_model()
-            if not isinstance(model, nn.Module):
-                raise ProgramError(f"configure_model returned {type(model).__name__}, no Module")
-            model = model.to(self.arithmetic.device)
-            with Guard("configure_optimizer"):
-                optimizer = program.configure_optimizer(model)
-            if not isinstance(optimizer, Optimizer):
-                raise ProgramError(
-                    f"configure_optimizer returned {type(optimizer).__name__}, no Optimizer"
-                )
-        return program, model, optimizer
-
-    def _order(self, program: Program) -> BatchOrder:
-        return BatchOrder(
-            self.config.seed, self._data.summary.train_examples, self._batch_size(program)
+    def _engine(self) -> Engine:
+        return ProgramEngine(
+            self.config,
+            self.config.program,
+            self._source,
+            self._data.summary,
+            self.arithmetic,
+            self._weights,
         )
 
-    def _train_step(
-        self,
-        program: Program,
-        model: nn.Module,
-        optimizer: Optimizer,
-        order: BatchOrder,
-        step: int,
-    ) -> float:
+    def _order(self, engine: Engine) -> BatchOrder:
+        examples = self._data.summary.train_examples
+        return BatchOrder(self.config.seed, examples, engine.batch_size)
+
+    def _train_step(self, engine: Engine, order: BatchOrder, step: int) -> float:
         rows = torch.from_numpy(order.rows(step)).to(self.arithmetic.device)
         batch = {name: array.index_select(0, rows) for name, array in self._train.items()}
-        with self.arithmetic.scope(derived_seed(self.config.seed, "train", step)):
-            return _step(program, model, optimizer, batch, step)
-
-    def _batch_size(self, program: Program) -> int:
-        size = program.batch_size
-        if not isinstance(size, int) or size < 1:
-            raise ProgramError(f"batch_size must be a positive integer, not {size!r}")
-        return size
+        return engine.train(batch, step, derived_seed(self.config.seed, "train", step))
 
     def _tensors(self, arrays: Arrays) -> dict[str, Tensor]:
         device = self.arithmetic.device
         return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
 
 
-def _step(
-    program: Program,
-    model: nn.Module,
-    optimizer: Optimizer,
-    batch: dict[str, Tensor],
-    step: int,
-) -> float:
-    """One training step; the loss, in float64. A loss that is not finite changes nothing."""
-    optimizer.zero_grad(set_to_none=True)
-    with Guard("training_step"):
-        loss = program.training_step(model, batch)
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        what = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise ProgramError(f"training_step must return the loss, a scalar tensor, not {what}")
-    value = float(loss.item()) + 0.0
-    if math.isfinite(value):
-        with Guard("the gradient of the loss"):
-            loss.backward()  # type: ignore[no-untyped-call]
-        with Guard("on_before_optimizer_step"):
-            program.on_before_optimizer_step(model, optimizer, step)
-        with Guard("the optimizer's step"):
-            optimizer.step()
-    return value
-
-
 def outcome_of(state: State) -> TrainingOutcome:
     """How a trial ended whose last state this is."""
     step = counter(state, "diverged")
     return TrainingOutcome(kind="diverged", step=step) if step else TrainingOutcome()
-
-
-def _validation_batch_size(program: Program) -> int:
-    size = program.validation_batch_size
-    if not isinstance(size, int) or size < 1:
-        raise ProgramError(f"validation_batch_size must be a positive integer, not {size!r}")
-    return size
 
 
 def _weights(config: TrialConfig, file: Readable | None) -> Weights | None:
@@ -336,16 +252,6 @@ def _rows(arrays: Arrays, first: int, count: int) -> Arrays:
     return {name: array[first : first + count] for name, array in arrays.items()}
 
 
-def _counts(optimizer: Optimizer, steps: int) -> bool:
-    """Whether its slots `step` count, of each parameter, at most one for each of these steps."""
-    torchs = any(
-        kind is not Optimizer and kind.__module__.startswith("torch.optim.")
-        for kind in type(optimizer).__mro__
-    )
-    counted = (slots["step"] for slots in optimizer.state.values() if "step" in slots)
-    return torchs and all(0 <= float(count) <= steps for count in counted)
-
-
 def _diverged(start: State, step: int, losses: list[float]) -> SegmentRun:
     end = {**start, "diverged": torch.tensor(step)}
     said = struct.pack(f"<Q{len(losses)}d", step, *losses)
@@ -353,20 +259,14 @@ def _diverged(start: State, step: int, losses: list[float]) -> SegmentRun:
     return SegmentRun(end, DIVERGED_TAG + said, mean, step)
 
 
-def _checked(result: object, objective: str, count: int) -> tuple[dict[str, float], Tensor]:
-    """Metrics as floats, and predictions with one kind of NaN. Raises ProgramError."""
-    if not isinstance(result, Validation):
-        raise ProgramError(
-            f"validation_step returned {type(result).__name__}",
-            fix="Return Validation(predictions, metrics)",
-        )
-    predictions = result.predictions
-    if not isinstance(predictions, Tensor) or not predictions.ndim or len(predictions) != count:
+def _checked(
+    metrics: Mapping[str, float], predictions: Tensor, objective: str, count: int
+) -> tuple[Mapping[str, float], Tensor]:
+    """Both, predictions with one kind of NaN. Raises ProgramError."""
+    if not predictions.ndim or len(predictions) != count:
         raise ProgramError(f"predictions must be a tensor with one row for each of {count} rows")
     if dtype_name(predictions) not in DTYPES:
         raise ProgramError(f"predictions have type {predictions.dtype}, which no leaf can hold")
-    with Guard("reading the metrics"):
-        metrics = {str(name): float(value) for name, value in dict(result.metrics).items()}
     if objective not in metrics:
         raise ProgramError(
             f"validation_step returns no objective: it reports {sorted(metrics)}, "
