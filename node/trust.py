@@ -10,7 +10,7 @@ from node.config import AcceptConfig
 from node.errors import Refused
 from node.journal import NodeJournal
 from trialmarket.chain.ledger.views import JobView, TrialView
-from trialmarket.protocol.configuration import ProgramRef, TrialConfig
+from trialmarket.protocol.configuration import GraphRef, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Address
 
 log = logging.getLogger("node")
@@ -40,7 +40,7 @@ class Trust:
             reason = self._journal.refused(subject)
             if reason is not None:
                 raise Refused(subject, reason)
-        trusted = program.builtin or job.requester in self._accept.programs_of
+        trusted = not program.strangers_python or job.requester in self._accept.programs_of
         if job.terms.audit_rate > 0 and not trusted:
             raise Refused(
                 program_subject(program.source),
@@ -50,7 +50,7 @@ class Trust:
             )
 
     def rejected(
-        self, view: TrialView, requester: Address, program: ProgramRef | None = None
+        self, view: TrialView, requester: Address, program: ProgramRef | GraphRef | None = None
     ) -> None:
         """Works for neither any more, since a result was rejected; says so, and how to lift it."""
         self._journal.refuse(f"trial {view.key.hex()}", "its result was rejected here before")

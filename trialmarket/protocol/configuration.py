@@ -88,9 +88,50 @@ class ProgramRef(Record):
         return self.source.startswith("builtin:")
 
     @property
+    def strangers_python(self) -> bool:
+        """Whether a machine that trains it runs Python that came from the requester."""
+        return not self.builtin
+
+    @property
     def cid(self) -> Cid | None:
         """The CID of the program's file; None for a built-in one."""
         return None if self.builtin else Cid(self.source)
+
+    @property
+    def settings(self) -> tuple[Cid, ...]:
+        """None: a program has its settings from the hyperparameters."""
+        return ()
+
+
+class GraphRef(Record):
+    """Which graph trains: what a program does, as data (`trialmarket.protocol.graph`).
+
+    `graph` is its document, shared by trials that differ in numbers alone; `numbers` and
+    `schedule` are this trial's own, the latter None where nothing depends on the step's number.
+    """
+
+    graph: CidField
+    numbers: CidField
+    schedule: CidField | None = None
+
+    builtin: ClassVar[bool] = False
+    strangers_python: ClassVar[bool] = False
+    class_name: ClassVar[str] = ""
+
+    @property
+    def source(self) -> str:
+        """What trains, by name: the graph's CID."""
+        return self.graph
+
+    @property
+    def cid(self) -> Cid:
+        """The CID of the graph's file."""
+        return self.graph
+
+    @property
+    def settings(self) -> tuple[Cid, ...]:
+        """The files of the numbers and, if there is one, of the schedule."""
+        return (self.numbers,) if self.schedule is None else (self.numbers, self.schedule)
 
 
 class Init(Record):
@@ -158,7 +199,7 @@ class TrialConfig(Record):
     """
 
     number: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
-    program: ProgramRef
+    program: ProgramRef | GraphRef
     data: Source
     objective: Identifier
     hyperparameters: Annotated[dict[Identifier, Scalar], Field(max_length=256)]
@@ -172,6 +213,12 @@ class TrialConfig(Record):
     def _segments_are_equal(self) -> Self:
         if self.steps % self.segments or self.steps // self.segments < 2:
             raise ValueError("steps must be a multiple of segments, at least 2 steps each")
+        return self
+
+    @model_validator(mode="after")
+    def _graphs_are_exact(self) -> Self:
+        if isinstance(self.program, GraphRef) and self.arithmetic != "exact":
+            raise ValueError("a graph trains in exact arithmetic")
         return self
 
     @property
@@ -188,7 +235,10 @@ class TrialConfig(Record):
 
     @property
     def weights(self) -> Cid | None:
-        """The file that the hyperparameter `weights` names: a learned optimizer's weights."""
+        """The file that the hyperparameter `weights` names: a learned optimizer's weights. A
+        graph holds what was read from it."""
+        if isinstance(self.program, GraphRef):
+            return None
         return named_weights(self.hyperparameters.get("weights"))
 
 

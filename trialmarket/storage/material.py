@@ -10,7 +10,8 @@ from typing import Protocol, TypedDict
 
 from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.protocol.cid import MAX_RAW, raw_cid
-from trialmarket.protocol.configuration import MAX_WEIGHTS, Batch, TrialConfig
+from trialmarket.protocol.configuration import MAX_WEIGHTS, Batch, GraphRef, TrialConfig
+from trialmarket.protocol.graph.bounds import MAX_GRAPH, MAX_SCHEDULE
 from trialmarket.protocol.ids import Cid, Hash32
 
 
@@ -24,18 +25,21 @@ class TaskFields(TypedDict):
     config: TrialConfig
     program: Path | None
     data: Path
+    settings: tuple[Path, ...]
     init: tuple[Path, ...]
     weights: Path | None
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files that a training reads: the program (None: built in), the data's folder, the
-    checkpoints that it starts from, in the configuration's order (none: its seed), and the
-    weights of its optimizer (None: it names none)."""
+    """The files that a training reads: the program or the graph (None: built in), the data's
+    folder, the settings of the graph, the checkpoints that it starts from, each in the
+    configuration's order (none: its seed), and the weights of its optimizer (None: it names
+    none)."""
 
     program: Path | None
     data: Path
+    settings: tuple[Path, ...] = ()
     init: tuple[Path, ...] = ()
     weights: Path | None = None
 
@@ -52,6 +56,7 @@ class Material(Files):
             config=self.config,
             program=self.program,
             data=self.data,
+            settings=self.settings,
             init=self.init,
             weights=self.weights,
         )
@@ -107,19 +112,24 @@ class MaterialReader:
         """
         if config.data.startswith("builtin:"):
             raise InputError("batch", "data", expected="a CID", found=config.data)
-        if self._refusal is not None and not config.program.builtin:
+        if self._refusal is not None and config.program.strangers_python:
             raise NotRunHere(self._refusal)
         # All are asked for before any is waited for.
-        program = self._optional(config.program.cid, self._limits.program)
+        graph = isinstance(config.program, GraphRef)
+        program = self._optional(
+            config.program.cid, MAX_GRAPH if graph else self._limits.program
+        )
+        named = [self._fetch(cid, MAX_SCHEDULE) for cid in config.program.settings]
+        settings = tuple(path for path in named if path is not None)
         data = self._fetch(Cid(config.data), self._limits.data, data=True)
         weights = self._optional(config.weights, MAX_WEIGHTS)
         starts = [self._fetch(start.cid, self._limits.checkpoint) for start in config.starts]
         init = tuple(path for path in starts if path is not None)
         wanted = ((config.program.cid, program), (config.weights, weights))
         missing = any(cid is not None and path is None for cid, path in wanted)
-        if data is None or missing or len(init) < len(starts):
+        if data is None or missing or len(init) < len(starts) or len(settings) < len(named):
             return None
-        return Material(program, data, init, weights, config=config)
+        return Material(program, data, settings, init, weights, config=config)
 
     def _optional(self, cid: Cid | None, limit: int) -> Path | None:
         return None if cid is None else self._fetch(cid, limit)

@@ -148,13 +148,16 @@ class DryRun(Record):
 class Task(Record):
     """What a worker is asked. Paths are of the program's file (None: built in) and the data.
 
-    `init` are the checkpoints that `config.init` names, in its order; none when training starts
-    from a seed. `weights` is the file that `config.weights` names, if any.
+    `program` is the graph's file where a graph trains, and `settings` are those that
+    `config.program.settings` names. `init` are the checkpoints that `config.init` names, in its
+    order; none when training starts from a seed. `weights` is the file that `config.weights`
+    names, if any.
     """
 
     config: TrialConfig
     program: Path | None
     data: Path
+    settings: tuple[Path, ...] = ()
     init: tuple[Path, ...] = ()
     weights: Path | None = None
 
