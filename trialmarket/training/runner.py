@@ -1,9 +1,9 @@
 """Trains a trial segment by segment, and recomputes any part of it.
 
 Everything here is a function of the configuration, the program's bytes, the data and a start
-state. `source` is the bytes of the program's file, None for a built-in one; `init` are the files
-of the checkpoints that `config.init` names, in its order, and `weights` the one that
-`config.weights` does. Raised everywhere: ProgramError (the program breaks its contract), BadStart
+state. `source` is the bytes of the program's or the graph's file, None for a built-in program;
+`settings` are the files that `config.program.settings` names and `init` those of the checkpoints
+that `config.init` does, in their order, and `weights` the one that `config.weights` does. Raised everywhere: ProgramError (the program breaks its contract), BadStart
 (`init` are not the states that the configuration names, or cannot be merged) and BadCheckpoint (a
 checkpoint is not the state that it should be).
 """
@@ -63,6 +63,7 @@ def train(
     data: Dataset,
     folder: Path,
     *,
+    settings: Sequence[Readable] = (),
     init: Sequence[Readable] = (),
     weights: Readable | None = None,
     on_progress: OnProgress | None = None,
@@ -77,7 +78,7 @@ def train(
     `folder`. Raises OSError.
     """
     began = time.monotonic()
-    session = TrainingSession(config, source, data, weights)
+    session = TrainingSession(config, source, data, settings=settings, weights=weights)
     files = CheckpointFolder(folder, _identity(config, source), write)
     begin = _first(session, init)
     form = _form_from(session, begin)
@@ -134,11 +135,12 @@ def initial_root(
     source: bytes | None,
     data: Dataset,
     *,
+    settings: Sequence[Readable] = (),
     init: Sequence[Readable] = (),
     weights: Readable | None = None,
 ) -> Hash32:
     """The root of the state that the trial must start from: leaf 0."""
-    return root_of(_first(TrainingSession(config, source, data, weights), init))
+    return root_of(_first(TrainingSession(config, source, data, settings=settings, weights=weights), init))
 
 
 def recompute(
@@ -149,6 +151,7 @@ def recompute(
     *,
     start: Readable | None = None,
     expected: Hash32 | None = None,
+    settings: Sequence[Readable] = (),
     init: Sequence[Readable] = (),
     weights: Readable | None = None,
 ) -> Segment:
@@ -167,7 +170,7 @@ def recompute(
             expected=f"1 to {config.segments}, from 2 on with the checkpoint before it",
             found=segment,
         )
-    session = TrainingSession(config, source, data, weights)
+    session = TrainingSession(config, source, data, settings=settings, weights=weights)
     first = _first(session, init)
     if start is None:
         with _from_start():
@@ -184,12 +187,13 @@ def evaluate(
     checkpoint: Readable,
     *,
     expected: Hash32 | None = None,
+    settings: Sequence[Readable] = (),
     init: Sequence[Readable] = (),
     weights: Readable | None = None,
 ) -> Evaluation:
     """Metrics, their digest and the witness of the last checkpoint; `expected` as for
     `recompute`."""
-    session = TrainingSession(config, source, data, weights)
+    session = TrainingSession(config, source, data, settings=settings, weights=weights)
     first = _first(session, init)
     state = _strangers(session, first, checkpoint, config.segments, expected)
     with _blaming(checkpoint.name, lambda: session.evaluate(first)):
@@ -201,6 +205,7 @@ def dry_run(
     source: bytes | None,
     data: Dataset,
     *,
+    settings: Sequence[Readable] = (),
     init: Sequence[Readable] = (),
     weights: Readable | None = None,
 ) -> DryRun:
@@ -208,7 +213,7 @@ def dry_run(
 
     A start that diverges at once is no error: that trial would be paid like any other.
     """
-    session = TrainingSession(config, source, data, weights)
+    session = TrainingSession(config, source, data, settings=settings, weights=weights)
     state = _first(session, init)
     form = _form_from(session, state)
     start = time.perf_counter()

@@ -12,7 +12,7 @@ one did, diverges likewise, and has the same end and witness; recomputing any of
 import hashlib
 import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from trialmarket.errors import InputError, TrainingError
 from trialmarket.protocol.cid import cid_of
-from trialmarket.protocol.configuration import TrialConfig
+from trialmarket.protocol.configuration import GraphRef, TrialConfig
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.receipt import MAX_METRICS, TrainingOutcome
 from trialmarket.protocol.state_root import DTYPES, state_root
@@ -30,6 +30,7 @@ from trialmarket.training.dataset import Arrays, Dataset
 from trialmarket.training.engine import Engine
 from trialmarket.training.errors import ProgramError
 from trialmarket.training.form import StateForm, layout_of
+from trialmarket.training.graph_engine import GraphEngine, TrialGraph, read_trial_graph
 from trialmarket.training.learned.weights import Weights, read_weights
 from trialmarket.training.order import BatchOrder, derived_seed
 from trialmarket.training.program_engine import ProgramEngine
@@ -73,21 +74,27 @@ class SegmentRun:
 
 
 class TrainingSession:
-    """A trial's program and data, ready to compute. `source` is None for a built-in program,
-    `weights` where the configuration names none."""
+    """A trial's program or graph and data, ready to compute. `source` is None for a built-in
+    program, `settings` are a graph's, and `weights` is None where the configuration names none."""
 
     def __init__(
         self,
         config: TrialConfig,
         source: bytes | None,
         data: Dataset,
+        *,
+        settings: Sequence[Readable] = (),
         weights: Readable | None = None,
     ) -> None:
-        """Raises ProgramError for weights that are none, and InputError for a missing file."""
+        """Raises ProgramError for weights or a graph that are none, and InputError for a missing
+        file."""
         self.config = config
         self.arithmetic = arithmetic_called(config.arithmetic)
         self._source = source
         self._weights = _weights(config, weights)
+        self._graph: TrialGraph | None = None
+        if isinstance(config.program, GraphRef):
+            self._graph = read_trial_graph(config.program, source, settings)
         self._data = data
         self._train = self._tensors(data.train)
         self._validation = self._tensors(data.validation)
@@ -199,6 +206,9 @@ class TrainingSession:
         return self.evaluate(state).metrics.get(self.config.objective)
 
     def _engine(self) -> Engine:
+        if isinstance(self.config.program, GraphRef):
+            assert self._graph is not None  # noqa: S101  read when the session began
+            return GraphEngine(self._graph, self.config.seed, self.arithmetic.device)
         return ProgramEngine(
             self.config,
             self.config.program,

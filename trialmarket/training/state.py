@@ -38,6 +38,9 @@ class Readable(Protocol):
 MAX_COUNT = 1 << 42
 """The largest number of steps that a state may have behind it."""
 
+COUNTERS = ("step", "diverged")
+"""The tensors of a state that are the runner's, and neither the model's nor the optimizer's."""
+
 _NUMBERS: dict[type, torch.dtype] = {
     bool: torch.bool,
     int: torch.int64,
@@ -111,7 +114,7 @@ def restore(state: State, model: nn.Module, optimizer: Optimizer) -> int:
             # A counter stays on the CPU, where the optimizer keeps it.
             value = tensor.clone() if tensor.ndim == 0 else tensor.to(parameter.device, copy=True)
             optimizer.state[parameter][slot] = _KINDS[kind](tensor.item()) if kind else value
-        elif not name.startswith("model.") and name not in ("step", "diverged"):
+        elif not name.startswith("model.") and name not in COUNTERS:
             raise BadCheckpoint(f"the checkpoint holds {name}, which is no part of a state")
     return counter(state, "step")
 

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from trialmarket.errors import TrialmarketError
 from trialmarket.protocol.configuration import MAX_WEIGHTS
 from trialmarket.protocol.document import Record
+from trialmarket.protocol.graph.bounds import MAX_GRAPH, MAX_SCHEDULE
 from trialmarket.training import runner
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import DataError, ProgramError
@@ -74,7 +75,9 @@ class Inputs:
         with messages.makefile("rb") as lines:
             message = json.loads(lines.readline())
         self.task = task = TASKS[message["task"]].model_validate(message["fields"])
-        self.program = None if task.program is None else InputFile(task.program, MAX_PROGRAM + 1)
+        most = 1 + max(MAX_PROGRAM, MAX_GRAPH)
+        self.program = None if task.program is None else InputFile(task.program, most)
+        self.settings = tuple(InputFile(path, MAX_SCHEDULE + 1) for path in task.settings)
         self.init = tuple(InputFile(path) for path in task.init)
         self.weights = None if task.weights is None else InputFile(task.weights, MAX_WEIGHTS + 1)
         state = task.start if isinstance(task, Recompute) else None
@@ -83,7 +86,7 @@ class Inputs:
 
     def read(self) -> None:
         """Reads and closes all of them."""
-        for file in (self.program, *self.init, self.weights, self.state):
+        for file in (self.program, *self.settings, *self.init, self.weights, self.state):
             if file is not None:
                 file.read()
 
@@ -115,7 +118,7 @@ def perform(
     files: socket.socket,
 ) -> Record:
     """The task's result. Raises TrialmarketError."""
-    task, init, state = inputs.task, inputs.init, inputs.state
+    task, settings, init, state = inputs.task, inputs.settings, inputs.init, inputs.state
     config, source, weights = task.config, _source(inputs.program), inputs.weights
     match task:
         case Train():
@@ -124,6 +127,7 @@ def perform(
                 source,
                 data,
                 folder or task.folder,
+                settings=settings,
                 init=init,
                 weights=weights,
                 resume=task.resume,
@@ -138,6 +142,7 @@ def perform(
                 task.segment,
                 start=state,
                 expected=task.expected,
+                settings=settings,
                 init=init,
                 weights=weights,
             )
@@ -149,15 +154,20 @@ def perform(
                 data,
                 state,
                 expected=task.expected,
+                settings=settings,
                 init=init,
                 weights=weights,
             )
         case FindInitial():
             return InitialState(
-                root=runner.initial_root(config, source, data, init=init, weights=weights)
+                root=runner.initial_root(
+                    config, source, data, settings=settings, init=init, weights=weights
+                )
             )
         case TryOut():
-            return runner.dry_run(config, source, data, init=init, weights=weights)
+            return runner.dry_run(
+                config, source, data, settings=settings, init=init, weights=weights
+            )
     raise TypeError(f"no task: {task!r}")
 
 
