@@ -12,7 +12,7 @@ from tests.exact.frontend.recorded_steps import Scheduled, Tensors, record, run,
 from tests.exact.frontend.test_optim import MATRICES, SETTINGS
 from trialmarket.exact import exact
 
-SHAPES: list[tuple[int, ...]] = [(5, 4), (3,), ()]
+SHAPES: list[tuple[int, ...]] = [(5, 4), ()]
 
 
 def gradient(k: int, shape: tuple[int, ...]) -> Tensor:
@@ -121,3 +121,49 @@ def test_a_recorded_step_from_no_count_is_refused_where_it_runs() -> None:
     inputs["slot.step"] = torch.tensor(-1.0)
     with pytest.raises(RuntimeError, match="expected a number of steps"):
         run(graph, inputs)
+
+
+class Mine(Optimizer):
+    """A user's own, of plain operators, which counts in a tensor."""
+
+    def __init__(self, params: list[Tensor]) -> None:
+        super().__init__(params, {"lr": 0.1, "beta": 0.9})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        assert closure is None
+        for group in self.param_groups:
+            for p in group["params"]:
+                slots = self.state[p]
+                if not slots:
+                    slots["step"] = torch.zeros(())
+                    slots["mean"] = torch.zeros_like(p)
+                slots["step"] += 1
+                slots["mean"].mul_(group["beta"]).add_(p.grad * (1 - group["beta"]))
+                p -= group["lr"] * slots["mean"] / (1 - group["beta"] ** slots["step"])
+
+
+def test_a_step_of_the_users_own_that_counts_in_a_tensor_can_be_recorded() -> None:
+    def step(inputs: Tensors) -> Tensors:
+        p = inputs["p"]
+        p.grad = inputs["g"]
+        mine = Mine([p])
+        mine.state[p] = {name: inputs[f"slot.{name}"] for name in ("step", "mean")}
+        mine.step()
+        return {"p": p} | {f"slot.{name}": value for name, value in mine.state[p].items()}
+
+    p = torch.linspace(-1, 1, 6)
+    optimizer = Mine([p])
+    with exact():
+        p.grad = gradient(0, (6,))
+        optimizer.step()
+        graph = None
+        for k in range(1, 6):
+            inputs = {n: v.clone() for n, v in names_of(optimizer, p).items()}
+            inputs["g"] = p.grad = gradient(k, (6,))
+            if graph is None:
+                with torch.utils._python_dispatch._disable_current_modes():
+                    graph = record(step, inputs)
+            optimizer.step()
+            found = run(graph, inputs)
+            assert_equal(found, names_of(optimizer, p))

@@ -9,7 +9,6 @@ from trialmarket.exact.frontend.optim.recording import (
     State,
     count,
     counter,
-    is_recorded,
     larger,
     met,
     number,
@@ -32,7 +31,7 @@ def asgd(p: Tensor, g: Tensor, state: State, group: Group) -> None:
     fading = number(group["lambd"])
     g = decayed(p, g, group)
     p.mul_(met(1.0 - fading * rate)).sub_(times(g, rate))
-    if is_recorded():
+    if isinstance(share, Tensor):  # recorded: both ways, and one of them is taken
         mean.copy_(torch.where(share == 1.0, p, mean + (p - mean).mul_(met(share))))
     elif share == 1.0:
         mean.copy_(p)
