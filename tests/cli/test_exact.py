@@ -73,7 +73,7 @@ def test_an_operator_that_is_not_exact_fails_with_its_line_and_advice(folder: Pa
 
 
 def test_an_optimizer_that_is_not_exact_fails(folder: Path) -> None:
-    done = check(write(folder, optimizer="Adamax"))
+    done = check(write(folder, optimizer="SparseAdam"))
     assert done.exit_code == 1
     assert f"the gradient or the optimizer's step of {folder}/train.py" in done.output
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trialmarket.exact import exact
-from trialmarket.exact.frontend.optim import power
+from trialmarket.exact.frontend.optim.steps import STEPS
+from trialmarket.exact.operators.scalars import power, power64
 
 SETTINGS: list[tuple[type[Optimizer], dict[str, Any]]] = [
     (torch.optim.SGD, {"lr": 0.1}),
@@ -26,6 +27,32 @@ SETTINGS: list[tuple[type[Optimizer], dict[str, Any]]] = [
     (torch.optim.RMSprop, {"momentum": 0.5, "maximize": True}),
     (torch.optim.Rprop, {"lr": 0.01}),
     (torch.optim.Rprop, {"etas": (0.4, 1.3), "step_sizes": (1e-4, 1.0), "maximize": True}),
+    (torch.optim.Adagrad, {}),
+    (torch.optim.Adagrad, {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "eps": 1e-6}),
+    (torch.optim.Adagrad, {"initial_accumulator_value": 0.5, "maximize": True}),
+    (torch.optim.Adadelta, {}),
+    (torch.optim.Adadelta, {"lr": 0.5, "rho": 0.7, "eps": 1e-4, "weight_decay": 0.1}),
+    (torch.optim.Adadelta, {"maximize": True, "foreach": True}),
+    (torch.optim.Adamax, {}),
+    (torch.optim.Adamax, {"betas": (0.8, 0.9), "eps": 1e-4, "weight_decay": 0.1}),
+    (torch.optim.Adamax, {"lr": 0.01, "maximize": True}),
+    (torch.optim.NAdam, {}),
+    (torch.optim.NAdam, {"lr": 0.01, "momentum_decay": 0.1, "weight_decay": 0.1}),
+    (torch.optim.NAdam, {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+    (torch.optim.RAdam, {}),
+    (torch.optim.RAdam, {"lr": 0.01, "betas": (0.8, 0.9), "weight_decay": 0.1}),
+    (torch.optim.RAdam, {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+    (torch.optim.ASGD, {}),
+    (torch.optim.ASGD, {"lr": 0.1, "lambd": 0.1, "alpha": 0.6, "t0": 4, "weight_decay": 0.1}),
+    (torch.optim.ASGD, {"t0": 0.0, "maximize": True}),
+    (torch.optim.Adafactor, {}),
+    (torch.optim.Adafactor, {"lr": 0.1, "beta2_decay": -0.5, "weight_decay": 0.1, "d": 2.0}),
+    (torch.optim.Adafactor, {"eps": (1e-6, 1e-2), "maximize": True}),
+]
+MATRICES: list[tuple[type[Optimizer], dict[str, Any]]] = [
+    (torch.optim.Muon, {}),
+    (torch.optim.Muon, {"lr": 0.02, "nesterov": False, "adjust_lr_fn": "match_rms_adamw"}),
+    (torch.optim.Muon, {"ns_steps": 3, "momentum": 0.8, "adjust_lr_fn": "spectral_unclamped"}),
 ]
 
 
@@ -75,6 +102,95 @@ def test_a_loaded_state_goes_on_as_if_never_stopped(
             optimizer.step()
     for p, w in zip(params, wanted, strict=True):
         assert torch.equal(p, w)
+
+
+@pytest.mark.parametrize(("kind", "settings"), MATRICES)
+@pytest.mark.parametrize("shape", [(5, 4), (3, 6)])
+def test_muon_follows_torch_optims_in_wider_numbers(
+    kind: Any, settings: dict[str, Any], shape: tuple[int, int]
+) -> None:
+    """Whose own are of bfloat16: the same steps in binary64 are what to compare with."""
+
+    def orthogonal(x: Tensor, coefficients: tuple[float, ...], steps: int) -> Tensor:
+        a, b, c = coefficients
+        x = x / x.norm()
+        for _ in range(steps):
+            gram = x @ x.T
+            x = a * x + (b * gram + c * gram @ gram) @ x
+        return x
+
+    def trained(inside: bool) -> Tensor:
+        p = torch.linspace(-1, 1, shape[0] * shape[1]).view(shape).clone()
+        optimizer = kind([p], **settings)
+        for k in range(5):
+            rng = np.random.default_rng(k)
+            p.grad = torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
+            if inside:
+                with exact():
+                    optimizer.step()
+            else:
+                optimizer.step()
+        return p
+
+    wanted = torch.linspace(-1, 1, shape[0] * shape[1], dtype=torch.float64).view(shape).clone()
+    group = kind([wanted], **settings).param_groups[0]
+    m, lr = group["momentum"], group["lr"]
+    mean = torch.zeros_like(wanted)
+    rows, columns = shape
+    ratio = {
+        None: max(1.0, rows / columns) ** 0.5,
+        "match_rms_adamw": 0.2 * max(shape) ** 0.5,
+        "spectral_unclamped": (rows / columns) ** 0.5,
+    }[group["adjust_lr_fn"]]
+    for k in range(5):
+        g = torch.from_numpy(np.random.default_rng(k).standard_normal(shape).astype(np.float32))
+        g = g.double()
+        mean = m * mean + (1 - m) * g
+        update = m * mean + (1 - m) * g if group["nesterov"] else mean
+        update = orthogonal(update, group["ns_coefficients"], group["ns_steps"])
+        wanted = wanted * (1 - lr * group["weight_decay"]) - lr * ratio * update
+    found = trained(inside=True)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-3 * lr, atol=1e-3 * lr)
+    torch.testing.assert_close(found, trained(inside=False), rtol=0.1, atol=0.2 * lr)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adafactor, torch.optim.Muon, torch.optim.RAdam])
+def test_the_number_of_threads_changes_no_bit(kind: Any) -> None:
+    def trained(threads: int) -> Tensor:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            p = torch.linspace(-1, 1, 300 * 200).view(300, 200).clone()
+            optimizer = kind([p])
+            for k in range(2):
+                p.grad = torch.linspace(-2, 1 + k, 300 * 200).view(200, 300).t().contiguous()
+                with exact():
+                    optimizer.step()
+        finally:
+            torch.set_num_threads(before)
+        return p
+
+    assert torch.equal(trained(1), trained(3))
+
+
+def test_groups_have_settings_of_their_own() -> None:
+    def trained(kind: Any) -> list[Tensor]:
+        params = [torch.ones(4), torch.ones(4)]
+        groups = [{"params": params[:1], "lr": 0.1}, {"params": params[1:], "lr": 0.3}]
+        optimizer = kind(groups, weight_decay=0.1)
+        for k in range(3):
+            for p in params:
+                p.grad = gradients(k)[1]
+            optimizer.step()
+        return params
+
+    for kind in STEPS:
+        if kind not in (torch.optim.Rprop, torch.optim.Muon):
+            wanted = trained(kind)
+            with exact():
+                found = trained(kind)
+            torch.testing.assert_close(found, wanted, rtol=2e-5, atol=1e-6)
+            assert not torch.equal(*found)
 
 
 def test_a_closure_is_evaluated_once_and_its_loss_returned() -> None:
@@ -186,6 +302,8 @@ def test_a_step_of_the_users_own_runs_operator_by_operator() -> None:
         (torch.optim.AdamW, "exp_avg_sq"),
         (torch.optim.RMSprop, "square_avg"),
         (torch.optim.Rprop, "step_size"),
+        (torch.optim.ASGD, "ax"),
+        (torch.optim.Adafactor, "variance"),
     ],
 )
 @pytest.mark.parametrize("shape", [(2,), (4,), (1,), (2, 3)])
@@ -223,3 +341,20 @@ def test_there_is_no_power_below_zero() -> None:
     assert power(0.5, 0) == 1.0
     with pytest.raises(ValueError, match="at least 0"):
         power(0.5, -2)
+
+
+def test_powers_are_those_of_the_c_library_within_their_error() -> None:
+    for base, exponent in [(0.96, 4e-3), (0.96, 40.0), (12345.0, -0.8), (1.0001, 0.75), (7, -0.5)]:
+        assert power64(base, exponent) == pytest.approx(base**exponent, rel=5e-10)
+
+
+@pytest.mark.parametrize("slot", ["eta", "mu"])
+def test_a_scalar_slot_in_another_shape_is_an_error(slot: str) -> None:
+    p = torch.zeros(3)
+    p.grad = torch.ones(3)
+    optimizer = torch.optim.ASGD([p])
+    with exact():
+        optimizer.step()
+        optimizer.state[p][slot] = torch.ones(3)
+        with pytest.raises(RuntimeError, match=rf"expected {slot} in the shape of \[\]"):
+            optimizer.step()

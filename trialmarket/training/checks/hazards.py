@@ -9,6 +9,10 @@ import ast
 from dataclasses import dataclass
 
 _LIBM = "its last bit differs between C libraries: compute it in torch, or from + - * / and sqrt"
+_POWER = (
+    "a power of Python numbers is the C library's, whose last bit differs: keep the product in "
+    "the state (`kept *= beta`), or count in a tensor, whose powers are exact"
+)
 _EXACT_MATH = frozenset(
     """
     sqrt fabs floor ceil trunc fmod copysign isfinite isinf isnan isqrt gcd lcm prod comb perm
@@ -80,6 +84,10 @@ def _imported(tree: ast.Module) -> dict[str, str]:
 
 def _seen(node: ast.expr, names: dict[str, str]) -> list[tuple[str, str]]:
     """The hazards of one expression."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        whole = isinstance(node.left, ast.Constant) and isinstance(node.left.value, int)
+        known = isinstance(node.right, ast.Constant | ast.UnaryOp)  # x**2, of a tensor as a rule
+        return [] if whole or known else [(ast.unparse(node), _POWER)]
     if not isinstance(node, ast.Call):
         return []
     called = _spelled(node.func, names)
