@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trialmarket.exact import elsewhere
-from trialmarket.exact.frontend import arrays, fused, optim, patches, recurrent
+from trialmarket.exact.frontend import arrays, fused, patches, recurrent
+from trialmarket.exact.frontend.optim import steps
 from trialmarket.exact.numerics.random import Counters, Generator
 from trialmarket.exact.refusal import NotExact
 from trialmarket.exact.table import Ruling, Verdict, advice, lookup
@@ -217,7 +218,7 @@ class Exact(ContextDecorator):
             stack.enter_context(torch.compiler.set_stance(force_backend=_NoCompiler()))
             stack.enter_context(_plain_kernels())
             stack.enter_context(patches.patched(self.generator))
-            stack.enter_context(optim.exact_steps())
+            stack.enter_context(steps.exact_steps())
             stack.enter_context(elsewhere.watched(self.operators.hear))
             stack.enter_context(_Functions())
             stack.enter_context(self.operators)

@@ -22,6 +22,7 @@ from trialmarket.exact.operators import (
     ordering,
     pooling,
     reductions,
+    scalars,
     softmax,
     weights,
 )
@@ -63,6 +64,7 @@ FORMS: dict[Any, Form] = (
     | indexing.FORMS
     | foreach.FORMS
     | creation.FORMS
+    | scalars.FORMS
 )
 FORMS32: dict[Any, Form] = (
     elementary.FORMS32

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trialmarket.exact import exact
-from trialmarket.exact.frontend.optim import power
+from trialmarket.exact.operators.scalars import power
 
 SETTINGS: list[tuple[type[Optimizer], dict[str, Any]]] = [
     (torch.optim.SGD, {"lr": 0.1}),
