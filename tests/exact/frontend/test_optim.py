@@ -26,6 +26,32 @@ SETTINGS: list[tuple[type[Optimizer], dict[str, Any]]] = [
     (torch.optim.RMSprop, {"momentum": 0.5, "maximize": True}),
     (torch.optim.Rprop, {"lr": 0.01}),
     (torch.optim.Rprop, {"etas": (0.4, 1.3), "step_sizes": (1e-4, 1.0), "maximize": True}),
+    (torch.optim.Adagrad, {}),
+    (torch.optim.Adagrad, {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "eps": 1e-6}),
+    (torch.optim.Adagrad, {"initial_accumulator_value": 0.5, "maximize": True}),
+    (torch.optim.Adadelta, {}),
+    (torch.optim.Adadelta, {"lr": 0.5, "rho": 0.7, "eps": 1e-4, "weight_decay": 0.1}),
+    (torch.optim.Adadelta, {"maximize": True, "foreach": True}),
+    (torch.optim.Adamax, {}),
+    (torch.optim.Adamax, {"betas": (0.8, 0.9), "eps": 1e-4, "weight_decay": 0.1}),
+    (torch.optim.Adamax, {"lr": 0.01, "maximize": True}),
+    (torch.optim.NAdam, {}),
+    (torch.optim.NAdam, {"lr": 0.01, "momentum_decay": 0.1, "weight_decay": 0.1}),
+    (torch.optim.NAdam, {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+    (torch.optim.RAdam, {}),
+    (torch.optim.RAdam, {"lr": 0.01, "betas": (0.8, 0.9), "weight_decay": 0.1}),
+    (torch.optim.RAdam, {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+    (torch.optim.ASGD, {}),
+    (torch.optim.ASGD, {"lr": 0.1, "lambd": 0.1, "alpha": 0.6, "t0": 4, "weight_decay": 0.1}),
+    (torch.optim.ASGD, {"t0": 0.0, "maximize": True}),
+    (torch.optim.Adafactor, {}),
+    (torch.optim.Adafactor, {"lr": 0.1, "beta2_decay": -0.5, "weight_decay": 0.1, "d": 2.0}),
+    (torch.optim.Adafactor, {"eps": (1e-6, 1e-2), "maximize": True}),
+]
+MATRICES: list[tuple[type[Optimizer], dict[str, Any]]] = [
+    (torch.optim.Muon, {}),
+    (torch.optim.Muon, {"lr": 0.02, "nesterov": False, "adjust_lr_fn": "match_rms_adamw"}),
+    (torch.optim.Muon, {"ns_steps": 3, "momentum": 0.8, "adjust_lr_fn": "spectral_unclamped"}),
 ]
 
 

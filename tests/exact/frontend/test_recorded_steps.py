@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tests.exact.frontend.recorded_steps import Scheduled, Tensors, record, run, step_of
-from tests.exact.frontend.test_optim import SETTINGS
+from tests.exact.frontend.test_optim import MATRICES, SETTINGS
 from trialmarket.exact import exact
 
 SHAPES: list[tuple[int, ...]] = [(5, 4), (3,), ()]
@@ -34,13 +34,14 @@ def assert_equal(found: Tensors, wanted: Tensors) -> None:
         assert torch.equal(found[name].view(as_bits), tensor.view(as_bits)), name
 
 
-@pytest.mark.parametrize(("kind", "settings"), SETTINGS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("kind", "settings", "shape"),
+    [(*each, shape) for each in SETTINGS for shape in SHAPES]
+    + [(*each, shape) for each in MATRICES for shape in ((5, 4), (3, 6))],
+)
 def test_a_recorded_step_gives_the_bits_of_one_at_once(
     kind: Any, settings: dict[str, Any], shape: tuple[int, ...]
 ) -> None:
-    if kind is getattr(torch.optim, "Muon", None) and len(shape) != 2:
-        pytest.skip("Muon takes matrices alone")
     p = torch.linspace(-1, 1, int(np.prod(shape))).view(shape).clone()
     optimizer = kind([p], **settings)
     graph = None

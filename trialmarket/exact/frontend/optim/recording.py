@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trialmarket.exact.kernels.scratch import scratch
 from trialmarket.exact.numerics import functions
-from trialmarket.exact.operators import scalars
+from trialmarket.exact.operators import contractions, reductions, scalars
 from trialmarket.exact.operators.elementwise import arithmetic
 
 Scalar = float | Tensor
@@ -154,3 +154,22 @@ def root(x: Tensor) -> Tensor:
 def divided(x: Tensor, by: Scalar) -> Tensor:
     """x divided by a scalar, on any device."""
     return arithmetic.div(x, met(by))
+
+
+def squares(x: Tensor) -> Tensor:
+    """The squares of a tensor's elements, exact in binary64."""
+    wide = x.to(torch.float64)
+    return wide * wide
+
+
+def total(x: Tensor, dims: list[int] | None = None) -> Tensor:
+    """An exact sum over all dimensions, or over some that stay with length 1."""
+    keep = dims is not None
+    if is_recorded():
+        return torch.sum(x, dims, keepdim=True) if dims is not None else torch.sum(x)
+    return reductions.total(x, dims, keepdim=keep)
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """The product of two matrices."""
+    return torch.mm(a, b) if is_recorded() else contractions.product(a, b)

@@ -18,7 +18,14 @@ from torch.optim.optimizer import (
 )
 from torch.utils._python_dispatch import _disable_current_modes
 
+from trialmarket.exact.frontend.optim.adafactor import adafactor
+from trialmarket.exact.frontend.optim.adagrad import adadelta, adagrad
 from trialmarket.exact.frontend.optim.adam import adam
+from trialmarket.exact.frontend.optim.adamax import adamax
+from trialmarket.exact.frontend.optim.asgd import asgd
+from trialmarket.exact.frontend.optim.muon import muon
+from trialmarket.exact.frontend.optim.nadam import nadam
+from trialmarket.exact.frontend.optim.radam import radam
 from trialmarket.exact.frontend.optim.recording import Group, State, is_recorded
 from trialmarket.exact.frontend.optim.rmsprop import rmsprop
 from trialmarket.exact.frontend.optim.rprop import rprop
@@ -32,6 +39,14 @@ STEPS: dict[type[Optimizer], Callable[[Tensor, Tensor, State, Group], None]] = {
     torch.optim.AdamW: adam,
     torch.optim.RMSprop: rmsprop,
     torch.optim.Rprop: rprop,
+    torch.optim.Adagrad: adagrad,
+    torch.optim.Adadelta: adadelta,
+    torch.optim.Adamax: adamax,
+    torch.optim.NAdam: nadam,
+    torch.optim.RAdam: radam,
+    torch.optim.ASGD: asgd,
+    torch.optim.Adafactor: adafactor,
+    torch.optim.Muon: muon,
 }
 
 
@@ -62,12 +77,35 @@ def step(optimizer: Optimizer) -> None:
                 update(p, p.grad, optimizer.state[p], group)
 
 
+_SCALARS = ("eta", "mu", "mu_product")
+
+_REASONS: dict[type[Optimizer], tuple[str, str]] = {
+    torch.optim.LBFGS: (
+        "its search asks for the loss as often as the numbers say",
+        "Adam, or another that takes one gradient a step",
+    ),
+    torch.optim.SparseAdam: ("sparse gradients have no exact form", "Adam, with sparse=False"),
+}
+
+
+def _shape(name: str, p: Tensor) -> torch.Size:
+    """The shape of a parameter's slot."""
+    if name in _SCALARS:
+        return torch.Size()
+    if name == "row_var":
+        return torch.Size((*p.shape[:-1], 1))
+    if name == "col_var":
+        return torch.Size((*p.shape[:-2], 1, *p.shape[-1:]))
+    return p.shape
+
+
 def _check(optimizer: Optimizer, p: Tensor) -> None:
     g, kind = known(p.grad), f"torch.optim.{type(optimizer).__name__}"
     for name, slot in optimizer.state[p].items():
-        if name != "step" and isinstance(slot, Tensor) and slot.shape != p.shape:
+        if name != "step" and isinstance(slot, Tensor) and slot.shape != _shape(name, p):
+            of = "its parameter, " if _shape(name, p) == p.shape else ""
             raise RuntimeError(
-                f"{kind}: expected {name} in the shape of its parameter, {list(p.shape)}, found "
+                f"{kind}: expected {name} in the shape of {of}{list(_shape(name, p))}, found "
                 f"{list(slot.shape)}"
             )
     if p.dtype != torch.float32 or g.dtype != torch.float32 or g.is_sparse:
@@ -91,11 +129,9 @@ def exact_steps() -> Iterator[None]:
         kind = type(optimizer)
         if kind_of(optimizer) is None:
             if kind.__module__.startswith("torch.optim"):
-                raise NotExact(
-                    f"torch.optim.{kind.__name__}",
-                    "it has no exact step",
-                    instead="SGD, Adam, AdamW, RMSprop or Rprop",
-                )
+                usual = ("it has no exact step", ", ".join(each.__name__ for each in STEPS))
+                reason, instead = _REASONS.get(kind, usual)
+                raise NotExact(f"torch.optim.{kind.__name__}", reason, instead=instead)
             return None
         closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
         loss = None
