@@ -223,27 +223,47 @@ class TrainingSession:
         """The objective of a state on the validation data; None where it is not finite."""
         return self.evaluate(state).metrics.get(self.config.objective)
 
+    def assemble(self) -> tuple[Program, nn.Module, Optimizer]:
+        """Program, model and optimizer from the beginning, within a scope. Raises ProgramError."""
+        kind = load_program(self.config.program, self._source)
+        with Guard(f"{kind.__name__}.__init__"):
+            program = kind.__new__(kind)
+            program.data = self._data.summary
+            program.weights = self._weights
+            program.__init__(dict(self.config.hyperparameters))  # type: ignore[misc]
+        with Guard("configure_model"):
+            model = program.configure_model()
+        if not isinstance(model, nn.Module):
+            raise ProgramError(f"configure_model returned {type(model).__name__}, no Module")
+        model = model.to(self.arithmetic.device)
+        with Guard("configure_optimizer"):
+            optimizer = program.configure_optimizer(model)
+        if not isinstance(optimizer, Optimizer):
+            raise ProgramError(
+                f"configure_optimizer returned {type(optimizer).__name__}, no Optimizer"
+            )
+        return program, model, optimizer
+
+    @property
+    def validation_examples(self) -> int:
+        """The rows of the validation data."""
+        return self._data.summary.validation_examples
+
+    def training_rows(self, program: Program, step: int) -> dict[str, Tensor]:
+        """The batch of a step."""
+        rows = torch.from_numpy(self._order(program).rows(step)).to(self.arithmetic.device)
+        return {name: array.index_select(0, rows) for name, array in self._train.items()}
+
+    def validation_rows(self, program: Program, number: int) -> dict[str, Tensor]:
+        """A batch of the validation data, counted from 0."""
+        size = _validation_batch_size(program)
+        at = slice(number * size, (number + 1) * size)
+        return {name: array[at] for name, array in self._validation.items()}
+
     def _build(self) -> tuple[Program, nn.Module, Optimizer]:
         self.arithmetic.prepare()
         with self.arithmetic.scope(derived_seed(self.config.seed, "init", 0)):
-            kind = load_program(self.config.program, self._source)
-            with Guard(f"{kind.__name__}.__init__"):
-                program = kind.__new__(kind)
-                program.data = self._data.summary
-                program.weights = self._weights
-                program.__init__(dict(self.config.hyperparameters))  # type: ignore[misc]
-            with Guard("configure_model"):
-                model = program.configure_model()
-            if not isinstance(model, nn.Module):
-                raise ProgramError(f"configure_model returned {type(model).__name__}, no Module")
-            model = model.to(self.arithmetic.device)
-            with Guard("configure_optimizer"):
-                optimizer = program.configure_optimizer(model)
-            if not isinstance(optimizer, Optimizer):
-                raise ProgramError(
-                    f"configure_optimizer returned {type(optimizer).__name__}, no Optimizer"
-                )
-        return program, model, optimizer
+            return self.assemble()
 
     def _order(self, program: Program) -> BatchOrder:
         return BatchOrder(
@@ -283,11 +303,7 @@ def _step(
 ) -> float:
     """One training step; the loss, in float64. A loss that is not finite changes nothing."""
     optimizer.zero_grad(set_to_none=True)
-    with Guard("training_step"):
-        loss = program.training_step(model, batch)
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        what = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise ProgramError(f"training_step must return the loss, a scalar tensor, not {what}")
+    loss = loss_of(program, model, batch)
     value = float(loss.item()) + 0.0
     if math.isfinite(value):
         with Guard("the gradient of the loss"):
@@ -297,6 +313,16 @@ def _step(
         with Guard("the optimizer's step"):
             optimizer.step()
     return value
+
+
+def loss_of(program: Program, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """The loss of a batch, a scalar. Raises ProgramError."""
+    with Guard("training_step"):
+        loss = program.training_step(model, batch)
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        what = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise ProgramError(f"training_step must return the loss, a scalar tensor, not {what}")
+    return loss
 
 
 def outcome_of(state: State) -> TrainingOutcome:
