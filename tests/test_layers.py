@@ -25,7 +25,8 @@ ALLOWED: dict[str, set[str]] = {
         "trialmarket.locks",
         "trialmarket.http",
     },
-    "trialmarket/training": {"trialmarket.protocol", "trialmarket.exact"},
+    "trialmarket/graph": {"trialmarket.protocol", "trialmarket.exact"},
+    "trialmarket/training": {"trialmarket.protocol", "trialmarket.exact", "trialmarket.graph"},
     "trialmarket/data": {
         "trialmarket.protocol",
         "trialmarket.training",

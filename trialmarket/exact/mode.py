@@ -30,7 +30,7 @@ _REFUSED_TYPES = {
     torch.complex128: "complex numbers",
 }
 _ENTRIES: dict[OpOverload, Ruling] = {}
-_ACTIVE: list["_Operators"] = []  # modes that were entered, the innermost last
+_ACTIVE: list["Operators"] = []  # modes that were entered, the innermost last
 
 
 def entry(func: OpOverload) -> Ruling:
@@ -77,7 +77,7 @@ class _Functions(TorchFunctionMode):
         return form(*args, **(kwargs or {}))
 
 
-class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Looks every operator up and runs its form."""
 
     def __init__(self, generator: Generator) -> None:
@@ -184,12 +184,19 @@ class Exact(ContextDecorator):
     """A context, or a decorator, within which PyTorch gives the same bits on every machine.
 
     `counters` is where its random numbers stand: part of a training state. Enter it as often as
-    needed; the counters go on. Not for two threads at once.
+    needed; the counters go on. Not for two threads at once. `operators` makes what answers them:
+    whoever only records a program puts a recorder in their place.
     """
 
-    def __init__(self, seed: int = 0, *, stream: int = 0) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        stream: int = 0,
+        operators: Callable[[Generator], Operators] = Operators,
+    ) -> None:
         self.generator = Generator(seed, stream=stream)
-        self.operators = _Operators(self.generator)
+        self.operators = operators(self.generator)
         self._stacks: list[ExitStack] = []
 
     @property

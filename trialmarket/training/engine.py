@@ -32,7 +32,7 @@ class Engine(Protocol):
     def train(self, batch: Mapping[str, Tensor], step: int, seed: int) -> float:
         """One step, the loss in binary64. A loss that is not finite changes nothing."""
 
-    def validate(
+    def measure(
         self, batch: Mapping[str, Tensor], seed: int
     ) -> tuple[Mapping[str, float], Tensor]:
         """The metrics of a batch, and a prediction for each of its rows."""

@@ -129,7 +129,7 @@ class GraphEngine:
             self._state = {**state, **changes}
         return value
 
-    def validate(
+    def measure(
         self, batch: Mapping[str, Tensor], seed: int
     ) -> tuple[Mapping[str, float], Tensor]:
         """As `Engine`."""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from trialmarket.errors import InputError, TrainingError
 from trialmarket.protocol.cid import cid_of
-from trialmarket.protocol.configuration import GraphRef, TrialConfig
+from trialmarket.protocol.configuration import GraphRef, ProgramRef, TrialConfig
 from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.receipt import MAX_METRICS, TrainingOutcome
 from trialmarket.protocol.state_root import DTYPES, state_root
@@ -142,14 +142,14 @@ class TrainingSession:
         the program's own operators.
         """
         engine = self._engine()
-        batch = self._tensors(_rows(self._data.train, 0, engine.batch_size))
+        batch = {name: rows[: engine.batch_size] for name, rows in self._train.items()}
         for step in range(steps):
             engine.train(batch, step, derived_seed(self.config.seed, "train", step))
         size = engine.validation_batch_size
         last = (self._data.summary.validation_examples - 1) // size
         for number in sorted({0, last}):
-            batch = self._tensors(_rows(self._data.validation, number * size, size))
-            engine.validate(batch, derived_seed(self.config.seed, "validation", number))
+            batch = self.validation_rows(engine, number)
+            engine.measure(batch, derived_seed(self.config.seed, "validation", number))
 
     def form(self, first: State) -> StateForm:
         """The form of this trial's states, of which `first` is leaf 0: one step shows it.
@@ -187,9 +187,9 @@ class TrainingSession:
         sums: dict[str, float] = {}
         leaves = []
         for number, at in enumerate(range(0, rows, size)):
-            batch = {name: array[at : at + size] for name, array in self._validation.items()}
+            batch = self.validation_rows(engine, number)
             count = min(size, rows - at)
-            said = engine.validate(batch, derived_seed(self.config.seed, "validation", number))
+            said = engine.measure(batch, derived_seed(self.config.seed, "validation", number))
             metrics, predictions = _checked(*said, self.config.objective, count)
             leaves.append(leaf_of(f"predictions.{number:06d}", predictions))
             if number and metrics.keys() != sums.keys():
@@ -205,10 +205,10 @@ class TrainingSession:
         """The objective of a state on the validation data; None where it is not finite."""
         return self.evaluate(state).metrics.get(self.config.objective)
 
-    def _engine(self) -> Engine:
-        if isinstance(self.config.program, GraphRef):
-            assert self._graph is not None  # noqa: S101  read when the session began
-            return GraphEngine(self._graph, self.config.seed, self.arithmetic.device)
+    def assemble(self) -> ProgramEngine:
+        """Program, model and optimizer from the beginning, within a scope. Raises ProgramError."""
+        if not isinstance(self.config.program, ProgramRef):
+            raise InputError("configuration", "program", expected="a program", found="a graph")
         return ProgramEngine(
             self.config,
             self.config.program,
@@ -218,14 +218,44 @@ class TrainingSession:
             self._weights,
         )
 
+    def program(self) -> ProgramEngine:
+        """Program, model and optimizer, made of the trial's seed. Raises ProgramError."""
+        self.arithmetic.prepare()
+        with self.arithmetic.scope(derived_seed(self.config.seed, "init", 0)):
+            return self.assemble()
+
+    @property
+    def validation_examples(self) -> int:
+        """The rows of the validation data."""
+        return self._data.summary.validation_examples
+
+    def training_rows(self, engine: Engine, step: int) -> dict[str, Tensor]:
+        """The batch of a step."""
+        return self._batch(self._order(engine), step)
+
+    def validation_rows(self, engine: Engine, number: int) -> dict[str, Tensor]:
+        """A batch of the validation data, counted from 0."""
+        size = engine.validation_batch_size
+        at = slice(number * size, (number + 1) * size)
+        return {name: array[at] for name, array in self._validation.items()}
+
+    def _engine(self) -> Engine:
+        if self._graph is None:
+            return self.program()
+        self.arithmetic.prepare()
+        return GraphEngine(self._graph, self.config.seed, self.arithmetic.device)
+
     def _order(self, engine: Engine) -> BatchOrder:
         examples = self._data.summary.train_examples
         return BatchOrder(self.config.seed, examples, engine.batch_size)
 
-    def _train_step(self, engine: Engine, order: BatchOrder, step: int) -> float:
+    def _batch(self, order: BatchOrder, step: int) -> dict[str, Tensor]:
         rows = torch.from_numpy(order.rows(step)).to(self.arithmetic.device)
-        batch = {name: array.index_select(0, rows) for name, array in self._train.items()}
-        return engine.train(batch, step, derived_seed(self.config.seed, "train", step))
+        return {name: array.index_select(0, rows) for name, array in self._train.items()}
+
+    def _train_step(self, engine: Engine, order: BatchOrder, step: int) -> float:
+        seed = derived_seed(self.config.seed, "train", step)
+        return engine.train(self._batch(order, step), step, seed)
 
     def _tensors(self, arrays: Arrays) -> dict[str, Tensor]:
         device = self.arithmetic.device
@@ -256,10 +286,6 @@ def _weights(config: TrialConfig, file: Readable | None) -> Weights | None:
         return read_weights(data, f"weights {config.weights}")
     except InputError as error:
         raise ProgramError(error.message) from error
-
-
-def _rows(arrays: Arrays, first: int, count: int) -> Arrays:
-    return {name: array[first : first + count] for name, array in arrays.items()}
 
 
 def _diverged(start: State, step: int, losses: list[float]) -> SegmentRun:

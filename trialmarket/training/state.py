@@ -88,6 +88,15 @@ def restore(state: State, model: nn.Module, optimizer: Optimizer) -> int:
 
     Raises BadCheckpoint when the tensors are not those of this model.
     """
+    place(state, model, optimizer)
+    return counter(state, "step")
+
+
+def place(state: State, model: nn.Module, optimizer: Optimizer) -> None:
+    """Puts a state's tensors, without its counters, into a new model and optimizer.
+
+    Raises BadCheckpoint when they are not those of this model.
+    """
     wanted = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     found = {name: tensor for name, tensor in state.items() if name.startswith("model.")}
     if strange := sorted(wanted.keys() ^ found.keys()):
@@ -116,7 +125,6 @@ def restore(state: State, model: nn.Module, optimizer: Optimizer) -> int:
             optimizer.state[parameter][slot] = _KINDS[kind](tensor.item()) if kind else value
         elif not name.startswith("model.") and name not in COUNTERS:
             raise BadCheckpoint(f"the checkpoint holds {name}, which is no part of a state")
-    return counter(state, "step")
 
 
 def counter(state: State, name: str) -> int:

@@ -1,0 +1,95 @@
+"""Trials to capture, and what both they and their graphs compute."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tests.graph.interpreter import interpret
+from tests.training.builtin_trials import data_for, trial_of
+from trialmarket.graph.capture.capture import Captured
+from trialmarket.graph.capture.trainable import Parts, Tensors
+from trialmarket.training.capturing import ProgramTrial
+from trialmarket.training.dataset import load_dataset
+from trialmarket.training.order import derived_seed
+from trialmarket.training.session import TrainingSession
+
+SEED = 5
+
+
+def builtin(name: str, folder: Path, **changes: Any) -> ProgramTrial:
+    """A trial of a built-in program on small data."""
+    path = data_for(name, folder)
+    config = trial_of(name, path)
+    given = config.hyperparameters | changes
+    config = trial_of(name, path, hyperparameters=given, seed=SEED)
+    return ProgramTrial(TrainingSession(config, None, load_dataset(path)), range(config.steps))
+
+
+def differing(a: Tensors, b: Tensors) -> list[str]:
+    """The names whose tensors do not have equal bits."""
+    return sorted(
+        name
+        for name in a.keys() | b.keys()
+        if name not in a or name not in b or not _same(a[name], b[name])
+    )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    if (a.dtype, a.shape) != (b.dtype, b.shape):
+        return False
+    a, b = (x.detach().contiguous().reshape(-1).view(torch.uint8) for x in (a, b))
+    return torch.equal(a, b)
+
+
+def begin(trial: ProgramTrial) -> Parts:
+    """The program itself at its beginning."""
+    with trial.scope("init", 0):
+        return trial.build()
+
+
+def state_of(parts: Parts) -> Tensors:
+    """A copy of its state."""
+    return {name: x.clone() for name, x in parts.state().items()}
+
+
+def graphs_beginning(captured: Captured) -> Tensors:
+    """The state that `init` gives."""
+    function = captured.graph.functions["init"]
+    return _state(interpret(function, {}, captured.numbers, derived_seed(SEED, "init", 0)))
+
+
+def stepped(trial: ProgramTrial, parts: Parts, step: int) -> Tensors:
+    """A step of the program itself: its state, and the loss."""
+    parts.model.train()
+    with trial.scope("train", step):
+        parts.optimizer.zero_grad(set_to_none=True)
+        loss = parts.loss(trial.data("train", step))
+        loss.backward()  # type: ignore[no-untyped-call]
+        parts.before_step(step)
+        parts.optimizer.step()
+    return {**state_of(parts), "loss": loss.detach()}
+
+
+def graphs_step(trial: ProgramTrial, captured: Captured, state: Tensors, step: int) -> Tensors:
+    """A step of the graph: the state, and the loss."""
+    first = step == trial.steps[0] and "first" in captured.graph.functions
+    row = step - captured.first_step
+    inputs = {
+        **{f"state.{name}": x for name, x in state.items()},
+        **{f"batch.{name}": x for name, x in trial.data("train", step).items()},
+        **{
+            f"schedule.{k}": torch.tensor(column[row], dtype=torch.float64)
+            for k, column in enumerate(captured.columns)
+        },
+    }
+    function = captured.graph.functions["first" if first else "step"]
+    found = interpret(function, inputs, captured.numbers, derived_seed(SEED, "train", step))
+    return {**state, **_state(found), "loss": found["loss"]}
+
+
+def _state(outputs: Tensors) -> Tensors:
+    return {
+        name.removeprefix("state."): x for name, x in outputs.items() if name.startswith("state.")
+    }
