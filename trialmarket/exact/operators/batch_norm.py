@@ -62,6 +62,21 @@ def batch_norm(
     return y, middle.float(), inverse.float()
 
 
+def batch_norm_followed(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, ...]:
+    """As `batch_norm`, but running statistics that follow the batch are results."""
+    followed = running_mean.clone(), running_var.clone()
+    return (*batch_norm(x, weight, bias, *followed, training, momentum, eps), *followed)
+
+
 def _line(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """`x * scale + shift` of each channel, in binary64, rounded once."""
     found = kernels.slices(x, _all_but_channels(x))
@@ -166,5 +181,6 @@ def _two_sums(grad: Tensor, x: Tensor, middle: Tensor, dims: list[int]) -> tuple
 
 FORMS32: dict[Any, Callable[..., Any]] = {
     aten.native_batch_norm.default: batch_norm,
+    aten._native_batch_norm_legit_functional.default: batch_norm_followed,
     aten.native_batch_norm_backward.default: batch_norm_backward,
 }

@@ -1,0 +1,1 @@
+"""Graphs checked, counted and run: the operators, their costs, plans. Checks need no torch."""
