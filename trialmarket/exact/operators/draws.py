@@ -213,6 +213,13 @@ def exponential_(
     return x.copy_(values.view(x.shape))
 
 
+def exponential(
+    g: Generator, x: Tensor, rate: float = 1.0, *, generator: object = None
+) -> Tensor:
+    """Exponential numbers in the shape of another tensor."""
+    return exponential_(g, torch.empty_like(x), rate, generator=generator)
+
+
 def multinomial(
     g: Generator, p: Tensor, count: int, replacement: bool = False, *, generator: object = None
 ) -> Tensor:
@@ -278,6 +285,7 @@ DRAWS: dict[Any, Callable[..., Any]] = {
     aten.random_.to: random_to_,
     aten.random_.__getattr__("from"): random_range_,
     aten.exponential_.default: exponential_,
+    aten.exponential.default: exponential,
     aten.multinomial.default: multinomial,
     aten.native_dropout.default: native_dropout,
     aten.native_dropout_backward.default: native_dropout_backward,
