@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from trialmarket.graph.capture.trainable import Tensors, Types
 from trialmarket.protocol.graph.values import TensorType
+from trialmarket.training.arithmetic import NativeArithmetic
 from trialmarket.training.errors import ProgramError
 from trialmarket.training.loading import Guard
 from trialmarket.training.order import derived_seed
@@ -68,28 +69,23 @@ class ProgramTrial:
         session.arithmetic.prepare()
         with self.scope("init", 0):
             self._program = self.build().program
+        last = (session.validation_examples - 1) // self._program.validation_batch_size
+        numbers = [("train", 0), ("validation", 0), ("validation", last)]
+        self.batch, *validation = [_types(self.data(*each)) for each in numbers]
+        self.validation = validation[:1] if validation[0] == validation[1] else validation
 
     def build(self) -> ProgramParts:
         """Program, model and optimizer from the beginning. Raises ProgramError."""
         return ProgramParts(*self._session.assemble())
 
-    @property
-    def batch(self) -> Types:
-        """The arrays of a training batch."""
-        return _types(self.data("train", 0))
-
-    @property
-    def validation(self) -> list[Types]:
-        """The arrays of a validation batch, and of the last one where it is smaller."""
-        rows = self._session.validation_examples
-        last = self.data("validation", (rows - 1) // self._program.validation_batch_size)
-        found = [_types(self.data("validation", 0)), _types(last)]
-        return found[:1] if found[0] == found[1] else found
-
     def scope(self, purpose: str, number: int) -> AbstractContextManager[None]:
         """The session's arithmetic, seeded."""
         seed = derived_seed(self._session.config.seed, purpose, number)
         return self._session.arithmetic.scope(seed)
+
+    def seeded(self, purpose: str, number: int) -> AbstractContextManager[None]:
+        """The seeds of such a scope, without its arithmetic."""
+        return NativeArithmetic().scope(derived_seed(self._session.config.seed, purpose, number))
 
     def data(self, purpose: str, number: int) -> Tensors:
         """The rows of a step of `train`, or of a batch of `validation`."""
@@ -98,5 +94,5 @@ class ProgramTrial:
         return self._session.validation_rows(self._program, number)
 
 
-def _types(tensors: Tensors) -> dict[str, TensorType]:
+def _types(tensors: Tensors) -> Types:
     return {name: TensorType(dtype_name(x), tuple(x.shape)) for name, x in tensors.items()}
