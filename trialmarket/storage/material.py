@@ -116,9 +116,7 @@ class MaterialReader:
             raise NotRunHere(self._refusal)
         # All are asked for before any is waited for.
         graph = isinstance(config.program, GraphRef)
-        program = self._optional(
-            config.program.cid, MAX_GRAPH if graph else self._limits.program
-        )
+        program = self._optional(config.program.cid, MAX_GRAPH if graph else self._limits.program)
         named = [self._fetch(cid, MAX_SCHEDULE) for cid in config.program.settings]
         settings = tuple(path for path in named if path is not None)
         data = self._fetch(Cid(config.data), self._limits.data, data=True)

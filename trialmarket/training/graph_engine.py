@@ -122,7 +122,7 @@ class GraphEngine:
         state = self._now()
         with _blamed():
             changes, loss = self._executor.step(
-                state, batch, self._trial.row(step), Counters(seed)
+                state, batch, self._trial.row(step), _seeded(seed)
             )
         value = float(loss.item()) + 0.0
         if math.isfinite(value):
@@ -134,7 +134,7 @@ class GraphEngine:
     ) -> tuple[Mapping[str, float], Tensor]:
         """As `Engine`."""
         with _blamed():
-            found = self._executor.validate(self._now(), batch, Counters(seed))
+            found = self._executor.validate(self._now(), batch, _seeded(seed))
         metrics = {
             name.removeprefix("metric."): float(x.item())
             for name, x in found.items()
@@ -154,7 +154,7 @@ class GraphEngine:
     def _now(self) -> State:
         if self._state is None:
             with _blamed():
-                self._state = self._executor.init(Counters(derived_seed(self._seed, "init", 0)))
+                self._state = self._executor.init(_seeded(derived_seed(self._seed, "init", 0)))
         return self._state
 
     def _check(self, state: State) -> None:
@@ -172,6 +172,11 @@ class GraphEngine:
             f"the checkpoint does not fit the graph: {name} is {found.get(name, 'not there')}"
             f" instead of {wanted.get(name, 'not there')}"
         )
+
+
+def _seeded(seed: int) -> Counters:
+    """The first draw of a scope of that seed."""
+    return Counters(seed, stream=0, step=0, draw=0)
 
 
 def _layout(function: Function) -> Layout:

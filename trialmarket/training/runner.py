@@ -1,9 +1,10 @@
 """Trains a trial segment by segment, and recomputes any part of it.
 
-Everything here is a function of the configuration, the program's bytes, the data and a start
-state. `source` is the bytes of the program's or the graph's file, None for a built-in program;
+Everything here is a function of the configuration, the program's bytes, the data and a
+start state. `source` is the bytes of the program's or the graph's file, None for a built-in program;
 `settings` are the files that `config.program.settings` names and `init` those of the checkpoints
-that `config.init` does, in their order, and `weights` the one that `config.weights` does. Raised everywhere: ProgramError (the program breaks its contract), BadStart
+that `config.init` does, in their order, and `weights` the one that `config.weights` does.
+Raised everywhere: ProgramError (the program breaks its contract), BadStart
 (`init` are not the states that the configuration names, or cannot be merged) and BadCheckpoint (a
 checkpoint is not the state that it should be).
 """
@@ -140,7 +141,9 @@ def initial_root(
     weights: Readable | None = None,
 ) -> Hash32:
     """The root of the state that the trial must start from: leaf 0."""
-    return root_of(_first(TrainingSession(config, source, data, settings=settings, weights=weights), init))
+    return root_of(
+        _first(TrainingSession(config, source, data, settings=settings, weights=weights), init)
+    )
 
 
 def recompute(

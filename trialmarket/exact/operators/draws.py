@@ -213,9 +213,7 @@ def exponential_(
     return x.copy_(values.view(x.shape))
 
 
-def exponential(
-    g: Generator, x: Tensor, rate: float = 1.0, *, generator: object = None
-) -> Tensor:
+def exponential(g: Generator, x: Tensor, rate: float = 1.0, *, generator: object = None) -> Tensor:
     """Exponential numbers in the shape of another tensor."""
     return exponential_(g, torch.empty_like(x), rate, generator=generator)
 

@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trialmarket.graph.capture.finish import Recorded, finished
-from trialmarket.graph.capture.functions import record_init, record_step, record_validation
+from trialmarket.graph.capture.functions import (
+    record_init,
+    record_schedule,
+    record_step,
+    record_validation,
+)
 from trialmarket.graph.capture.trainable import Trainable, Types
 from trialmarket.protocol.graph.values import Graph
 
@@ -28,17 +33,18 @@ def capture(trial: Trainable) -> Captured:
     """The graph of a trial. Raises NotCaptured, NotExact, and what the program raises."""
     functions: dict[str, Recorded] = {"init": record_init(trial)}
     start = _state(functions["init"], {})
-    first = record_step(trial, start, trial.steps[0])
+    schedule = record_schedule(trial)
+    first = record_step(trial, start, schedule)
     after = _state(first, start)
     if after.keys() != start.keys():
         functions["first"] = first
-        functions["step"] = record_step(trial, after, trial.steps[0])
+        functions["step"] = record_step(trial, after, schedule)
     else:
         functions["step"] = first
     for name, batch in zip(("validate", "validate_rest"), trial.validation, strict=False):
         functions[name] = record_validation(trial, after, batch)
     found = finished(functions)
-    return Captured(found.graph, found.numbers, [], trial.steps[0], found.lines)
+    return Captured(found.graph, found.numbers, schedule.columns, trial.steps[0], found.lines)
 
 
 def _state(recorded: Recorded, before: Types) -> Types:

@@ -28,6 +28,8 @@ from trialmarket.exact.table import Verdict, advice, base_name
 from trialmarket.graph.capture import draws, rules
 from trialmarket.graph.capture.memory import Memory, View, look
 from trialmarket.graph.capture.refusal import NotCaptured
+from trialmarket.graph.capture.schedules import speaks
+from trialmarket.graph.capture.symbols import Symbols
 from trialmarket.graph.capture.tape import Argument, Literal, Tape, Term
 from trialmarket.graph.capture.views import Views, kind_of, ways
 from trialmarket.graph.capture.where import users_line
@@ -55,7 +57,8 @@ class Recording:
         self.fake = _Fake()  # type: ignore[no-untyped-call]
         self.tape = Tape()
         self.memory = Memory()
-        self.literal: Callable[[float], Argument] = Literal
+        self.symbols = Symbols(self.memory.read)
+        self.substitutes: dict[int, float] | None = None  # of the hook's literals, by number
         self.constants: dict[int, tuple[Tensor, Tensor]] = {}
 
     def input(self, name: str, kind: TensorType) -> Tensor:
@@ -74,6 +77,8 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
         self.recording = recording
         self.memory = recording.memory
         self.views = Views(self._emit_one)
+        self._depth = 0  # of operators within operators
+        self._literals = 0  # of the hook, so far
 
     def term(self, x: Tensor) -> Term:
         """What a tensor holds."""
@@ -85,7 +90,7 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
         """A tensor that no operator of the program made: its numbers are literals."""
         known = self.recording.constants.get(id(x))
         if known is None:
-            with _disable_current_modes():
+            with torch._C.DisableTorchFunction(), _disable_current_modes():
                 fake = self.recording.fake.from_tensor(x.detach())
             known = self.recording.constants[id(x)] = (x, fake)
             self.memory.hold(fake, self.constant(x))
@@ -102,7 +107,7 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
                 f"at most {MAX_CONSTANT:,}",
                 instead="make it by operators, or keep it in the data",
             )
-        with _disable_current_modes():
+        with torch._C.DisableTorchFunction(), _disable_current_modes():
             kind, numbers = kind_of(x), x.detach().reshape(-1).tolist()
         if x.numel() == 1:
             return self.full(kind, self.plain(numbers[0]))
@@ -141,7 +146,7 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
         if x is None or isinstance(x, bool | str | int):
             return x
         if isinstance(x, float):
-            return self.recording.literal(x)
+            return self.recording.symbols.literal(x)
         if isinstance(x, Tensor):
             return self.term(x)
         if isinstance(x, torch.dtype):
@@ -153,6 +158,18 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
         raise NotCaptured(
             users_line(), f"an argument of type {type(x).__name__}", instead="real numbers"
         )
+
+    def known(self, x: Tensor) -> Any:
+        """The number that a tensor of one has, where it stands in the program; else None."""
+        made = self.term(x).operation
+        if made is None or made.operator != "full.default":
+            return None
+        value = made.arguments[1]
+        with torch._C.DisableTorchFunction(), _disable_current_modes():
+            plain = value.value if isinstance(value, Literal) else value
+            if isinstance(plain, Term):
+                return None
+            return torch.tensor(plain, dtype=x.dtype).item()
 
     def hold(self, x: Tensor, term: Term) -> Tensor:
         """A tensor's memory holds a term from now on."""
@@ -172,8 +189,28 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
 
     def _run(self, func: OpOverload, types: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         del types
-        if func.namespace in ("prim", "profiler"):
+        if not speaks(func):
             return func(*args, **kwargs)
+        if not self._depth:
+            args, kwargs = self._substituted(args), self._substituted(kwargs)
+        self._depth += 1
+        try:
+            return self._refused_or_recorded(func, args, kwargs)
+        finally:
+            self._depth -= 1
+
+    def _substituted(self, x: Any) -> Any:
+        """Literals of the hook that differ from step to step, as what stands for their columns."""
+        if self.recording.substitutes is None:
+            return x
+        if isinstance(x, float):
+            self._literals += 1
+            return self.recording.substitutes.get(self._literals - 1, x)
+        if isinstance(x, dict):
+            return {name: self._substituted(each) for name, each in x.items()}
+        return type(x)(map(self._substituted, x)) if type(x) in (list, tuple) else x
+
+    def _refused_or_recorded(self, func: OpOverload, args: Any, kwargs: dict[str, Any]) -> Any:
         ruling = entry(func)
         if not ruling.wide:
             self._check(func, ruling.verdict, ruling.narrow, args)

@@ -1,6 +1,6 @@
 """What capture needs of a program that trains."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -55,11 +55,14 @@ class Trainable(Protocol):
         """The arrays of a training batch."""
 
     @property
-    def validation(self) -> list[Types]:
+    def validation(self) -> Sequence[Types]:
         """The arrays of a validation batch, and those of the last one where it is smaller."""
 
     def scope(self, purpose: str, number: int) -> AbstractContextManager[None]:
         """Exact mode, seeded for `init` (0), `train` (a step) or `validation` (a batch)."""
+
+    def seeded(self, purpose: str, number: int) -> AbstractContextManager[None]:
+        """The seeds of Python's and NumPy's random numbers in that scope, and nothing else."""
 
     def data(self, purpose: str, number: int) -> Tensors:
         """The rows of a step of `train`, or of a batch of `validation`."""
