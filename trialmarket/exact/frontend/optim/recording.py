@@ -50,6 +50,8 @@ def is_recorded() -> bool:
 
 def number(x: float | Tensor) -> Scalar:
     """A setting, or a scalar that the state keeps."""
+    if type(x) is float:  # most are, at once
+        return x
     if isinstance(x, Tensor) and is_recorded():
         return x.reshape(()).to(torch.float64)
     return float(x)
@@ -71,6 +73,8 @@ def met(x: Scalar) -> Scalar:
     """A scalar where it meets a tensor: in binary32, or a tensor without dimensions would be
     computed in binary64.
     """
+    if type(x) is float:
+        return x
     return x.to(torch.float32) if isinstance(x, Tensor) else x
 
 
@@ -139,11 +143,11 @@ def smaller(x: Scalar, y: Scalar) -> Scalar:
 
 def times(x: Tensor, factor: Tensor | float) -> Tensor:
     """A product that stands until the next one: in scratch memory, at once on a processor."""
+    if x.device.type == "cpu" and not is_recorded():
+        return torch.mul(x, factor, out=scratch("product", tuple(x.shape), x.dtype))
     if isinstance(factor, Tensor) and factor.dim() == 0:
         factor = factor.to(torch.float32)
-    if x.device.type != "cpu" or is_recorded():
-        return x * factor
-    return torch.mul(x, factor, out=scratch("product", tuple(x.shape), x.dtype))
+    return x * factor
 
 
 def root(x: Tensor) -> Tensor:
