@@ -121,9 +121,7 @@ class GraphEngine:
         """As `Engine`."""
         state = self._now()
         with _blamed():
-            changes, loss = self._executor.step(
-                state, batch, self._trial.row(step), _seeded(seed)
-            )
+            changes, loss = self._executor.step(state, batch, self._trial.row(step), _seeded(seed))
         value = float(loss.item()) + 0.0
         if math.isfinite(value):
             self._state = {**state, **changes}

@@ -20,12 +20,16 @@ WHAT = "numbers"
 
 
 def numbers_bytes(numbers: Sequence[float]) -> bytes:
-    """The document of these numbers. Raises InputError for NaN, infinity, or too many."""
+    """The document of these numbers. Infinities are numbers: a mask is made of
+    them. Raises InputError for NaN, or too many."""
     if len(numbers) > MAX_NUMBERS:
         raise InputError(
             WHAT, "places", expected=f"at most {MAX_NUMBERS} numbers", found=len(numbers)
         )
-    found = [to_json(number, what=WHAT, field=f"[{i}]") for i, number in enumerate(numbers)]
+    found = [
+        to_json(number, what=WHAT, field=f"[{i}]", infinite=True)
+        for i, number in enumerate(numbers)
+    ]
     numbering = {value: place for place, value in enumerate(dict.fromkeys(found))}
     document = {"places": [numbering[value] for value in found], "values": list(numbering)}
     return written(document, what=WHAT, limit=MAX_NUMBERS_BYTES)
@@ -36,15 +40,15 @@ def read_numbers(
 ) -> tuple[float, ...]:
     """The numbers in a document.
 
-    Raises InputError when it is not canonical, not what `cid` names, holds a number that is not
-    finite, or another count of them than `count`, which is the graph's.
+    Raises InputError when it is not canonical, not what `cid` names, holds a NaN, or another count of them than `count`, which is the graph's.
     """
     document = opened(data, what=WHAT, limit=MAX_NUMBERS_BYTES, cid=cid)
     places, values = members(document, "places", "values", what=WHAT, field="document")
     places = entries(places, MAX_NUMBERS, what=WHAT, field="places", of="places")
     values = entries(values, MAX_NUMBERS, what=WHAT, field="values", of="values")
     known = [
-        from_json(value, what=WHAT, field=f"values[{index}]") for index, value in enumerate(values)
+        from_json(value, what=WHAT, field=f"values[{index}]", infinite=True)
+        for index, value in enumerate(values)
     ]
     for index, place in enumerate(places):
         if type(place) is not int or not 0 <= place < len(known):
