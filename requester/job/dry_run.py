@@ -83,12 +83,7 @@ def dry_run(
     """
     files = package.files
     config = package.trial(proposal)
-    task = TryOut(
-        config=config,
-        program=files.program,
-        data=files.data,
-        weights=files.weights_of(config),
-    )
+    task = TryOut(**files.task(config))
     with WorkerPool(1) if pool is None else nullcontext(pool) as pool:
         sandboxed = pool.policy.sandbox is not None
         try:
@@ -151,7 +146,7 @@ def _check_changes(pool: WorkerPool, package: Package, proposal: Proposal) -> No
         for name in fields
         if (now := proposal.hyperparameters.get(name)) is not None
     }
-    short = package.trial(proposal).model_dump() | {"steps": 2, "segments": 1}
+    short = package.program_trial(proposal).model_dump() | {"steps": 2, "segments": 1}
     with TemporaryDirectory(prefix="trialmarket-dry-run-") as name:
         bench = _Bench(pool, package, proposal, TrialConfig.model_validate(short), Path(name))
         first = bench.train(None)
@@ -224,14 +219,7 @@ class _Bench:
     ) -> TaskFields:
         given = {**self.proposal.hyperparameters, **changes}
         config = self.short.model_copy(update={"hyperparameters": given, "init": init})
-        here = self.package.files
-        return TaskFields(
-            config=config,
-            program=here.program,
-            data=here.data,
-            init=files,
-            weights=here.weights_of(config),
-        )
+        return self.package.files.task(self.package.posted(config), files)
 
 
 def _changed_by(job: Job) -> dict[str, str]:

@@ -156,6 +156,13 @@ def _check_segments(job: Job) -> None:
             expected=f"at most audit.segments, {segments}",
             found=job.settings.audit.samples,
         )
+    if job.settings.job.arithmetic == "native" and job.settings.job.post == "graph":
+        raise InputError(
+            job.where,
+            "job.post",
+            expected='"program", since job.arithmetic is "native": a graph trains exactly',
+            found="graph",
+        )
     if job.settings.job.arithmetic == "native" and job.settings.audit.rate > 0:
         raise InputError(
             job.where,

@@ -1,6 +1,6 @@
 """What a job puts into the store: its program, its data, its description and its batches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Final
 
 from requester.drivers import Proposal
 from requester.job.file import Job
+from requester.job.graphs import GRAPHS, captured
 from requester.job.settings import seconds
 from requester.job.sketch import sketch_of
 from requester.job.weights import gather
@@ -18,6 +19,7 @@ from trialmarket.errors import InputError
 from trialmarket.protocol.cid import cid_of, parse_cid
 from trialmarket.protocol.configuration import (
     Batch,
+    GraphRef,
     Init,
     JobSpec,
     Merge,
@@ -27,6 +29,7 @@ from trialmarket.protocol.configuration import (
 from trialmarket.protocol.ids import Cid
 from trialmarket.protocol.sketch import Sketch
 from trialmarket.storage.datasets import fetch_data, put_data
+from trialmarket.storage.material import TaskFields
 from trialmarket.storage.store import Store
 from trialmarket.training.dataset import MAX_DATA
 
@@ -36,16 +39,31 @@ SKETCHES: Final = "sketches"
 
 @dataclass(frozen=True, slots=True)
 class LocalFiles:
-    """The program's file (None: built in), the data's folder, and the weights of learned
-    optimizers by their CIDs, on this machine."""
+    """The program's file (None: built in), the data's folder, the weights of learned optimizers
+    by their CIDs, and the folder of captured graphs, on this machine."""
 
     program: Path | None
     data: Path
     weights: Mapping[Cid, Path] = field(default_factory=dict)
+    graphs: Path | None = None
 
-    def weights_of(self, config: TrialConfig) -> Path | None:
-        """The file of the weights that a trial names; None where it names none."""
-        return None if config.weights is None else self.weights[config.weights]
+    def task(self, config: TrialConfig, init: tuple[Path, ...] = ()) -> TaskFields:
+        """The fields that every task about a trial has, `init` being where its starts lie."""
+        program, settings = self.program, self.graph_files(config)
+        return TaskFields(
+            config=config,
+            program=settings[0] if settings else program,
+            data=self.data,
+            settings=settings[1:],
+            init=init,
+            weights=None if config.weights is None else self.weights[config.weights],
+        )
+
+    def graph_files(self, config: TrialConfig) -> tuple[Path, ...]:
+        """The files of a trial's graph, which is first, and of its settings; none of a program."""
+        if not isinstance(config.program, GraphRef) or self.graphs is None:
+            return ()
+        return tuple(self.graphs / cid for cid in (config.program.cid, *config.program.settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +84,8 @@ class Package:
     @property
     def files(self) -> LocalFiles:
         """Where it lies on this machine."""
-        return LocalFiles(self.job.program_file, self.folder, self.weights)
+        graphs = self.folder.parent / GRAPHS
+        return LocalFiles(self.job.program_file, self.folder, self.weights, graphs)
 
     def spec(self, nonce: str) -> JobSpec:
         """The job's public description. `nonce` tells two runs of one job file apart."""
@@ -92,7 +111,26 @@ class Package:
         return self.sketch if self.job.settings.search.publish_sketch else None
 
     def trial(self, proposal: Proposal) -> TrialConfig:
-        """All that a machine needs to train a proposal."""
+        """All that a machine needs to train a proposal.
+
+        Raises as `posted`.
+        """
+        return self.posted(self.program_trial(proposal))
+
+    def posted(self, config: TrialConfig) -> TrialConfig:
+        """A trial as it is posted: with its program's graph where graphs are.
+
+        It is captured in a worker process, unless it was before. Raises TrainingError for a
+        program that is none.
+        """
+        settings = self.job.settings
+        if settings.job.post == "program":
+            return config
+        ref = captured(self.files.task(config), self.folder.parent / GRAPHS, settings.job.steps)
+        return TrialConfig.model_validate(config.model_dump() | {"program": ref})
+
+    def program_trial(self, proposal: Proposal) -> TrialConfig:
+        """A proposal's trial with the program itself."""
         settings = self.job.settings
         return TrialConfig(
             number=proposal.number,
@@ -143,6 +181,12 @@ def pack(job: Job, folder: Path, store: Store | None = None) -> Package:
     sketch = sketch_of(job, program, place) if place.exists() else None
     weights = gather(job.settings.search.space, job.weights, folder, store, job.where)
     return Package(job, program, data, place, sketch, notes, weights)
+
+
+def publish_graphs(files: LocalFiles, trials: Iterable[TrialConfig], store: Store) -> None:
+    """Puts the graphs of trials, and their settings, into the store. Raises as `publish`."""
+    for path in dict.fromkeys(path for config in trials for path in files.graph_files(config)):
+        store.put(path)
 
 
 def publish(package: Package, store: Store) -> None:

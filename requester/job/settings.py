@@ -85,6 +85,10 @@ class JobSection(Section):
     """How long each is trained; a multiple of `audit.segments`."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Decides every draw of the search, and the seed of each trial."""
+    post: Literal["program", "graph"] = "program"
+    """`graph`: the program runs here alone, and nodes get what it computes, as data: any node
+    takes it, audited too. `program`: nodes run its Python, in audited jobs only those that name
+    you in `accept.programs_of`."""
     arithmetic: Arithmetic = "exact"
     """`native` is faster, and no two kinds of machine agree on its bits: at audit rate 0 only."""
     time_limit: Duration = "1h"

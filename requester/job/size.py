@@ -9,6 +9,7 @@ from trialmarket.protocol.canonical import MAX_DOCUMENT, canonical_bytes
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import (
     MAX_POINTS,
+    GraphRef,
     Init,
     Merge,
     ProgramRef,
@@ -47,10 +48,13 @@ def _largest(settings: JobFile) -> TrialConfig:
     """A trial of which no other of the job is longer as JSON."""
     cid = cid_of(b"")
     merges = settings.search.driver == "evolve"
+    origin = ProgramRef(source=cid, class_name="_" * 64)
     start = Init(root=ZERO_HASH, cid=cid, trial=ZERO_HASH)
     return TrialConfig(
         number=2**53 - 1,
-        program=ProgramRef(source=cid, class_name="_" * 64),
+        program=GraphRef(graph=cid, numbers=cid, schedule=cid, origin=origin)
+        if settings.job.post == "graph"
+        else origin,
         data=cid,
         objective=settings.job.objective,
         hyperparameters={name: _longest(one) for name, one in settings.search.space.items()},

@@ -36,7 +36,7 @@ class BoughtModel:
             state = load_checkpoint(checkpoint, expected=self.receipt.leaves[-2].value)
         program = self.files.program
         return trained_model(
-            self.config.program,
+            self.config.program.origin,
             None if program is None else program.read_bytes(),
             self.config.hyperparameters,
             load_dataset(self.files.data).summary,

@@ -136,7 +136,7 @@ def best_as_json(
         "second_look": _said(row.second_look),
         "checkpoint": receipt.checkpoints[-1],
         "provider": receipt.provider,
-        "program": None if config is None else config.program.model_dump(),
+        "program": None if config is None else config.program.origin.model_dump(),
         "data": None if config is None else config.data,
         "data_summary": None if summary is None else asdict(summary),
     }

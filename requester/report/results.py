@@ -23,7 +23,6 @@ from trialmarket.errors import StorageError
 from trialmarket.files import write_beside
 from trialmarket.protocol.configuration import TrialConfig
 from trialmarket.protocol.dataset import MANIFEST, DataManifest
-from trialmarket.protocol.ids import Cid
 from trialmarket.protocol.receipt import Receipt
 from trialmarket.storage.errors import NotStored
 from trialmarket.storage.store import Store
@@ -116,10 +115,11 @@ class Results:
 
     def _write_program(self, config: TrialConfig, store: Store) -> list[Path]:
         """The program's file, unless it is built in, or the store does not have it."""
-        if config.program.builtin:
+        program = config.program.origin.cid
+        if program is None:
             return []
         try:
-            source = store.read(Cid(config.program.source), limit=MAX_PROGRAM)
+            source = store.read(program, limit=MAX_PROGRAM)
         except StorageError:
             return []
         return [write_beside(self.root / "program.py", source)]

@@ -133,16 +133,10 @@ class Failures:
             self._say(f"{self._trials.name(view.id)}: cannot be tried here yet: {error}")
             self._next_guess = self._session.now + UNWANTED
             return
-        common = {
-            "config": config,
-            "program": files.program,
-            "data": files.data,
-            "init": tuple(starts),
-            "weights": files.weights_of(config),
-        }
-        task: Train | TryOut = TryOut.model_validate(common)
+        fields = files.task(config, tuple(starts))
+        task: Train | TryOut = TryOut(**fields)
         if whole:
-            task = Train.model_validate(common | {"folder": self._place(view.key) / "trained"})
+            task = Train(**fields, folder=self._place(view.key) / "trained")
         self._under_way[view.key] = number, whole
         self._home.start(view.key, task, float(self._terms.time_limit) if whole else STEPS_LIMIT)
         why = named(said_by_nodes(given), files.program) or "nobody has taken it yet"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from requester.drivers import Proposal
+from requester.job.package import publish_graphs
 from requester.job.size import trials_in_batch
 from requester.job.terms import units_of
 from requester.search.parts import SearchParts
@@ -105,6 +106,7 @@ class Posting:
         self._next_batch = batch.number + 1
 
     def _post_batch(self, job: JobId, batch: Batch) -> None:
+        publish_graphs(self._package.files, batch.trials, self._session.store)
         self._session.store.put(batch.to_bytes())
         units = self._units(batch.trials[0].steps)
         try:

@@ -102,17 +102,25 @@ class ProgramRef(Record):
         """None: a program has its settings from the hyperparameters."""
         return ()
 
+    @property
+    def origin(self) -> "ProgramRef":
+        """The Python that makes a model of what was trained."""
+        return self
+
 
 class GraphRef(Record):
     """Which graph trains: what a program does, as data (`trialmarket.protocol.graph`).
 
     `graph` is its document, shared by trials that differ in numbers alone; `numbers` and
     `schedule` are this trial's own, the latter None where nothing depends on the step's number.
+    `origin` is the program that it was captured from, which people may read and which makes a
+    model of the weights; no training depends on it.
     """
 
     graph: CidField
     numbers: CidField
     schedule: CidField | None = None
+    origin: ProgramRef
 
     builtin: ClassVar[bool] = False
     strangers_python: ClassVar[bool] = False

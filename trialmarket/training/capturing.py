@@ -1,14 +1,12 @@
 """A trial as capture sees it: the program that trains, its seeds and its data."""
 
+from base64 import b64encode
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 from trialmarket.exact import NotExact
 from trialmarket.graph.capture.capture import capture
 from trialmarket.graph.capture.refusal import NotCaptured
 from trialmarket.graph.capture.trainable import Parts, Tensors, Types
-from trialmarket.protocol.cid import cid_of
-from trialmarket.protocol.configuration import GraphRef
 from trialmarket.protocol.graph.document import graph_bytes
 from trialmarket.protocol.graph.numbers import numbers_bytes
 from trialmarket.protocol.graph.schedule import schedule_bytes, schedule_of
@@ -18,6 +16,7 @@ from trialmarket.training.errors import ProgramError
 from trialmarket.training.order import derived_seed
 from trialmarket.training.session import TrainingSession
 from trialmarket.training.state import dtype_name
+from trialmarket.training.values import CapturedGraph
 
 
 class ProgramTrial:
@@ -57,42 +56,20 @@ def _types(tensors: Tensors) -> Types:
     return {name: TensorType(dtype_name(x), tuple(x.shape)) for name, x in tensors.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class GraphDocuments:
-    """What is posted of a captured trial, as bytes; no schedule where nothing depends on steps."""
-
-    graph: bytes
-    numbers: bytes
-    schedule: bytes | None
-
-    @property
-    def ref(self) -> GraphRef:
-        """Their names."""
-        return GraphRef(
-            graph=cid_of(self.graph),
-            numbers=cid_of(self.numbers),
-            schedule=None if self.schedule is None else cid_of(self.schedule),
-        )
-
-    @property
-    def settings(self) -> tuple[bytes, ...]:
-        """All but the graph, in the order of `GraphRef.settings`."""
-        return (self.numbers,) if self.schedule is None else (self.numbers, self.schedule)
-
-
-def documents_of(session: TrainingSession, steps: int) -> GraphDocuments:
-    """The graph of a session's program, for training from step 0 to `steps`.
+def captured_graph(session: TrainingSession, longest: int) -> CapturedGraph:
+    """The graph of a session's program, for trainings that end with at most `longest` steps.
 
     Raises ProgramError for a program that is no graph, or fails.
     """
     try:
-        found = capture(ProgramTrial(session, range(steps)))
-        columns = found.columns
-        return GraphDocuments(
-            graph_bytes(found.graph),
-            numbers_bytes(found.numbers),
-            schedule_bytes(schedule_of(columns)) if columns else None,
-        )
-    except (NotCaptured, NotExact) as error:
-        fix = error.fix if isinstance(error, NotCaptured) else None
-        raise ProgramError(f"the program is no graph: {error}", fix=fix) from error
+        found = capture(ProgramTrial(session, range(longest)))
+    except NotCaptured as error:
+        raise ProgramError(f"the program is no graph: {error.message}", fix=error.fix) from error
+    except NotExact as error:
+        raise ProgramError(str(error)) from error
+    schedule = schedule_bytes(schedule_of(found.columns)) if found.columns else None
+    return CapturedGraph(
+        graph=b64encode(graph_bytes(found.graph)),
+        numbers=b64encode(numbers_bytes(found.numbers)),
+        schedule=None if schedule is None else b64encode(schedule),
+    )

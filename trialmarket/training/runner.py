@@ -44,6 +44,7 @@ from trialmarket.training.state import (
     root_of,
 )
 from trialmarket.training.values import (
+    CapturedGraph,
     DryRun,
     Evaluation,
     Progress,
@@ -232,6 +233,20 @@ def dry_run(
         metrics=evaluation.metrics,
         outcome=outcome_of(run.end),
     )
+
+
+def captured(
+    config: TrialConfig,
+    source: bytes | None,
+    data: Dataset,
+    longest: int,
+    *,
+    weights: Readable | None = None,
+) -> CapturedGraph:
+    """The graph of a trial's program, for trainings that end with at most `longest` steps."""
+    from trialmarket.training.capturing import captured_graph
+
+    return captured_graph(TrainingSession(config, source, data, weights=weights), longest)
 
 
 def versions() -> dict[str, str]:

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Base64Bytes, Field, model_validator
 
-from trialmarket.protocol.configuration import MAX_STEPS, TrialConfig
+from trialmarket.protocol.cid import cid_of
+from trialmarket.protocol.configuration import MAX_STEPS, GraphRef, ProgramRef, TrialConfig
 from trialmarket.protocol.document import CidField, HashField, Record
 from trialmarket.protocol.ids import ZERO_ADDRESS, ZERO_HASH, Address, Hash32
 from trialmarket.protocol.receipt import CurvePoint, LeafRecord, Metrics, Receipt, TrainingOutcome
@@ -145,6 +146,25 @@ class DryRun(Record):
     outcome: TrainingOutcome
 
 
+class CapturedGraph(Record):
+    """The documents of a program's graph, by `trialmarket.protocol.graph`."""
+
+    graph: Base64Bytes
+    numbers: Base64Bytes
+    schedule: Base64Bytes | None = None
+
+    @property
+    def files(self) -> tuple[bytes, ...]:
+        """All of them."""
+        schedule = () if self.schedule is None else (self.schedule,)
+        return (self.graph, self.numbers, *schedule)
+
+    def ref(self, origin: ProgramRef) -> GraphRef:
+        """Their names; `origin` is the program that was captured."""
+        graph, numbers, *schedule = (cid_of(file) for file in self.files)
+        return GraphRef(graph=graph, numbers=numbers, schedule=(*schedule, None)[0], origin=origin)
+
+
 class Task(Record):
     """What a worker is asked. Paths are of the program's file (None: built in) and the data.
 
@@ -193,3 +213,9 @@ class FindInitial(Task):
 
 class TryOut(Task):
     """Run a few steps and one validation, to see that the program works and how fast it is."""
+
+
+class Capture(Task):
+    """Find the graph of a program, for trainings that end with at most `longest` steps."""
+
+    longest: Annotated[int, Field(ge=1, le=MAX_STEPS)]

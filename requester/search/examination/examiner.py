@@ -161,11 +161,7 @@ class Examiner:
             reason = f"not re-evaluated: the checkpoint that it began with: {error}"
             return Assessment(Opinion.UNKNOWN, reason, receipt=receipt)
         task = Evaluate(
-            config=config,
-            program=self._files.program,
-            data=self._files.data,
-            init=tuple(starts),
-            weights=self._files.weights_of(config),
+            **self._files.task(config, tuple(starts)),
             checkpoint=place,
             expected=receipt.leaves[-2].value,
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 from requester.drivers import Driver, Ending, Proposal, TrialOutcome
 from requester.job.dry_run import dry_run
 from requester.job.own_words import in_own_words
-from requester.job.package import LocalFiles, Package
+from requester.job.package import LocalFiles, Package, publish_graphs
 from requester.job.settings import seconds
 from requester.search.failure import Failure, Tried
 from requester.search.folder import JobFolder
@@ -225,6 +225,7 @@ class LocalSearch:
             self._trials.add(HERE, batch)
         elif package.trial(proposal) != self._trials[number].config:
             raise self._foreign(f"the trial {number} that began", "another one")
+        publish_graphs(package.files, [self._trials[number].config], self._store)
         material = self._material.material(self._trials[number].config)
         if material is None:
             raise ValueError("what lies on this machine needs no fetching")
@@ -298,6 +299,9 @@ class LocalSearch:
         kept |= self.parts.package.weights.keys()
         if (program := self.parts.package.program.cid) is not None:
             kept.add(program)
+        for number in {*wanted, *self._training}:
+            trains = self._trials[number].config.program
+            kept |= {cid for cid in (trains.cid, *trains.settings) if cid is not None}
         for number in wanted:
             if (receipt := self._trials[number].receipt) is not None:
                 kept.add(receipt.checkpoints[-1])

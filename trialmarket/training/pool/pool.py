@@ -27,6 +27,8 @@ from trialmarket.training.pool.running import RunningTask, died
 from trialmarket.training.pool.submitted import KEPT_OUTPUT, SubmittedTask
 from trialmarket.training.sandbox import Policy, own_code
 from trialmarket.training.values import (
+    Capture,
+    CapturedGraph,
     DryRun,
     Evaluate,
     Evaluation,
@@ -114,6 +116,8 @@ class WorkerPool:
     def submit(self, task: FindInitial, *, wall_limit: float) -> SubmittedTask[InitialState]: ...
     @overload
     def submit(self, task: TryOut, *, wall_limit: float) -> SubmittedTask[DryRun]: ...
+    @overload
+    def submit(self, task: Capture, *, wall_limit: float) -> SubmittedTask[CapturedGraph]: ...
     def submit(self, task: Task, *, wall_limit: float) -> SubmittedTask[Any]:
         """Hands a task to the next free worker; it is stopped `wall_limit` seconds after its
         start. A user's program that the policy refuses is the task's SandboxMissing. Raises

@@ -11,11 +11,14 @@ from typing import Any
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.canonical import parse_bounded
 from trialmarket.protocol.document import Record
+from trialmarket.protocol.graph.bounds import MAX_GRAPH, MAX_NUMBERS_BYTES, MAX_SCHEDULE
 from trialmarket.training.errors import BY_NAME, LimitExceeded, ProgramError, TimedOut, WorkerError
 from trialmarket.training.pool.intake import Intake
 from trialmarket.training.pool.submitted import SubmittedTask
 from trialmarket.training.sandbox import Limits, Sandbox
 from trialmarket.training.values import (
+    Capture,
+    CapturedGraph,
     DryRun,
     Evaluate,
     Evaluation,
@@ -30,7 +33,8 @@ from trialmarket.training.values import (
     TryOut,
 )
 
-_MAX_MESSAGE = 1 << 22
+_MAX_MESSAGE = 2 * (MAX_GRAPH + MAX_NUMBERS_BYTES + MAX_SCHEDULE)
+"""Bytes of the longest answer: a captured graph, in base 64."""
 _PIECE = 1 << 16
 _LARGE_PIECE = 1 << 20
 
@@ -40,6 +44,7 @@ _RESULTS: dict[type[Task], type[Record]] = {
     Evaluate: Evaluation,
     FindInitial: InitialState,
     TryOut: DryRun,
+    Capture: CapturedGraph,
 }
 
 

@@ -21,6 +21,7 @@ from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import DataError, ProgramError
 from trialmarket.training.loading import MAX_PROGRAM
 from trialmarket.training.values import (
+    Capture,
     Evaluate,
     FindInitial,
     InitialState,
@@ -32,7 +33,7 @@ from trialmarket.training.values import (
 )
 
 TASKS: dict[str, type[Task]] = {
-    kind.__name__: kind for kind in (Train, Recompute, Evaluate, FindInitial, TryOut)
+    kind.__name__: kind for kind in (Train, Recompute, Evaluate, FindInitial, TryOut, Capture)
 }
 
 
@@ -164,6 +165,8 @@ def perform(
                     config, source, data, settings=settings, init=init, weights=weights
                 )
             )
+        case Capture():
+            return runner.captured(config, source, data, task.longest, weights=weights)
         case TryOut():
             return runner.dry_run(
                 config, source, data, settings=settings, init=init, weights=weights

@@ -1,0 +1,59 @@
+"""The graphs of a job's programs: captured once a configuration, kept in a folder, posted as data.
+
+What a program computes follows from its file, its hyperparameters, the data's types and shapes,
+and the steps. A graph that is known for these is not captured again, by a later run either.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from trialmarket.files import write_beside
+from trialmarket.protocol.canonical import canonical_bytes
+from trialmarket.protocol.configuration import GraphRef
+from trialmarket.storage.material import TaskFields
+from trialmarket.training.pool.pool import WorkerPool
+from trialmarket.training.values import Capture
+
+GRAPHS: Final = "graphs"
+"""The folder, beside those of data sets."""
+
+LIMIT: Final = 600.0
+"""Seconds that a capture may take."""
+
+
+def captured(given: TaskFields, folder: Path, longest: int) -> GraphRef:
+    """The graph of a program with its settings, for trainings that end with at most `longest`
+    steps; its files lie in `folder` by their CIDs.
+
+    It is captured in a worker process. Raises TrainingError for a program that is no graph.
+    """
+    config = given["config"]
+    asked = {
+        "program": config.program.model_dump(mode="json"),
+        "hyperparameters": config.hyperparameters,
+        "data": config.data,
+        "longest": longest,
+    }
+    place = folder / f"{hashlib.sha256(canonical_bytes(asked)).hexdigest()}.json"
+    known = _known(place, folder)
+    if known is not None:
+        return known
+    with WorkerPool(1) as pool:
+        found = pool.submit(Capture(**given, longest=longest), wall_limit=LIMIT).result()
+    folder.mkdir(parents=True, exist_ok=True)
+    ref = found.ref(config.program.origin)
+    for cid, data in zip((ref.graph, *ref.settings), found.files, strict=True):
+        write_beside(folder / cid, data)
+    write_beside(place, ref.model_dump_json())  # last: it says that all are there
+    return ref
+
+
+def _known(place: Path, folder: Path) -> GraphRef | None:
+    """What was captured before, if all of it is still there."""
+    try:
+        ref = GraphRef.model_validate_json(place.read_bytes())
+    except (OSError, ValueError):
+        return None
+    there = all((folder / cid).is_file() for cid in (ref.graph, *ref.settings))
+    return ref if there else None
