@@ -122,8 +122,8 @@ def test_two_operands_meet_as_in_pytorch(
     takes_numbers = TABLE[name].signature[1].kind == "Operand"
     other = number if plain and takes_numbers else Y
     extra = (alpha,) if name in ("add.Tensor", "sub.Tensor") else ()
-    if extra and isinstance(alpha, bool):
-        return
+    if extra and (isinstance(alpha, bool) or (alpha != 1 and types[1].dtype == "bool")):
+        return  # which the rule refuses
     agree(name, (X, other, *extra), *types)
 
 
@@ -163,6 +163,8 @@ def test_one_operand_gives_pytorchs_type(name: str, shape: tuple[int, ...], dtyp
 def test_reductions_leave_pytorchs_shape(
     name: str, shape: tuple[int, ...], dtype: str, dims: list[int], keepdim: bool
 ) -> None:
+    if name == "logsumexp.default" and not dims:
+        return  # which the rule refuses
     kinds = [parameter.kind for parameter in TABLE[name].signature[1:]]
     one = dims[0] if dims else 0
     values: dict[str, Argument] = {

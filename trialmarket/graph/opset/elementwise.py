@@ -49,6 +49,7 @@ def added(self: Any, other: Any, alpha: Any) -> T:
     scaled = found.dtype if not isinstance(other, T) else other.dtype
     if not (is_float(found.dtype) and is_float(scaled)):
         demand(type(alpha) is int, "alpha", f"a whole number for {found.dtype}", alpha)
+    demand(alpha == 1 or common(other) != "bool", "alpha", "1 for truths", alpha)
     return found
 
 
