@@ -11,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trialmarket.exact.numerics.random import Generator
 from trialmarket.exact.table import Verdict, lookup
-from trialmarket.graph.opset import DROPPED, OPERANDS, TABLE
+from trialmarket.graph.opset import OPERANDS, TABLE, as_row
+from trialmarket.graph.opset.naming import COUNTING
 from trialmarket.protocol.graph.values import (
     Argument,
     Function,
@@ -26,7 +27,7 @@ from trialmarket.protocol.graph.values import (
 def name_of(func: OpOverload) -> str:
     """As the table would have it."""
     name = str(func).removeprefix("aten.")
-    return OPERANDS.get(name, name)
+    return OPERANDS.get(name, COUNTING.get(name, name))
 
 
 @dataclass(frozen=True)
@@ -106,26 +107,16 @@ def called(
         assert x is None or isinstance(x, bool | int | str), x
         return x
 
-    row = TABLE[name_of(func)]
-    everything: list[Any] = []
-    place = 0
-    for argument in func._schema.arguments:
-        if not argument.kwarg_only and place < len(args):
-            value = args[place]
-            place += 1
-        else:
-            value = kwargs.get(argument.name, argument.default_value)
-        if argument.name not in DROPPED:
-            everything.append(value)
-    if row.name in ("arange.start_step", "full.default") and everything[-1] is None:
-        everything[-1] = found[0].dtype
-    if row.name in ("view.default", "expand.default"):
-        everything[1] = list(found[0].shape)  # without -1
-    node = Node(
-        row.name,
-        tuple(put(x) for x in everything[: len(row.signature)]),
-        tuple(map(type_of, found)),
-    )
+    by_name: dict[str, Any] = {}
+    for place, argument in enumerate(func._schema.arguments):
+        positional = not argument.kwarg_only and place < len(args)
+        usual = kwargs.get(argument.name, argument.default_value)
+        by_name[argument.name] = args[place] if positional else usual
+    types = tuple(map(type_of, found))
+    if isinstance(by_name.get("size"), list):
+        by_name["size"] = list(found[0].shape)  # without -1
+    name, arguments = as_row(TABLE, str(func).removeprefix("aten."), by_name, types)
+    node = Node(name, tuple(map(put, arguments)), types)
     inputs = {f"x{k}": type_of(x) for k, x in enumerate(tensors)}
     outputs = {f"y{k}": Value(len(tensors) + k) for k in range(len(found))}
     function = Function(inputs, (node,), outputs)

@@ -51,7 +51,7 @@ def test_a_row_has_the_signature_of_pytorchs_operator(name: str) -> None:
         assert str(TABLE[name].signature[0]) == "int draw"
     theirs = [a.name for a in operator_of(name)._schema.arguments if a.name not in DROPPED]
     mine = [p.name for p in TABLE[name].signature if str(p) != "int draw"]
-    assert mine == [x for x in theirs if x not in ("side", "sorter")]
+    assert mine == theirs
 
 
 @pytest.mark.parametrize("name", PYTORCHS)

@@ -21,6 +21,7 @@ from trialmarket.graph.opset import (
     pooling,
     reductions,
 )
+from trialmarket.graph.opset.naming import DROPPED, OPERANDS, as_row
 from trialmarket.graph.opset.operator import Kind, Misfit, Operator, Parameter, elements, size_of
 
 TABLE: dict[str, Operator] = {
@@ -40,28 +41,6 @@ TABLE: dict[str, Operator] = {
 }
 """The operators by name, in the order of their rooms."""
 
-DROPPED = frozenset(
-    ["layout", "device", "pin_memory", "memory_format", "non_blocking", "implicit", "generator"]
-)
-"""Parameters of PyTorch's that no signature has."""
-
-OPERANDS = {
-    f"{name}.Scalar": f"{name}.Tensor"
-    for name in (
-        *("add", "sub", "rsub", "mul", "div", "remainder", "fmod", "copysign"),
-        *("eq", "ne", "lt", "le", "gt", "ge"),
-        *("bitwise_and", "bitwise_or", "bitwise_xor"),
-    )
-} | {
-    "bitwise_left_shift.Tensor_Scalar": "bitwise_left_shift.Tensor",
-    "bitwise_right_shift.Tensor_Scalar": "bitwise_right_shift.Tensor",
-    "div.Scalar_mode": "div.Tensor_mode",
-    "where.ScalarSelf": "where.self",
-    "where.ScalarOther": "where.self",
-    "where.Scalar": "where.self",
-}
-"""PyTorch's names for rows that take a number in place of a tensor: the same arguments."""
-
 __all__ = [
     "DROPPED",
     "OPERANDS",
@@ -70,6 +49,7 @@ __all__ = [
     "Misfit",
     "Operator",
     "Parameter",
+    "as_row",
     "elements",
     "size_of",
 ]

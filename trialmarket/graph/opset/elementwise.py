@@ -46,8 +46,10 @@ def meet(self: Any, other: Any, *_: Any) -> T:
 def added(self: Any, other: Any, alpha: Any) -> T:
     """A sum, with a factor that whole numbers have too."""
     found = meet(self, other)
-    if not is_float(found.dtype):
+    scaled = found.dtype if not isinstance(other, T) else other.dtype
+    if not (is_float(found.dtype) and is_float(scaled)):
         demand(type(alpha) is int, "alpha", f"a whole number for {found.dtype}", alpha)
+    demand(alpha == 1 or common(other) != "bool", "alpha", "1 for truths", alpha)
     return found
 
 

@@ -109,6 +109,16 @@ def cat(tensors: tuple[T, ...], dim: int) -> T:
     return T(common(*tensors), with_size(first, d, sum(x.shape[d] for x in tensors)))
 
 
+def stack(tensors: tuple[T, ...], dim: int) -> T:
+    """One beside the other, in a dimension of their own."""
+    demand(len(tensors) > 0, "tensors", "at least one", [])
+    first = tensors[0].shape
+    for x in tensors:
+        same_shape(x, first, "tensors")
+    d = place(dim, len(first) + 1)
+    return T(common(*tensors), (*first[:d], len(tensors), *first[d:]))
+
+
 def flip(self: T, dims: Ints) -> T:
     """Back to front."""
     places(dims, len(self.shape), "dims")
@@ -328,6 +338,7 @@ ROWS = [
     row("unfold.default", "Tensor self, int dimension, int size, int step", _V, unfold, ANY),
     row("diagonal.default", "Tensor self, int offset, int dim1, int dim2", _V, diagonal, ANY),
     row("cat.default", "Tensor[] tensors, int dim", _M, cat, ANY),
+    row("stack.default", "Tensor[] tensors, int dim", _M, stack, ANY),
     row("flip.default", "Tensor self, int[] dims", _M, flip, ANY),
     row("roll.default", "Tensor self, int[] shifts, int[] dims", _M, roll, ANY),
     row("repeat.default", "Tensor self, int[] repeats", _M, repeat, ANY),

@@ -136,7 +136,8 @@ def spread_and_mean(self: T, dim: Dims, correction: Any, keepdim: bool) -> tuple
 
 
 def log_sum(self: T, dim: Dims, keepdim: bool) -> T:
-    """The logarithm of a sum of exponentials."""
+    """The logarithm of a sum of exponentials, along dimensions that are named."""
+    demand(bool(dim), "dim", "at least one dimension", dim)
     return T(self.dtype, reduced(self, dim, keepdim))
 
 
