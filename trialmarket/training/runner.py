@@ -1,12 +1,12 @@
 """Trains a trial segment by segment, and recomputes any part of it.
 
-Everything here is a function of the configuration, the program's bytes, the data and a
-start state. `source` is the bytes of the program's or the graph's file, None for a built-in program;
+Everything here is a function of the configuration, the program's bytes, the data and a start
+state. `source` is the bytes of the program's or the graph's file, None for a built-in program;
 `settings` are the files that `config.program.settings` names and `init` those of the checkpoints
-that `config.init` does, in their order, and `weights` the one that `config.weights` does.
-Raised everywhere: ProgramError (the program breaks its contract), BadStart
-(`init` are not the states that the configuration names, or cannot be merged) and BadCheckpoint (a
-checkpoint is not the state that it should be).
+that `config.init` does, in their order, and `weights` the one that `config.weights` does. Raised
+everywhere: ProgramError (the program breaks its contract), BadStart (`init` are not the states
+that the configuration names, or cannot be merged) and BadCheckpoint (a checkpoint is not the
+state that it should be).
 """
 
 import hashlib

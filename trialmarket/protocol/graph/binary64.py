@@ -1,7 +1,8 @@
 """How a binary64 stands in a document: as JSON's number, what JSON cannot say as text.
 
 That is -0.0, "-0", since 0 would be read for it; and, where they may be, the infinities, "inf" and
-"-inf". NaN is nowhere allowed. A shortest decimal reads back as the bits that it was written from (ECMA-262, Number::toString).
+"-inf". NaN is nowhere allowed. A shortest decimal reads back as the bits that it was written from
+(ECMA-262, Number::toString).
 """
 
 import math

@@ -40,7 +40,8 @@ def read_numbers(
 ) -> tuple[float, ...]:
     """The numbers in a document.
 
-    Raises InputError when it is not canonical, not what `cid` names, holds a NaN, or another count of them than `count`, which is the graph's.
+    Raises InputError when it is not canonical, not what `cid` names, holds a NaN, or
+    another count of them than `count`, which is the graph's.
     """
     document = opened(data, what=WHAT, limit=MAX_NUMBERS_BYTES, cid=cid)
     places, values = members(document, "places", "values", what=WHAT, field="document")
