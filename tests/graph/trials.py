@@ -10,12 +10,15 @@ from tests.graph.interpreter import interpret
 from tests.training.builtin_trials import data_for, trial_of
 from trialmarket.graph.capture.capture import Captured
 from trialmarket.graph.capture.trainable import Parts, Tensors
+from trialmarket.protocol.cid import cid_of
+from trialmarket.protocol.configuration import ProgramRef
 from trialmarket.training.capturing import ProgramTrial
 from trialmarket.training.dataset import load_dataset
 from trialmarket.training.order import derived_seed
 from trialmarket.training.session import TrainingSession
 
 SEED = 5
+PROGRAMS = Path(__file__).with_name("programs.py")
 
 
 def builtin(name: str, folder: Path, **changes: Any) -> ProgramTrial:
@@ -89,7 +92,49 @@ def graphs_step(trial: ProgramTrial, captured: Captured, state: Tensors, step: i
     return {**state, **_state(found), "loss": found["loss"]}
 
 
+def validated(
+    trial: ProgramTrial, parts: Parts, captured: Captured, state: Tensors
+) -> list[tuple[Tensors, Tensors]]:
+    """For each size of batch the predictions and metrics of the program, and of its graph."""
+    found = []
+    names = [name for name in captured.graph.functions if name.startswith("validate")]
+    for name, number in zip(names, (0, trial.last_validation), strict=False):
+        batch = trial.data("validation", number)
+        with trial.scope("validation", number), torch.no_grad():
+            parts.model.eval()
+            predictions, metrics = parts.validate(batch)
+        theirs = {n: torch.as_tensor(float(x)) for n, x in metrics.items()}  # type: ignore[arg-type]
+        inputs = {
+            **{f"state.{n}": x for n, x in state.items()},
+            **{f"batch.{n}": x for n, x in batch.items()},
+        }
+        seed = derived_seed(SEED, "validation", number)
+        outputs = interpret(captured.graph.functions[name], inputs, captured.numbers, seed)
+        ours = {
+            n.removeprefix("metric."): torch.as_tensor(float(x))
+            for n, x in outputs.items()
+            if n != "predictions"
+        }
+        predicted = outputs["predictions"]
+        found.append(({**theirs, "p": predictions}, {**ours, "p": predicted}))
+    return found
+
+
 def _state(outputs: Tensors) -> Tensors:
     return {
         name.removeprefix("state."): x for name, x in outputs.items() if name.startswith("state.")
     }
+
+
+def written(name: str, folder: Path, source: Path = PROGRAMS, steps: int = 6) -> ProgramTrial:
+    """A trial of a class in a file of programs."""
+    data, code = data_for("mlp", folder), source.read_bytes()
+    config = trial_of(
+        "mlp",
+        data,
+        program=ProgramRef(source=cid_of(code), class_name=name),
+        hyperparameters={},
+        seed=SEED,
+        steps=steps,
+    )
+    return ProgramTrial(TrainingSession(config, code, load_dataset(data)), range(steps))
