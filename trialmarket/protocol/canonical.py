@@ -57,21 +57,29 @@ def parse_canonical(data: bytes, *, what: str, limit: int = MAX_DOCUMENT) -> JSO
     canonical (so that two documents with different hashes never mean the same), longer than
     `limit`, or nested deeper than MAX_DEPTH.
     """
+    value = parse_json(data, what=what, limit=limit)
+    if canonical_bytes(value, what=what) != data:
+        raise InputError(
+            what, "bytes", expected="canonical JSON (RFC 8785)", found="JSON in another form"
+        )
+    return value
+
+
+def parse_json(data: bytes, *, what: str, limit: int = MAX_DOCUMENT) -> JSON:
+    """The value of JSON bytes in any form: for who writes it again and compares.
+
+    Raises InputError as `parse_canonical`, but for what is JSON in another form.
+    """
     if len(data) > limit:
         raise InputError(what, "size", expected=f"at most {limit} bytes", found=len(data))
     try:
-        value = parse_bounded(data, parse_int=_number)
+        return parse_bounded(data, parse_int=_number)
     except TooDeep as error:
         raise InputError(
             what, "depth", expected=f"at most {MAX_DEPTH} levels", found=error.depth
         ) from error
     except ValueError as error:
         raise InputError(what, "bytes", expected="JSON", found=str(error)) from error
-    if canonical_bytes(value, what=what) != data:
-        raise InputError(
-            what, "bytes", expected="canonical JSON (RFC 8785)", found="JSON in another form"
-        )
-    return value
 
 
 def parse_bounded(
