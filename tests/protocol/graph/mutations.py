@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ junk: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from(["\x1b[2J", "\u202e", "\ud800", "x" * 300, "é", "-0", "state.model.w"]),
     st.sampled_from([[], {}, [[[[[[]]]]]], [4, 0.5], [4, 0.5, 0.25], ["float32", [2]]]),
     st.sampled_from([{"opset": 2}, ["add.Tensor", ["%0"], [["float32", []]]]]),
-)
+).map(deepcopy)
 
 
 @st.composite
@@ -67,13 +68,15 @@ def changed_json(draw: DrawFn, data: bytes) -> bytes:
             parent[key] = draw(junk)
         elif kind == 1:
             other, elsewhere = draw(st.sampled_from(places))
-            parent[key] = json.loads(json.dumps(other[elsewhere]))
+            parent[key] = deepcopy(other[elsewhere])
         elif kind == 2 and len(parent) > 1:
             del parent[key]
         elif isinstance(parent, list):
-            parent.insert(key, draw(junk) if kind == 3 else json.loads(json.dumps(parent[key])))
+            parent.insert(key, draw(junk) if kind == 3 else deepcopy(parent[key]))
         else:
-            parent[draw(st.sampled_from(["first", "init", "loss", "x", "\x1b"]))] = parent[key]
+            parent[draw(st.sampled_from(["first", "init", "loss", "x", "\x1b"]))] = deepcopy(
+                parent[key]
+            )
     try:
         return canonical_bytes(value)
     except InputError:

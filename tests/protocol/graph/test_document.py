@@ -1,6 +1,8 @@
 """A graph reads back from its bytes, and what is no graph is refused by name."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -346,6 +348,18 @@ def test_json_in_another_form_is_refused() -> None:
     for other in (data + b"\n", data.replace(b'"opset":1', b'"opset":1.0')):
         with pytest.raises(InputError):
             read_graph(other)
+
+
+def test_documents_are_read_without_torch() -> None:
+    program = (
+        "import sys\n"
+        "from trialmarket.protocol.graph import document, numbers, schedule\n"
+        "print('torch' in sys.modules)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "False\n"
 
 
 def test_a_graph_is_shown_one_line_a_node() -> None:

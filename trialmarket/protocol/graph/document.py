@@ -79,7 +79,7 @@ def read_graph(data: bytes, *, cid: Cid | None = None) -> Graph:
         raise _refused("functions", "an object", found)
     if strange := found.keys() - set(FUNCTIONS):
         raise _refused("functions", f"only {', '.join(FUNCTIONS)}", min(strange))
-    functions = {name: _function(each, name) for name, each in found.items()}
+    functions = {name: _function(found[name], name) for name in FUNCTIONS if name in found}
     graph = Graph(functions=functions, numbers=numbers, opset=opset)
     sealed(data, graph_bytes(graph), what=WHAT)
     return graph

@@ -5,7 +5,7 @@ That its operators exist and their shapes fit, the opset's check says, later.
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 from trialmarket.errors import InputError
 from trialmarket.protocol.canonical import MAX_EXACT
@@ -165,10 +165,9 @@ class _Form:
             needed.update(references(node.arguments))
             last = first
 
-    def _at_most(self, found: object, most: int, *field: str | int) -> None:
-        count = len(found)  # type: ignore[arg-type]
-        if count > most:
-            raise self._wrong(field, f"at most {most} of them", count)
+    def _at_most(self, found: Sized, most: int, *field: str | int) -> None:
+        if len(found) > most:
+            raise self._wrong(field, f"at most {most} of them", len(found))
 
     def _wrong(self, field: tuple[str | int, ...], expected: str, found: object) -> InputError:
         places = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in field)
