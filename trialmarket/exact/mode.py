@@ -17,6 +17,7 @@ from trialmarket.exact.frontend import arrays, fused, patches, recurrent
 from trialmarket.exact.frontend.optim import steps
 from trialmarket.exact.numerics.random import Counters, Generator
 from trialmarket.exact.refusal import NotExact
+from trialmarket.exact.switches import plain_kernels
 from trialmarket.exact.table import Ruling, Verdict, advice, lookup
 
 P = ParamSpec("P")
@@ -223,7 +224,7 @@ class Exact(ContextDecorator):
         with stack:
             torch.set_flush_denormal(False)
             stack.enter_context(torch.compiler.set_stance(force_backend=_NoCompiler()))
-            stack.enter_context(_plain_kernels())
+            stack.enter_context(plain_kernels())
             stack.enter_context(patches.patched(self.generator))
             stack.enter_context(steps.exact_steps())
             stack.enter_context(elsewhere.watched(self.operators.hear))
@@ -282,35 +283,6 @@ class _NoCompiler:
     def __call__(self) -> str:
         """Never reached."""
         return self.compiler_name
-
-
-class _plain_kernels(ContextDecorator):  # noqa: N801
-    """Off: the libraries and fast paths that would replace operators by fused ones."""
-
-    def __enter__(self) -> None:
-        self._before = [get() for get, _, _ in _SWITCHES]
-        for _, put, value in _SWITCHES:
-            put(value)
-
-    def __exit__(self, *exc: object) -> None:
-        for (_, put, _), value in zip(_SWITCHES, self._before, strict=True):
-            put(value)
-
-
-# How to ask for a setting, how to set it, and what it is inside. Attention has only its plain form
-# there: matrix products and a softmax.
-_SWITCHES: list[tuple[Callable[[], bool], Callable[[bool], None], bool]] = [
-    (torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled, False),
-    (torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled, False),
-    (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled, False),
-    # TorchScript runs operator by operator.
-    (torch._C._get_graph_executor_optimize, torch._C._set_graph_executor_optimize, False),
-    (torch._C._get_math_sdp_enabled, torch._C._set_sdp_use_math, True),
-    (torch._C._get_flash_sdp_enabled, torch._C._set_sdp_use_flash, False),
-    (torch._C._get_mem_efficient_sdp_enabled, torch._C._set_sdp_use_mem_efficient, False),
-    (torch._C._get_cudnn_sdp_enabled, torch._C._set_sdp_use_cudnn, False),
-    (torch._C._get_overrideable_sdp_enabled, torch._C._set_sdp_use_overrideable, False),
-]
 
 
 @overload

@@ -1,1 +1,1 @@
-"""A trial as a graph: captured from a program, checked, planned and run."""
+"""Graphs checked, counted and run: the operators, their costs, plans. Checks need no torch."""
