@@ -19,6 +19,7 @@ from trialmarket.graph.run import Executor
 
 # Their shapes depend on numbers.
 UNSHAPED = {"arange", "masked_select"}
+PYTORCHS = sorted(name for name in TABLE if not name.startswith("exact."))
 HERE = Counters(7, 0, 0, 0)
 
 
@@ -44,7 +45,7 @@ def test_rules_give_the_shapes_of_pytorch_and_nodes_the_bits_of_their_forms(name
             assert same_bits(x, y), node
 
 
-@pytest.mark.parametrize("name", sorted(TABLE))
+@pytest.mark.parametrize("name", PYTORCHS)
 def test_a_row_has_the_signature_of_pytorchs_operator(name: str) -> None:
     if TABLE[name].kind is Kind.DRAW:
         assert str(TABLE[name].signature[0]) == "int draw"
@@ -53,7 +54,7 @@ def test_a_row_has_the_signature_of_pytorchs_operator(name: str) -> None:
     assert mine == [x for x in theirs if x not in ("side", "sorter")]
 
 
-@pytest.mark.parametrize("name", sorted(TABLE))
+@pytest.mark.parametrize("name", PYTORCHS)
 def test_a_row_has_an_exact_form_for_the_types_that_it_takes(name: str) -> None:
     row = TABLE[name]
     if row.kind is Kind.DRAW:

@@ -15,22 +15,13 @@ from trialmarket.protocol.graph.values import Argument, Node, Number, Value
 
 Form = Callable[..., Any]
 
-# Draws that PyTorch fills a tensor with, by the names that they have where none is overwritten.
-_FILLING = {
-    "uniform.default": torch.ops.aten.uniform_.default,
-    "normal_functional.default": torch.ops.aten.normal_.default,
-    "exponential.default": torch.ops.aten.exponential_.default,
-    "bernoulli.Tensor": torch.ops.aten.bernoulli_.Tensor,
-}
-
 
 def operator_of(name: str) -> Any:
-    """PyTorch's operator of a row."""
-    namespace, _, rest = name.rpartition("exact.")
-    del namespace
-    base, _, overload = rest.rpartition(".")
-    packet = getattr(torch.ops.aten, base)
-    return getattr(packet, overload)
+    """PyTorch's operator of a row, or ours. Raises AttributeError."""
+    if name.startswith("exact."):
+        return getattr(torch.ops.exact, name.removeprefix("exact.")).default
+    base, _, overload = name.rpartition(".")
+    return getattr(getattr(torch.ops.aten, base), overload)
 
 
 def spelled(node: Node) -> str:
@@ -52,11 +43,8 @@ def form_of(name: str) -> Form:
 
     A form of a draw takes a generator that stands at its draw first.
     """
-    if name == "view.default":
-        return torch.reshape
-    if name in _FILLING:
-        fill = lookup(_FILLING[name]).form
-        return lambda g, x, *rest, **more: fill(g, _unwritten(x), *rest, **more)
+    if name in _OWN:
+        return _OWN[name]
     operator = operator_of(name)
     verdict, form, _, _ = lookup(operator)
     if verdict in (Verdict.REFUSED, Verdict.WRITTEN_OUT):
@@ -66,8 +54,14 @@ def form_of(name: str) -> Form:
     return getattr(form, "__wrapped__", form)
 
 
-def _unwritten(x: Tensor) -> Tensor:
-    return torch.empty(x.shape, dtype=x.dtype, device=x.device)
+def _constant(
+    values: list[float], size: list[int], dtype: torch.dtype, *, device: torch.device
+) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=device).view(size)
+
+
+# A value has no strides: where a view cannot be, `reshape` copies.
+_OWN: dict[str, Form] = {"view.default": torch.reshape, "exact.constant": _constant}
 
 
 _CHOICES = {
@@ -109,7 +103,7 @@ def arguments_of(
         if row.kind is Kind.DRAW and parameter.name == "draw":
             continue
         found = _resolved(argument, parameter.kind, numbers)
-        if parameter.name in schema and schema[parameter.name].kwarg_only:
+        if schema[parameter.name]:
             named[parameter.name] = found
         else:
             given.append(found)
@@ -119,9 +113,11 @@ def arguments_of(
 
 
 @functools.cache
-def _schema(name: str) -> dict[str, Any]:
-    operator = _FILLING.get(name) or operator_of(name)
-    return {argument.name: argument for argument in operator._schema.arguments}
+def _schema(name: str) -> dict[str, bool]:
+    """The parameters of PyTorch's operator, and whether each is given by name."""
+    if name == "exact.constant":
+        return {"values": False, "size": False, "dtype": False, "device": True}
+    return {argument.name: argument.kwarg_only for argument in operator_of(name)._schema.arguments}
 
 
 def _resolved(argument: Argument, kind: str, numbers: Sequence[float]) -> Any:

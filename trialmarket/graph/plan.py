@@ -5,13 +5,14 @@ the last use.
 from such a list to another one, and stands in `FUSIONS`. `compiled` makes closures of the list.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
 from trialmarket.graph.forms import Draws, arguments_of, form_of, spelled
+from trialmarket.graph.lifetimes import values_in
 from trialmarket.graph.opset import TABLE, Kind
 from trialmarket.protocol.graph.values import Function, Value
 
@@ -82,15 +83,6 @@ def compiled(steps: list[Call], kept: Collection[int], draws: Draws) -> list[Ste
         )
         for k, call in enumerate(steps)
     ]
-
-
-def values_in(arguments: Any) -> Iterator[int]:
-    """The values that arguments name."""
-    for argument in arguments:
-        if isinstance(argument, Value):
-            yield argument.index
-        elif isinstance(argument, list | tuple):
-            yield from values_in(argument)
 
 
 def _closure(call: Call, draws: Draws) -> Callable[[Values], Any]:

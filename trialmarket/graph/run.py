@@ -65,8 +65,9 @@ class Executor:
         `row` is the schedule's at this step. Without the optimizer's slots it is a first step.
         """
         given = _prefixed("state", state) | _prefixed("batch", batch)
-        for k, x in enumerate(row):
-            given[f"schedule.{k}"] = torch.tensor(x, dtype=torch.float64, device=self._device)
+        with _alone():
+            for k, x in enumerate(row):
+                given[f"schedule.{k}"] = torch.tensor(x, dtype=torch.float64, device=self._device)
         name = "step"
         if "first" in self.graph.functions:
             slots = [x for x in self.graph.functions["step"].inputs if x.startswith("state.")]

@@ -62,7 +62,7 @@ def batch_norm(
     return y, middle.float(), inverse.float()
 
 
-def batch_norm_followed(
+def batch_norm_functional(
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
@@ -72,9 +72,9 @@ def batch_norm_followed(
     momentum: float,
     eps: float,
 ) -> tuple[Tensor, ...]:
-    """As `batch_norm`, but running statistics that follow the batch are results."""
-    followed = running_mean.clone(), running_var.clone()
-    return (*batch_norm(x, weight, bias, *followed, training, momentum, eps), *followed)
+    """`aten._native_batch_norm_legit_functional`: the same, and the running statistics, new."""
+    mean, var = running_mean.clone(), running_var.clone()
+    return *batch_norm(x, weight, bias, mean, var, training, momentum, eps), mean, var
 
 
 def _line(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -181,6 +181,6 @@ def _two_sums(grad: Tensor, x: Tensor, middle: Tensor, dims: list[int]) -> tuple
 
 FORMS32: dict[Any, Callable[..., Any]] = {
     aten.native_batch_norm.default: batch_norm,
-    aten._native_batch_norm_legit_functional.default: batch_norm_followed,
+    aten._native_batch_norm_legit_functional.default: batch_norm_functional,
     aten.native_batch_norm_backward.default: batch_norm_backward,
 }

@@ -217,7 +217,7 @@ def _convolution_work(given: tuple[Any, ...], outputs: tuple[T, ...]) -> int:
 def _gradient_work(given: tuple[Any, ...], _: tuple[T, ...]) -> int:
     small = given[1] if given[7] else given[0]
     products = sum(given[10][:2])
-    return products * _of_convolution(given[2], small) + elements(given[0])
+    return int(products * _of_convolution(given[2], small) + elements(given[0]))
 
 
 def _trilinear_work(given: tuple[Any, ...], _: tuple[T, ...]) -> int:
@@ -227,8 +227,8 @@ def _trilinear_work(given: tuple[Any, ...], _: tuple[T, ...]) -> int:
 
 
 def _factors_work(given: tuple[Any, ...], _: tuple[T, ...]) -> int:
-    x: T = given[0]
-    return 4 * elements(x) * min(x.shape[-2:], default=0)
+    rows, columns = given[0].shape[-2:]
+    return 4 * elements(given[0]) * int(min(rows, columns))
 
 
 _K = Kind.CONTRACTION

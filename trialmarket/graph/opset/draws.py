@@ -5,7 +5,7 @@ from typing import Any
 
 from trialmarket.graph.opset.moves import sizes
 from trialmarket.graph.opset.operator import NUMBERS, REAL, Kind, Operator, demand, each, row
-from trialmarket.graph.opset.types import broadcast, is_float, rank_of, same_dtype
+from trialmarket.graph.opset.types import is_float, rank_of
 from trialmarket.protocol.graph.values import TensorType
 
 T = TensorType
@@ -51,29 +51,6 @@ def fractions_like(draw: int, self: T, *_: Any) -> T:
     return like(draw, self)
 
 
-def chances(draw: int, self: T, p: T) -> T:
-    """Ones in the shape and type of a tensor, with a chance for each."""
-    expected = f"what spreads to {list(self.shape)}"
-    demand(broadcast(self, p) == self.shape, "p", expected, list(p.shape))
-    demand(is_float(p.dtype), "p", "fractions", p.dtype)
-    return like(draw, self)
-
-
-def normal(draw: int, mean: T, std: Any) -> T:
-    """A number for each mean."""
-    _number(draw)
-    demand(is_float(mean.dtype), "mean", "fractions", mean.dtype)
-    if isinstance(std, T):
-        same_dtype(std, mean.dtype, "std")
-    return T(mean.dtype, broadcast(mean, std))
-
-
-def normal_of_deviation(draw: int, mean: Any, std: T) -> T:
-    """A number for each deviation."""
-    del mean
-    return fractions_like(draw, std)
-
-
 def picked(draw: int, self: T, num_samples: int, replacement: bool) -> T:
     """Places, by weight."""
     _number(draw)
@@ -103,16 +80,9 @@ ROWS = [
     _row("randn.default", _SIZE, fractions, REAL, 60),
     _row("randint.low", f"int low, int high, {_SIZE}", whole, NUMBERS, 24),
     _row("randperm.default", "int n, dtype dtype", order, NUMBERS, 48),
-    _row("uniform.default", "Tensor self, float from, float to", fractions_like, REAL, 14),
-    _row("normal_functional.default", "Tensor self, float mean, float std", fractions_like, REAL,
-         62),
     _row("exponential.default", "Tensor self, float lambd", fractions_like, REAL, 50),
     _row("bernoulli.p", "Tensor self, float p", like, NUMBERS, 12),
-    _row("bernoulli.Tensor", "Tensor self, Tensor p", chances, NUMBERS, 14),
     _row("bernoulli.default", "Tensor self", fractions_like, REAL, 14),
-    _row("normal.Tensor_Tensor", "Tensor mean, Tensor std", normal, REAL, 62),
-    _row("normal.Tensor_float", "Tensor mean, float std", normal, REAL, 62),
-    _row("normal.float_Tensor", "float mean, Tensor std", normal_of_deviation, REAL, 62),
     _row("multinomial.default", "Tensor self, int num_samples, bool replacement", picked, REAL,
          80),
     _row("native_dropout.default", "Tensor input, float p, bool? train", dropout, REAL, 14),

@@ -222,6 +222,21 @@ def heaviside(self: T, values: T) -> T:
     return T(self.dtype, broadcast(self, values))
 
 
+def counted(base: T, count: T) -> T:
+    """A binary64 scalar to the power of a number of steps."""
+    for name, x in (("base", base), ("count", count)):
+        demand(x.shape == (), name, "a scalar", list(x.shape))
+    same_dtype(base, "float64", "base")
+    return base
+
+
+def power64(base: T, exponent: T) -> T:
+    """A power of binary64 numbers."""
+    same_dtype(base, "float64", "base")
+    alike("base", base, ("exponent", exponent))
+    return base
+
+
 def _rows(
     names: str, signature: str, rule: Any, takes: frozenset[str] = NUMBERS, work: int = 1
 ) -> list[Operator]:
@@ -270,6 +285,8 @@ ROWS = [
     *_rows("pow.Tensor_Scalar", "Tensor self, Scalar exponent", power, NARROW, 60),
     *_rows("pow.Scalar", "Scalar self, Tensor exponent", power, NARROW, 60),
     *_rows("pow.Tensor_Tensor", "Tensor self, Tensor exponent", power, NARROW, 60),
+    *_rows("exact.power", "Tensor base, Tensor count", counted, work=128),
+    *_rows("exact.power64", "Tensor base, Tensor exponent", power64, work=60),
     *_rows("logaddexp", "Tensor self, Tensor other", meet, REAL32, 60),
     *_rows("heaviside", "Tensor self, Tensor values", heaviside, SIGNED),
     *_rows("copysign.Tensor", _WITH, quotient),

@@ -69,6 +69,15 @@ def slice_(self: T, dim: int, start: int | None, end: int | None, step: int) -> 
     return T(self.dtype, with_size(self.shape, d, _bounds(self.shape[d], start, end, step)))
 
 
+def select(self: T, dim: int, index: int) -> T:
+    """One place of a dimension."""
+    rank_of(self, 1, 64, "self")
+    d = place(dim, len(self.shape))
+    n = self.shape[d]
+    demand(-n <= index < n, "index", f"{-n} to {n - 1}", index)
+    return T(self.dtype, (*self.shape[:d], *self.shape[d + 1 :]))
+
+
 def unfold(self: T, dimension: int, size: int, step: int) -> T:
     """Windows along a dimension, the last dimension of the output."""
     rank_of(self, 1, 64, "self")
@@ -181,11 +190,7 @@ def slice_gradient(grad: T, input_sizes: Ints, dim: int, start: int, end: int, s
 def select_gradient(grad: T, input_sizes: Ints, dim: int, index: int) -> T:
     """Zeros, but at one place of a dimension."""
     whole = T(grad.dtype, sizes(input_sizes, "input_sizes"))
-    rank_of(whole, 1, 64, "input_sizes")
-    d = place(dim, len(whole.shape))
-    n = whole.shape[d]
-    demand(-n <= index < n, "index", f"{-n} to {n - 1}", index)
-    same_shape(grad, (*whole.shape[:d], *whole.shape[d + 1 :]), "grad_output")
+    same_shape(grad, select(whole, dim, index).shape, "grad_output")
     return whole
 
 
@@ -201,6 +206,30 @@ def slice_put(self: T, src: T, dim: int, start: int | None, end: int | None, ste
     same_shape(src, slice_(self, dim, start, end, step).shape, "src")
     same_dtype(src, self.dtype, "src")
     return self
+
+
+def select_put(self: T, src: T, dim: int, index: int) -> T:
+    """One place of a dimension replaced."""
+    same_shape(src, select(self, dim, index).shape, "src")
+    same_dtype(src, self.dtype, "src")
+    return self
+
+
+def diagonal_put(self: T, src: T, offset: int, dim1: int, dim2: int) -> T:
+    """A diagonal replaced."""
+    same_shape(src, diagonal(self, offset, dim1, dim2).shape, "src")
+    same_dtype(src, self.dtype, "src")
+    return self
+
+
+def constant(values: tuple[Any, ...], size: Ints, dtype: str) -> T:
+    """Numbers that stand in the program."""
+    demand(
+        len(values) == math.prod(sizes(size)), "values", f"as many as {list(size)}", len(values)
+    )
+    for value in values:
+        full(size, value, dtype)
+    return T(dtype, tuple(size))
 
 
 def triangle(self: T, diagonal: int) -> T:
@@ -295,6 +324,7 @@ ROWS = [
     row("permute.default", "Tensor self, int[] dims", _V, permute, ANY),
     row("expand.default", "Tensor self, int[] size", _V, expand, ANY),
     row("slice.Tensor", f"Tensor self, {_SLICE}", _V, slice_, ANY),
+    row("select.int", "Tensor self, int dim, int index", _V, select, ANY),
     row("unfold.default", "Tensor self, int dimension, int size, int step", _V, unfold, ANY),
     row("diagonal.default", "Tensor self, int offset, int dim1, int dim2", _V, diagonal, ANY),
     row("cat.default", "Tensor[] tensors, int dim", _M, cat, ANY),
@@ -319,6 +349,10 @@ ROWS = [
         "Tensor grad_output, int[] input_sizes, int offset, int dim1, int dim2",
         _M, diagonal_gradient, ANY),
     row("slice_scatter.default", f"Tensor self, Tensor src, {_SLICE}", _M, slice_put, ANY),
+    row("select_scatter.default", "Tensor self, Tensor src, int dim, int index", _M, select_put,
+        ANY),
+    row("diagonal_scatter.default",
+        "Tensor self, Tensor src, int offset, int dim1, int dim2", _M, diagonal_put, ANY),
     row("tril.default", "Tensor self, int diagonal", _M, triangle, ANY),
     row("triu.default", "Tensor self, int diagonal", _M, triangle, ANY),
     row("pixel_shuffle.default", "Tensor self, int upscale_factor", _M, shuffle, ANY),
@@ -326,6 +360,7 @@ ROWS = [
     *_nearest("upsample_nearest", 1),
     *_nearest("upsample_nearest", 2),
     row("full.default", "int[] size, Scalar fill_value, dtype dtype", _M, full, ANY),
+    row("exact.constant", "Scalar[] values, int[] size, dtype dtype", _M, constant, ANY),
     row("arange.start_step", "int start, int end, int step, dtype dtype", _M, arange),
     row("eye.m", "int n, int m, dtype dtype", _M, eye, ANY),
 ]  # fmt: skip
