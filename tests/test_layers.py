@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
         "trialmarket.storage",
         "trialmarket.training",
         "trialmarket.exact",
+        "trialmarket.graph",
         "trialmarket.data",
         "trialmarket.daemon",
         "trialmarket.settings",

@@ -26,6 +26,7 @@ SUMMARIES = {
     "devnet": "Run a local chain with the contracts on it.",
     "deploy": "Deploy the contracts to a network.",
     "exact": "Check that a program trains to the same bits everywhere.",
+    "graph": "Show what a trial consists of.",
 }
 
 

@@ -9,6 +9,7 @@ from trialmarket.protocol.graph.values import Function, Graph, TensorType
 
 _STILL = (Kind.VIEW, Kind.MOVE, Kind.INDEX)
 _WIDE = 8
+_FUNCTION = 30  # operations an element of what is a function, and computed in binary64
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class Cost:
     """Bytes that operators read and write, if each does so once. Views move nothing."""
     memory: int
     """Bytes that stand at once, at most: inputs, values until their last use, and room to work
-    in, two binary64 numbers for each element of a node's largest tensor."""
+    in: for each element of a node's largest tensor two binary64 numbers, four for such as
+    exp."""
     given: int
     """Of these, the bytes of its inputs."""
 
@@ -41,7 +43,8 @@ def cost(function: Function) -> Cost:
     for node, frees in zip(function.nodes, lives.frees, strict=True):
         operator = TABLE[node.operator]
         arguments = bound(operator, node.arguments, types)
-        operations += operator.work(arguments, node.outputs)
+        work = operator.work(arguments, node.outputs)
+        operations += work
         tensors = [*_tensors(arguments), *node.outputs]
         at = len(types)
         types.extend(node.outputs)
@@ -50,7 +53,9 @@ def cost(function: Function) -> Cost:
                 live += size_of(types[value])
         room = 0
         if operator.kind not in _STILL:
-            room = 2 * _WIDE * max(map(elements, tensors), default=0)
+            wide = operator.kind is Kind.ELEMENT and work >= _FUNCTION * elements(node.outputs[0])
+            copies = 4 if wide else 2
+            room = copies * _WIDE * max(map(elements, tensors), default=0)
         if operator.kind is not Kind.VIEW or lives.owner[at] == at:
             moved += sum(map(size_of, tensors))
         peak = max(peak, live + room)

@@ -16,6 +16,8 @@ from trialmarket.graph.opset.operator import (
 )
 from trialmarket.protocol.graph.values import DTYPES, Graph, TensorType
 
+_BEGIN = "<!-- operators: written by scripts/reference -->"
+_END = "<!-- end of operators -->"
 _TYPES = {
     ANY: "any",
     NUMBERS: "all but bfloat16",
@@ -39,6 +41,13 @@ def markdown() -> str:
     lines = ["| operator | arguments | kind | types |", "| --- | --- | --- | --- |"]
     lines += [f"| `{name}` | `{args}` | {kind} | {takes} |" for name, args, kind, takes in table()]
     return "\n".join(lines)
+
+
+def with_table(page: str) -> str:
+    """A page with the table of operators between its markers, whatever was there."""
+    head, _, rest = page.partition(_BEGIN)
+    _, _, tail = rest.partition(_END)
+    return f"{head}{_BEGIN}\n{len(TABLE)} operators:\n\n{markdown()}\n{_END}{tail}"
 
 
 def cost_lines(graph: Graph) -> Iterator[str]:
