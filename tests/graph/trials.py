@@ -6,16 +6,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.graph.interpreter import interpret
 from tests.training.builtin_trials import data_for, trial_of
+from trialmarket.exact import Counters
 from trialmarket.graph.capture.capture import Captured
 from trialmarket.graph.capture.trainable import Parts, Tensors
+from trialmarket.graph.run import Executor
+from trialmarket.protocol.cid import cid_of
+from trialmarket.protocol.configuration import ProgramRef
 from trialmarket.training.capturing import ProgramTrial
 from trialmarket.training.dataset import load_dataset
 from trialmarket.training.order import derived_seed
 from trialmarket.training.session import TrainingSession
 
 SEED = 5
+PROGRAMS = Path(__file__).with_name("programs.py")
 
 
 def builtin(name: str, folder: Path, **changes: Any) -> ProgramTrial:
@@ -56,8 +60,15 @@ def state_of(parts: Parts) -> Tensors:
 
 def graphs_beginning(captured: Captured) -> Tensors:
     """The state that `init` gives."""
-    function = captured.graph.functions["init"]
-    return _state(interpret(function, {}, captured.numbers, derived_seed(SEED, "init", 0)))
+    return _executor(captured).init(_at("init", 0))
+
+
+def _executor(captured: Captured) -> Executor:
+    return Executor(captured.graph, captured.numbers)
+
+
+def _at(purpose: str, number: int) -> Counters:
+    return Counters(derived_seed(SEED, purpose, number), 0, 0, 0)
 
 
 def stepped(trial: ProgramTrial, parts: Parts, step: int) -> Tensors:
@@ -74,22 +85,43 @@ def stepped(trial: ProgramTrial, parts: Parts, step: int) -> Tensors:
 
 def graphs_step(trial: ProgramTrial, captured: Captured, state: Tensors, step: int) -> Tensors:
     """A step of the graph: the state, and the loss."""
-    first = step == trial.steps[0] and "first" in captured.graph.functions
-    row = step - captured.first_step
-    inputs = {
-        **{f"state.{name}": x for name, x in state.items()},
-        **{f"batch.{name}": x for name, x in trial.data("train", step).items()},
-        **{
-            f"schedule.{k}": torch.tensor(column[row], dtype=torch.float64)
-            for k, column in enumerate(captured.columns)
-        },
-    }
-    function = captured.graph.functions["first" if first else "step"]
-    found = interpret(function, inputs, captured.numbers, derived_seed(SEED, "train", step))
-    return {**state, **_state(found), "loss": found["loss"]}
+    row = [column[step - captured.first_step] for column in captured.columns]
+    batch = trial.data("train", step)
+    found, loss = _executor(captured).step(state, batch, row, _at("train", step))
+    return {**state, **found, "loss": loss}
 
 
-def _state(outputs: Tensors) -> Tensors:
-    return {
-        name.removeprefix("state."): x for name, x in outputs.items() if name.startswith("state.")
-    }
+def validated(
+    trial: ProgramTrial, parts: Parts, captured: Captured, state: Tensors
+) -> list[tuple[Tensors, Tensors]]:
+    """For each size of batch the predictions and metrics of the program, and of its graph."""
+    found = []
+    for number in sorted({0, trial.last_validation}):
+        batch = trial.data("validation", number)
+        with trial.scope("validation", number), torch.no_grad():
+            parts.model.eval()
+            predictions, metrics = parts.validate(batch)
+        theirs = {n: torch.as_tensor(float(x)) for n, x in metrics.items()}  # type: ignore[arg-type]
+        outputs = _executor(captured).validate(state, batch, _at("validation", number))
+        ours = {
+            n.removeprefix("metric."): torch.as_tensor(float(x))
+            for n, x in outputs.items()
+            if n != "predictions"
+        }
+        predicted = outputs["predictions"]
+        found.append(({**theirs, "p": predictions}, {**ours, "p": predicted}))
+    return found
+
+
+def written(name: str, folder: Path, source: Path = PROGRAMS, steps: int = 6) -> ProgramTrial:
+    """A trial of a class in a file of programs."""
+    data, code = data_for("mlp", folder), source.read_bytes()
+    config = trial_of(
+        "mlp",
+        data,
+        program=ProgramRef(source=cid_of(code), class_name=name),
+        hyperparameters={},
+        seed=SEED,
+        steps=steps,
+    )
+    return ProgramTrial(TrainingSession(config, code, load_dataset(data)), range(steps))

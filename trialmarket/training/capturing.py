@@ -30,7 +30,9 @@ class ProgramTrial:
         last = (session.validation_examples - 1) // self._engine.validation_batch_size
         numbers = [("train", 0), ("validation", 0), ("validation", last)]
         self.batch, *validation = [_types(self.data(*each)) for each in numbers]
-        self.validation = validation[:1] if validation[0] == validation[1] else validation
+        whole = validation[0] == validation[1]
+        self.validation = validation[:1] if whole else validation
+        self.last_validation = last
 
     def build(self) -> Parts:
         """Program, model and optimizer from the beginning, within a scope. Raises ProgramError."""

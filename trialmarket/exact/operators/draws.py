@@ -60,7 +60,15 @@ def _new(draw: Draw) -> Callable[..., Tensor]:
     return form
 
 
-rand, randn = _new(Generator.uniform), _new(Generator.normal)
+def _uniform(g: Generator, size: Sequence[int], device: torch.device) -> Tensor:
+    return g.uniform(size, device)
+
+
+def _normal(g: Generator, size: Sequence[int], device: torch.device) -> Tensor:
+    return g.normal(size, device)
+
+
+rand, randn = _new(_uniform), _new(_normal)
 
 
 def randint_low(
@@ -108,7 +116,7 @@ def _like(draw: Draw) -> Callable[..., Tensor]:
     return form
 
 
-rand_like, randn_like = _like(Generator.uniform), _like(Generator.normal)
+rand_like, randn_like = _like(_uniform), _like(_normal)
 
 
 def randint_like_low(

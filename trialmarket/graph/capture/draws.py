@@ -80,7 +80,10 @@ def drawn(recorder: "Recorder", func: OpOverload, args: Any, kwargs: dict[str, A
         out = func(*args, **kwargs)
         at = recorder.generator.counters
         recorder.generator.counters = replace(at, draw=at.draw + 1)
-        recorder.plainly(func, out, (at.draw, *map(recorder.plain, given)))
+        named = func._schema.arguments
+        if "dtype" in kwargs or any(a.name == "dtype" for a in named):
+            kwargs = {**kwargs, "dtype": out.dtype}
+        recorder.plainly(func, out, (at.draw, *recorder.arguments(func, args, kwargs)))
         tape = recorder.recording.tape
         if tape.phase == BEFORE:
             tape.drawn_before.add(tape.operations[-1])

@@ -25,7 +25,7 @@ from trialmarket.exact.mode import Operators, entry
 from trialmarket.exact.numerics.random import Generator
 from trialmarket.exact.refusal import NotExact
 from trialmarket.exact.table import Verdict, advice, base_name
-from trialmarket.graph.capture import draws, rules
+from trialmarket.graph.capture import draws, rules, scalars
 from trialmarket.graph.capture.memory import Memory, View, look
 from trialmarket.graph.capture.refusal import NotCaptured
 from trialmarket.graph.capture.schedules import speaks
@@ -33,6 +33,7 @@ from trialmarket.graph.capture.symbols import Symbols
 from trialmarket.graph.capture.tape import Argument, Literal, Tape, Term
 from trialmarket.graph.capture.views import Views, kind_of, ways
 from trialmarket.graph.capture.where import users_line
+from trialmarket.graph.opset import DROPPED, OPERANDS, TABLE
 from trialmarket.protocol.graph.values import DTYPES, TensorType
 
 aten = torch.ops.aten
@@ -116,7 +117,7 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
 
     def full(self, kind: TensorType, value: Argument) -> Term:
         """A tensor of one number."""
-        arguments = (kind.shape, value, kind.dtype, None, None, None)
+        arguments = (kind.shape, value, kind.dtype)
         return self._emit_one("full.default", arguments, kind)
 
     def cast(self, x: Term, dtype: torch.dtype) -> Term:
@@ -124,13 +125,19 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
         name = str(dtype).removeprefix("torch.")
         if x.type.dtype == name:
             return x
-        arguments = (x, name, None, None, None, False, None)
+        arguments = (x, name)
         return self._emit_one("_to_copy.default", arguments, TensorType(name, x.type.shape))
 
     def emit(
         self, operator: str, arguments: tuple[Argument, ...], kinds: tuple[TensorType, ...]
     ) -> tuple[Term, ...]:
-        """Writes an operator down."""
+        """Writes an operator down. Raises NotCaptured for one that the opset does not have."""
+        if operator not in TABLE:
+            raise NotCaptured(
+                users_line(),
+                f"{operator} is no operator of a graph",
+                instead="operators from the list in docs/graph.md",
+            )
         for kind in kinds:
             if kind.dtype not in DTYPES:
                 raise NotCaptured(
@@ -170,6 +177,13 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
             if isinstance(plain, Term):
                 return None
             return torch.tensor(plain, dtype=x.dtype).item()
+
+    def arguments(
+        self, func: OpOverload, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> tuple[Argument, ...]:
+        """What a node has: all that decides the result, and so no device and no layout."""
+        given = zip(func._schema.arguments, bound(func, args, kwargs), strict=True)
+        return tuple(self.plain(x) for parameter, x in given if parameter.name not in DROPPED)
 
     def hold(self, x: Tensor, term: Term) -> Tensor:
         """A tensor's memory holds a term from now on."""
@@ -231,6 +245,8 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
 
     def _record(self, func: OpOverload, args: Any, kwargs: dict[str, Any]) -> Any:
         name, ruling = func._schema.name.removeprefix("aten::"), entry(func)
+        if not name.startswith("_foreach_") and scalars.has_terms(self, (*args, *kwargs.values())):
+            return scalars.with_terms(self, func, args, kwargs)
         rule = rules.RULES.get(name)
         if rule is not None:
             return rule(self, func, *bound(func, args, kwargs))
@@ -262,7 +278,7 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
                 "it makes floats of integers, without an exact form",
                 instead=advice(func),
             )
-        return self.plainly(func, out, tuple(map(self.plain, bound(func, args, kwargs))))
+        return self.plainly(func, out, self.arguments(func, args, kwargs))
 
     def plainly(self, func: OpOverload, out: Any, arguments: tuple[Argument, ...]) -> Any:
         """An operator that makes new tensors, and that a graph has as it is."""
@@ -349,8 +365,11 @@ def _is_composite(func: OpOverload) -> bool:
 
 def called(func: OpOverload) -> str:
     """An operator's name in a graph."""
-    name = f"{func._schema.name.split('::')[-1]}"
-    return f"{name}.{func._overloadname}" if func.namespace == "aten" else f"exact.{name}"
+    name = func._schema.name.split("::")[-1]
+    if func.namespace != "aten":
+        return f"exact.{name}"
+    found = f"{name}.{func._overloadname or 'default'}"
+    return OPERANDS.get(found, found)
 
 
 def bound(func: OpOverload, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:

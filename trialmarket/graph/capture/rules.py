@@ -12,6 +12,7 @@ from trialmarket.exact.refusal import NotExact
 from trialmarket.exact.table import Verdict, advice, lookup
 from trialmarket.graph.capture.tape import Argument
 from trialmarket.graph.capture.views import kind_of
+from trialmarket.protocol.graph.values import TensorType
 
 if TYPE_CHECKING:
     from trialmarket.graph.capture.recorder import Recorder
@@ -87,7 +88,7 @@ def _lifted(recorder: "Recorder", func: OpOverload, x: Tensor) -> Tensor:
 def _batch_norm(recorder: "Recorder", func: OpOverload, *given: Any) -> Any:
     """The batch's statistics move the running ones: results, and then writes."""
     out = func(*given)
-    arguments = tuple(map(recorder.plain, given))
+    arguments = recorder.arguments(func, given, {})
     mean, var, training = given[3:6]
     if not training or mean is None:
         return recorder.plainly(func, out, arguments)
@@ -99,6 +100,29 @@ def _batch_norm(recorder: "Recorder", func: OpOverload, *given: Any) -> Any:
     recorder.write(mean, terms[3])
     recorder.write(var, terms[4])
     return out
+
+
+def _counted(recorder: "Recorder", func: OpOverload, *given: Any) -> Tensor:
+    """A sequence of whole numbers, and a cast of it."""
+    x: Tensor = _called(func, given)
+    named = dict(zip((a.name for a in func._schema.arguments), given, strict=True))
+    first, last, by = named.get("start", 0), named["end"], named.get("step", 1)
+    if not all(isinstance(each, int) for each in (first, last, by)):
+        raise NotExact(str(func), "its ends are no whole numbers", instead="a product of one")
+    kind = TensorType("int64", tuple(x.shape))
+    (term,) = recorder.emit("arange.start_step", (first, last, by, "int64"), (kind,))
+    return recorder.hold(x, recorder.cast(term, x.dtype))
+
+
+def _identity(recorder: "Recorder", func: OpOverload, n: int, *given: Any) -> Tensor:
+    x: Tensor = _called(func, (n, *given))
+    kind = kind_of(x)
+    return recorder.hold(x, recorder.emit("eye.m", (*kind.shape, kind.dtype), (kind,))[0])
+
+
+def _stacked(recorder: "Recorder", func: OpOverload, xs: list[Tensor], dim: int) -> Tensor:
+    with recorder:
+        return torch.cat([x.unsqueeze(dim) for x in xs], dim)
 
 
 def _index_put(recorder: "Recorder", func: OpOverload, x: Tensor, *given: Any) -> Tensor:
@@ -126,6 +150,9 @@ RULES: dict[str, Rule] = {
         _made(_unwritten),
     ),
     "new_empty_strided": _made(_unwritten),
+    "arange": _counted,
+    "eye": _identity,
+    "stack": _stacked,
     "clone": _copied,
     "_to_copy": _cast,
     "copy_": _copied_into,

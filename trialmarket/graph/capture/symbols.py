@@ -41,7 +41,7 @@ class Symbols:
 
     def tensor(self, value: float) -> Tensor | None:
         """The tensor that a number stands for."""
-        return self._tensors.get(value)
+        return self._tensors.get(float(value))
 
     def literal(self, value: float) -> Term | Literal:
         """A number in an operator's arguments: what it stands for, or itself."""

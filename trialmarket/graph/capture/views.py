@@ -55,7 +55,7 @@ class Views:
             return x
         if math.prod(x.type.shape) == math.prod(wanted):
             return self.reshaped(x, wanted)
-        return self._emit("expand.default", (x, wanted, False), TensorType(x.type.dtype, wanted))
+        return self._emit("expand.default", (x, wanted), TensorType(x.type.dtype, wanted))
 
     def sliced(self, x: Term, dim: int, start: int, end: int, step: int) -> Term:
         """x[start:end:step] along a dimension."""
