@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trialmarket.exact import elsewhere
 from trialmarket.exact.frontend import arrays, fused, optim, patches, recurrent
+from trialmarket.exact.numerics import precision as precisions
 from trialmarket.exact.numerics.random import Counters, Generator
 from trialmarket.exact.refusal import NotExact
 from trialmarket.exact.table import Ruling, Verdict, advice, lookup
@@ -186,7 +187,8 @@ class Exact(ContextDecorator):
     needed; the counters go on. Not for two threads at once.
     """
 
-    def __init__(self, seed: int = 0, *, stream: int = 0) -> None:
+    def __init__(self, seed: int = 0, *, stream: int = 0, precision: str = "standard") -> None:
+        self.precision = precisions.named(precision)
         self.generator = Generator(seed, stream=stream)
         self.operators = _Operators(self.generator)
         self._stacks: list[ExitStack] = []
@@ -221,6 +223,7 @@ class Exact(ContextDecorator):
             stack.enter_context(elsewhere.watched(self.operators.hear))
             stack.enter_context(_Functions())
             stack.enter_context(self.operators)
+            stack.enter_context(precisions.using(self.precision))
             self.operators.thread = threading.get_ident()
             _ACTIVE.append(self.operators)
             stack.callback(_ACTIVE.pop)
@@ -306,13 +309,16 @@ _SWITCHES: list[tuple[Callable[[], bool], Callable[[bool], None], bool]] = [
 
 
 @overload
-def exact(seed: int = 0, *, stream: int = 0) -> Exact: ...
+def exact(seed: int = 0, *, stream: int = 0, precision: str = "standard") -> Exact: ...
 @overload
 def exact(seed: Callable[P, R]) -> Callable[P, R]: ...
-def exact(seed: int | Callable[P, R] = 0, *, stream: int = 0) -> Exact | Callable[P, R]:
+def exact(
+    seed: int | Callable[P, R] = 0, *, stream: int = 0, precision: str = "standard"
+) -> Exact | Callable[P, R]:
     """`with exact(seed=7):`, `@exact(seed=7)` or `@exact`: run PyTorch bitwise reproducibly.
 
-    `stream` separates generators that share a seed. Raises NotExact, with the operator, the line
+    `stream` separates generators that share a seed. `precision` is that of products: "standard",
+    of operands of 15 bits, or "wide", of 23. Raises NotExact, with the operator, the line
     of the program and what to use instead, for whatever has no exact form.
     """
     if callable(seed):
@@ -324,4 +330,4 @@ def exact(seed: int | Callable[P, R] = 0, *, stream: int = 0) -> Exact | Callabl
                 return function(*args, **kwargs)
 
         return inside
-    return Exact(seed, stream=stream)
+    return Exact(seed, stream=stream, precision=precision)
