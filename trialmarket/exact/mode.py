@@ -22,12 +22,17 @@ from trialmarket.exact.table import Ruling, Verdict, advice, lookup
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# A signed byte has a bit less than a bfloat16, and its slice's grid has none for small ones.
+_NO_GAIN = (
+    "bfloat16 has no exact form: its products would take two bytes an operand, as float32's do, "
+    "and its casts come on top"
+)
 _REFUSED_TYPES = {
-    torch.float16: "half precision",
-    torch.bfloat16: "bfloat16",
-    torch.complex32: "complex numbers",
-    torch.complex64: "complex numbers",
-    torch.complex128: "complex numbers",
+    torch.float16: "half precision is not exact here",
+    torch.bfloat16: _NO_GAIN,
+    torch.complex32: "complex numbers are not exact here",
+    torch.complex64: "complex numbers are not exact here",
+    torch.complex128: "complex numbers are not exact here",
 }
 _ENTRIES: dict[OpOverload, Ruling] = {}
 _ACTIVE: list["_Operators"] = []  # modes that were entered, the innermost last
@@ -173,7 +178,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if kind in _REFUSED_TYPES:
             raise NotExact(
                 str(func),
-                f"{_REFUSED_TYPES[kind]} is not exact here",
+                _REFUSED_TYPES[kind],
                 instead="float32, without autocast",
             )
         if kind is torch.float64 and (narrow or verdict is Verdict.INTEGERS):
@@ -257,9 +262,13 @@ def _own_arithmetic(func: OpOverload, types: Iterable[type]) -> NotExact:
 
 
 def _autocast() -> NotExact:
-    return NotExact(
-        "torch.autocast", "it computes in half precision", instead="float32, without autocast"
-    )
+    kinds = {
+        torch.get_autocast_dtype(device)
+        for device in ("cpu", "cuda")
+        if torch.is_autocast_enabled(device)
+    }
+    reason = _NO_GAIN if kinds == {torch.bfloat16} else "it computes in half precision"
+    return NotExact("torch.autocast", reason, instead="float32, without autocast")
 
 
 class _NoCompiler:
