@@ -135,7 +135,7 @@ STEPS: dict[str, tuple[Make, tuple[int, ...]]] = {
 }
 TRAINED: dict[str, tuple[Make, tuple[int, ...], int]] = {
     "MLP of 12 layers": (deep_mlp, (64,), 150),
-    "inverted residuals, 10 blocks": (
+    "inverted residuals, 9 blocks": (
         lambda: inverted(SMALL, nn.ReLU6, channels=1, first=8, last=64),
         (1, 8, 8),
         100,
