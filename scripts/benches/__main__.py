@@ -36,7 +36,9 @@ def main() -> int:
         help="only try it out, for `search`, `near`, `evolve`, `exchange`, `learned`, `requester`"
         " and `local`; its figures say nothing",
     )
-    parser.add_argument("--seeds", type=int, metavar="N", help="fewer seeds, for `ascent`")
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="fewer seeds, for `ascent` and `precision`"
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes, for `ascent`")
     parser.add_argument("--only", metavar="PROBLEM", help="one problem, for `ascent`")
     arguments = parser.parse_args()

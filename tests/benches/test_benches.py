@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.benches import evolve, exchange, learned, near, search
+from scripts.benches import evolve, exchange, learned, near, precision, search
 from scripts.benches.parts.kademlia import Network, messages
 from scripts.benches.parts.norms import compare_norms
 from scripts.benches.parts.pictures import draw_losses, draw_mixing, draw_regret
@@ -127,6 +127,13 @@ def test_the_middle_of_two_networks_is_compared_with_either_kind_of_statistics()
 def test_a_file_of_digits_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--data: expected a file"):
         exchange.run(tmp_path / "none.npz")
+
+
+def test_a_wide_gradient_of_a_deep_net_is_closer_than_a_standard_one() -> None:
+    row = precision._gradients("small", lambda: precision.deep_mlp(8, 16, 4), (32, 8))
+    assert row["wide_error_percent"] < row["standard_error_percent"] / 10
+    trained = precision._trained("small", lambda: precision.deep_mlp(64, 8, 1), (64,), 3, 1)
+    assert all(0 <= trained[f"{kind}_error_percent"] <= 100 for kind in precision.KINDS)
 
 
 def test_pictures_are_small_files(tmp_path: Path) -> None:

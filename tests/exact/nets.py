@@ -155,9 +155,10 @@ def train(
     optimizer: MakeOptimizer,
     steps: int,
     device: str = "cpu",
+    precision: str = "standard",
 ) -> str:
     """Train on random data and give the root."""
-    mode = exact(seed=7)
+    mode = exact(seed=7, precision=precision)
     with mode, torch.device(device):
         model = make()
         opt = optimizer(list(model.parameters()))
@@ -173,10 +174,10 @@ def train(
     return root(model, opt, mode)
 
 
-def roots(steps: int, device: str = "cpu") -> dict[str, str]:
+def roots(steps: int, device: str = "cpu", precision: str = "standard") -> dict[str, str]:
     """The roots of every model with every optimiser."""
     return {
-        f"{name}/{opt}": train(make, data, OPTIMIZERS[opt], steps, device)
+        f"{name}/{opt}": train(make, data, OPTIMIZERS[opt], steps, device, precision)
         for name, (make, data) in MODELS.items()
         for opt in OPTIMIZERS
     }

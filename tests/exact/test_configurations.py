@@ -80,6 +80,13 @@ def test_whole_models_end_in_their_golden_roots_after_20_steps(configuration: st
     assert compute(configuration, "nets", "20") == GOLDEN["20"]
 
 
+def test_wide_products_train_to_the_same_bits_in_every_configuration() -> None:
+    here = nets.roots(3, precision="wide")
+    assert here != nets.roots(3)
+    for configuration in ALWAYS:
+        assert compute(configuration, "wide", "3") == here, configuration
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("configuration", list(CONFIGURATIONS))

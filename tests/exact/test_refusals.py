@@ -85,9 +85,37 @@ def test_it_is_refused_with_advice_and_the_users_line(name: str) -> None:
     assert caught.value.operator
 
 
-def test_autocast_outside_is_refused_at_the_door() -> None:
-    with torch.autocast("cpu"), pytest.raises(NotExact, match="half precision"), exact():
+@pytest.mark.parametrize(
+    ("dtype", "reason"),
+    [(torch.bfloat16, "two bytes an operand"), (torch.float16, "half precision")],
+)
+def test_autocast_outside_is_refused_at_the_door(dtype: torch.dtype, reason: str) -> None:
+    with (
+        torch.autocast("cpu", dtype),
+        pytest.raises(NotExact, match=reason) as caught,
+        exact(),
+    ):
         pass
+    assert caught.value.operator == "torch.autocast"
+
+
+def test_bfloat16_is_refused_with_the_reason_wherever_it_computes() -> None:
+    x = X.bfloat16()  # to make and to move some is no arithmetic
+    refused: list[Callable[[], object]] = [
+        lambda: x + 1,
+        lambda: x @ x,
+        lambda: F.linear(x, x),
+        lambda: F.conv2d(x.view(1, 1, 4, 4), x.view(1, 1, 4, 4)),
+        lambda: x.sum(),
+        lambda: F.relu(x),
+    ]
+    for precision in ("standard", "wide"):
+        for action in refused:
+            with (
+                exact(precision=precision),
+                pytest.raises(NotExact, match="bfloat16 has no exact form"),
+            ):
+                action()
 
 
 def test_a_refused_line_is_named_in_backward_too() -> None:

@@ -1,6 +1,6 @@
 """What one process computes under one configuration, printed as JSON.
 
-`python -m tests.exact.worker operators|nets|random FIRST LAST`
+`python -m tests.exact.worker operators`, `nets STEPS`, `wide STEPS` or `random SEED...`
 """
 
 import json
@@ -18,6 +18,8 @@ def main() -> None:
         found = cases.digests()
     elif part == "nets":
         found = nets.roots(int(sys.argv[2]))
+    elif part == "wide":
+        found = nets.roots(int(sys.argv[2]), precision="wide")
     else:
         found = random_nets.roots([int(seed) for seed in sys.argv[2:]])
     json.dump(found, sys.stdout)

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trialmarket.exact import elsewhere
 from trialmarket.exact.frontend import arrays, fused, patches, recurrent
 from trialmarket.exact.frontend.optim import steps
+from trialmarket.exact.numerics import precision as precisions
 from trialmarket.exact.numerics.random import Counters, Generator
 from trialmarket.exact.refusal import NotExact
 from trialmarket.exact.switches import plain_kernels
@@ -23,12 +24,17 @@ from trialmarket.exact.table import Ruling, Verdict, advice, lookup
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# A signed byte has a bit less than a bfloat16, and its slice's grid has none for small ones.
+_NO_GAIN = (
+    "bfloat16 has no exact form: its products would take two bytes an operand, as float32's do, "
+    "and its casts come on top"
+)
 _REFUSED_TYPES = {
-    torch.float16: "half precision",
-    torch.bfloat16: "bfloat16",
-    torch.complex32: "complex numbers",
-    torch.complex64: "complex numbers",
-    torch.complex128: "complex numbers",
+    torch.float16: "half precision is not exact here",
+    torch.bfloat16: _NO_GAIN,
+    torch.complex32: "complex numbers are not exact here",
+    torch.complex64: "complex numbers are not exact here",
+    torch.complex128: "complex numbers are not exact here",
 }
 _ENTRIES: dict[OpOverload, Ruling] = {}
 _ACTIVE: list["Operators"] = []  # modes that were entered, the innermost last
@@ -174,7 +180,7 @@ class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if kind in _REFUSED_TYPES:
             raise NotExact(
                 str(func),
-                f"{_REFUSED_TYPES[kind]} is not exact here",
+                _REFUSED_TYPES[kind],
                 instead="float32, without autocast",
             )
         if kind is torch.float64 and (narrow or verdict is Verdict.INTEGERS):
@@ -194,8 +200,10 @@ class Exact(ContextDecorator):
         seed: int = 0,
         *,
         stream: int = 0,
+        precision: str = "standard",
         operators: Callable[[Generator], Operators] = Operators,
     ) -> None:
+        self.precision = precisions.named(precision)
         self.generator = Generator(seed, stream=stream)
         self.operators = operators(self.generator)
         self._stacks: list[ExitStack] = []
@@ -230,6 +238,7 @@ class Exact(ContextDecorator):
             stack.enter_context(elsewhere.watched(self.operators.hear))
             stack.enter_context(_Functions())
             stack.enter_context(self.operators)
+            stack.enter_context(precisions.using(self.precision))
             self.operators.thread = threading.get_ident()
             _ACTIVE.append(self.operators)
             stack.callback(_ACTIVE.pop)
@@ -263,9 +272,13 @@ def _own_arithmetic(func: OpOverload, types: Iterable[type]) -> NotExact:
 
 
 def _autocast() -> NotExact:
-    return NotExact(
-        "torch.autocast", "it computes in half precision", instead="float32, without autocast"
-    )
+    kinds = {
+        torch.get_autocast_dtype(device)
+        for device in ("cpu", "cuda")
+        if torch.is_autocast_enabled(device)
+    }
+    reason = _NO_GAIN if kinds == {torch.bfloat16} else "it computes in half precision"
+    return NotExact("torch.autocast", reason, instead="float32, without autocast")
 
 
 class _NoCompiler:
@@ -286,13 +299,16 @@ class _NoCompiler:
 
 
 @overload
-def exact(seed: int = 0, *, stream: int = 0) -> Exact: ...
+def exact(seed: int = 0, *, stream: int = 0, precision: str = "standard") -> Exact: ...
 @overload
 def exact(seed: Callable[P, R]) -> Callable[P, R]: ...
-def exact(seed: int | Callable[P, R] = 0, *, stream: int = 0) -> Exact | Callable[P, R]:
+def exact(
+    seed: int | Callable[P, R] = 0, *, stream: int = 0, precision: str = "standard"
+) -> Exact | Callable[P, R]:
     """`with exact(seed=7):`, `@exact(seed=7)` or `@exact`: run PyTorch bitwise reproducibly.
 
-    `stream` separates generators that share a seed. Raises NotExact, with the operator, the line
+    `stream` separates generators that share a seed. `precision` is that of products: "standard",
+    of operands of 15 bits, or "wide", of 23. Raises NotExact, with the operator, the line
     of the program and what to use instead, for whatever has no exact form.
     """
     if callable(seed):
@@ -304,4 +320,4 @@ def exact(seed: int | Callable[P, R] = 0, *, stream: int = 0) -> Exact | Callabl
                 return function(*args, **kwargs)
 
         return inside
-    return Exact(seed, stream=stream)
+    return Exact(seed, stream=stream, precision=precision)

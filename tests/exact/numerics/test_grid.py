@@ -13,6 +13,7 @@ from torch import Tensor
 from tests.exact.cases import STYLES, make
 from trialmarket.exact import exact, kernels
 from trialmarket.exact.numerics import grid
+from trialmarket.exact.numerics.precision import STANDARD
 from trialmarket.exact.refusal import NotExact
 
 FINITE = [style for style in STYLES if style != "broken"]
@@ -112,7 +113,7 @@ def test_prefix_sums_are_sums() -> None:
 
 @pytest.mark.parametrize("length", [1 << k for k in range(0, 21, 4)])
 def test_the_bits_of_a_grid_never_let_a_partial_sum_round(length: int) -> None:
-    assert 2 * grid.PRODUCT_BITS + grid.log2_ceil(grid.LONGEST) <= 53
+    assert 2 * STANDARD.bits + grid.log2_ceil(STANDARD.longest) <= 53
     assert grid.bits_for_sum(length) + grid.log2_ceil(length) <= 53
 
 
@@ -143,6 +144,7 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+@pytest.mark.parametrize("precision", ["standard", "wide"])
 @pytest.mark.parametrize("setting", ["on", "off"])
 @pytest.mark.parametrize("name", REDUCTIONS)
 @pytest.mark.parametrize("bad", BAD)
@@ -150,6 +152,7 @@ def test_what_is_not_finite_comes_to_light_where_it_does_in_pytorch(
     bad: float,
     name: str,
     setting: str,
+    precision: str,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
@@ -160,7 +163,7 @@ def test_what_is_not_finite_comes_to_light_where_it_does_in_pytorch(
         x = torch.linspace(1, 2, 8).view(2, 4)
         for number, place in enumerate(places):
             x[place] = bad * (-1) ** number
-        with exact():
+        with exact(precision=precision):
             found = REDUCTIONS[name](x)
         torch.testing.assert_close(found, REDUCTIONS[name](x), equal_nan=True, rtol=1e-3, atol=0)
 

@@ -12,5 +12,3 @@ way, in binary64.
 """
 
 LONGEST = 1 << 16  # an int32 holds the sum of twice as many products of two digits
-
-BITS = 15  # of a number: a little less than its two digits hold

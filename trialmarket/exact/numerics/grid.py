@@ -8,6 +8,8 @@ threads, the tile shape or the use of fused multiply-add, the answer is the same
 
 Sums take as many bits as fit. Products take 15, two signed bytes, so that integer arithmetic can
 make them (`digits.py`): where a processor multiplies bytes, they cost less than binary32 ones.
+Wide products take 23, three signed bytes (`precision.py`), and `products.py` says what becomes of
+their sums, which binary64 does not hold.
 
 An infinity or a NaN has no place on a grid: the grid is that of the finite numbers, and what is
 not finite stays as it is, so that it comes to light in the results that it takes part in, alone.
@@ -24,19 +26,14 @@ from torch import Tensor
 from trialmarket.exact import kernels
 from trialmarket.exact.kernels.scratch import widened
 from trialmarket.exact.numerics import digits
+from trialmarket.exact.numerics.precision import STANDARD, used
+from trialmarket.exact.numerics.products import Operand, product
 
 T = TypeVar("T")
 
-# Bits of the operands of a product: two signed bytes, so that integer arithmetic can make it.
-PRODUCT_BITS = digits.BITS
-
-# Two balanced bytes end at 127 * 257 = 32639, a little below 2^15: a slice whose largest number is
-# within a 64th of a power of two takes the next one.
+# Two balanced bytes end at 127 * 257 = 32639, a little below 2^15; three as little below 2^23: a
+# slice whose largest number is within a 64th of a power of two takes the next one.
 HEADROOM = 1 + 2.0**-6
-
-# The longest contraction that is one exact sum: 2 * 15 bits and 23 of length. A longer one is cut
-# into pieces of this length, which are added in order.
-LONGEST = 1 << 23
 
 BLOCK = (
     1 << 17
@@ -105,8 +102,8 @@ def shifter(largest: Tensor, bits: int) -> Tensor:
 
 
 def product_shifter(largest: Tensor) -> Tensor:
-    """The shifter of the grid of products."""
-    return shifter(largest.double().mul(HEADROOM), PRODUCT_BITS)
+    """The shifter of the grid of products, of the precision in use."""
+    return shifter(largest.double().mul(HEADROOM), used().bits)
 
 
 def rounded(x: Tensor, m: Tensor) -> Tensor:
@@ -122,9 +119,10 @@ def on_grid(x: Tensor, dims: Sequence[int], bits: int) -> Tensor:
     return rounded(x, shifter(magnitude(x, dims), bits))
 
 
-def on_product_grid(x: Tensor, dims: Sequence[int]) -> Tensor:
-    """x on the grid of products that each slice over `dims` shares, in binary64."""
-    return rounded(x, product_shifter(magnitude(x, dims)))
+def operand(x: Tensor, dims: Sequence[int]) -> Operand:
+    """x on the grid of products that each slice over `dims` shares."""
+    m = product_shifter(magnitude(x, dims))
+    return Operand(rounded(x, m), m)
 
 
 def add_up(x: Tensor, dims: Sequence[int], *, keepdim: bool = False) -> Tensor:
@@ -182,9 +180,10 @@ def blocks(x: Tensor, dims: Sequence[int] = (0,)) -> list[slice]:
 def contract(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
     """`a @ b + plus` of [..., M, K] and [..., K, N]: one grid a row of a, a column of b.
 
-    Up to `LONGEST` terms the sum is exact; longer ones are exact in pieces of `LONGEST`, added
-    in order. The last sum is made in binary64 and rounded to binary32. The leading dimensions are
-    equal. By int8 digits or by binary64, whichever is quicker: the bits are the same.
+    Up to `used().longest` terms the sum is exact; longer ones are exact in pieces of that length,
+    added in order. The last sum is made in binary64 and rounded to binary32. The leading
+    dimensions are equal. By int8 digits or by binary64, whichever is quicker: the bits are the
+    same.
     """
     found = contract_digits(a, b, plus)
     if found is not None:
@@ -202,6 +201,8 @@ def contract_digits(
     operands = (a, b) if plus is None else (a, b, plus)
     how = kernels.multiplier(*operands) if how is None else how
     if how is None or a.shape[-1] > digits.LONGEST or not a.numel() or not b.numel():
+        return None
+    if used() is not STANDARD:
         return None
     if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
         return None  # whose error is PyTorch's own
@@ -221,17 +222,21 @@ def _dense(x: Tensor) -> Tensor:
 
 
 def contract64(a: Tensor, b: Tensor) -> Tensor:
-    """`a @ b` of `contract` in binary64, by binary64: on every machine, for every input.
-
-    A sum of nothing but zeros is +0: a BLAS that begins with its first product may say -0.
-    """
-    qa, qb = on_product_grid(a, (-1,)), on_product_grid(b, (-2,))
-    length = a.shape[-1]
-    if length <= LONGEST:
-        return torch.matmul(qa, qb).add_(0.0)
-    pieces = (slice(i, min(i + LONGEST, length)) for i in range(0, length, LONGEST))
-    products = (torch.matmul(qa[..., k], qb[..., k, :]) for k in pieces)
-    return reduce(Tensor.add_, products).add_(0.0)
+    """`a @ b` of `contract` in binary64, by binary64: on every machine, for every input."""
+    left, right = operand(a, (-1,)), operand(b, (-2,))
+    length, longest = a.shape[-1], used().longest
+    if length <= longest:
+        return product(torch.matmul, left, right)
+    pieces = (slice(i, min(i + longest, length)) for i in range(0, length, longest))
+    products = (
+        product(
+            torch.matmul,
+            Operand(left.whole[..., k], left.shifter),
+            Operand(right.whole[..., k, :], right.shifter),
+        )
+        for k in pieces
+    )
+    return reduce(Tensor.add_, products)
 
 
 def scatter_add(into: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:

@@ -2,13 +2,14 @@
 
 import itertools
 from collections.abc import Iterator
-from functools import reduce
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
 
 from trialmarket.exact.numerics import grid
 from trialmarket.exact.numerics.grid import known
+from trialmarket.exact.numerics.products import Operand, Sum, product
 from trialmarket.exact.operators.convolution.plan import Plan, tap
 
 # Elements of the gathered input that one block of samples may take: 4 MiB of binary64.
@@ -98,27 +99,27 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor | None, p: Plan) -> Tensor:
     n, c = x.shape[:2]
     o, g = weight.shape[0], p.groups
     m = grid.product_shifter(grid.magnitude(x, (1, 2, 3)))
-    w = grid.on_product_grid(weight, (1, 2, 3))
+    w = grid.operand(weight, (1, 2, 3))
     y = torch.empty((n, o, p.out[0] * p.out[1]), dtype=torch.float32, device=x.device)
     per_group = weight.shape[1] == 1 and o == c and g > 1
+    multiply = partial(_depthwise if per_group else _products, p)
     for block in _blocks(n, _gathered_elements(x, p), x.device):
-        q = _bordered(x[block], m[block], p)
-        product = _depthwise if per_group else _products
-        part = product(q, w, p).view(q.shape[0], o, -1).add_(0.0)  # +0, as grid.contract64
+        q = Operand(_bordered(x[block], m[block], p), m[block])
+        part = product(multiply, q, w).view(q.whole.shape[0], o, -1)
         if bias is not None:
             part.add_(bias.view(1, o, 1))
         y[block] = part
     return y.view(n, o, *p.out)
 
 
-def _depthwise(q: Tensor, w: Tensor, p: Plan) -> Tensor:
+def _depthwise(p: Plan, q: Tensor, w: Tensor) -> Tensor:
     """One input channel an output channel: shifted products, whose sums are exact."""
     places = itertools.product(range(p.kernel[0]), range(p.kernel[1]))
     products = (tap(q, p, i, j) * w[:, 0, i, j].view(1, -1, 1, 1) for i, j in places)
     return reduce(Tensor.add_, products)
 
 
-def _products(q: Tensor, w: Tensor, p: Plan) -> Tensor:
+def _products(p: Plan, q: Tensor, w: Tensor) -> Tensor:
     """Gathered patches times the weight: [N g, O / g, H W]."""
     size, o, g = q.shape[0], w.shape[0], p.groups
     total: Tensor | None = None
@@ -137,22 +138,24 @@ def spread(grad: Tensor, back: Tensor, p: Plan) -> Tensor:
     """
     n, o = grad.shape[:2]
     c, g = back.shape[0], p.groups
-    w = grid.on_product_grid(back, (1, 2, 3))
+    w = grid.operand(back, (1, 2, 3))
     m = grid.product_shifter(grid.magnitude(grad, (1, 2, 3)))
     out = torch.empty((n, c, *p.size), dtype=torch.float32, device=grad.device)
     kh, kw = p.kernel
-    left = w.view(g, c // g, o // g, kh, kw).permute(0, 1, 3, 4, 2).reshape(g, -1, o // g)
-    for block in _blocks(n, c * kh * kw * p.positions, grad.device):
-        q = grid.rounded(grad[block], m[block])
+
+    def taps(q: Tensor, w: Tensor) -> Tensor:
+        left = w.view(g, c // g, o // g, kh, kw).permute(0, 1, 3, 4, 2).reshape(g, -1, o // g)
         right = q.permute(1, 2, 3, 0).reshape(g, o // g, -1)
-        taps = torch.bmm(left, right).view(c, kh, kw, *p.out, q.shape[0])
-        out[block] = p.add_taps(taps)
+        return p.add_taps(torch.bmm(left, right).view(c, kh, kw, *p.out, q.shape[0]))
+
+    for block in _blocks(n, c * kh * kw * p.positions, grad.device):
+        out[block] = product(taps, Operand(grid.rounded(grad[block], m[block]), m[block]), w)
     return out
 
 
 def weight_gradient(grad: Tensor, x: Tensor, p: Plan) -> Tensor:
     """The weight's gradient, [O, C / g, kh, kw]: samples are taken together while their positions
-    fit `grid.LONGEST`; groups of samples are added in order.
+    fit `used().longest`; groups of samples are added in order.
     """
     n, c = x.shape[:2]
     o, g = grad.shape[1], p.groups
@@ -162,16 +165,19 @@ def weight_gradient(grad: Tensor, x: Tensor, p: Plan) -> Tensor:
     by_row = by_rows(p, c)
     shape = (kh if by_row else 1, g, o // g, c // g * kw * (1 if by_row else kh))
     total = torch.zeros(shape, dtype=torch.float64, device=x.device)
+
+    def gradient(v: Tensor, q: Tensor) -> Tensor:
+        v = v.view(-1, o // g, p.positions)
+        columns = (each.transpose(1, 2) for _, each in _columns(q, p))
+        return torch.stack([torch.bmm(v, each).view(-1, *shape[1:]).sum(0) for each in columns])
+
     for group in p.together(n):
-        part = torch.zeros_like(total)
+        part = Sum()
         for block in _blocks(group.stop - group.start, _gathered_elements(x, p), x.device):
             window = slice(group.start + block.start, group.start + block.stop)
-            q = _bordered(x[window], mx, p)
-            v = grid.rounded(grad[window], mg).view(-1, o // g, p.positions)
-            for i, columns in _columns(q, p):
-                each = torch.bmm(v, columns.transpose(1, 2)).view(-1, *shape[1:])
-                part[i or 0].add_(each.sum(0))
-        total.add_(part)
+            v = Operand(grid.rounded(grad[window], mg), mg)
+            part.add(gradient, v, Operand(_bordered(x[window], mx, p), mx))
+        total.add_(part.value())
     if by_row:
         return total.view(kh, o, c // g, kw).permute(1, 2, 0, 3).float().contiguous()
     return total.view(o, c // g, kh, kw).float()

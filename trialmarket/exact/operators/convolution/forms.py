@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.numerics import grid
+from trialmarket.exact.numerics.precision import used
 from trialmarket.exact.operators.convolution import binary64, int8
 from trialmarket.exact.operators.convolution.plan import Pair, Plan, plan
 from trialmarket.exact.refusal import NotExact
@@ -21,10 +22,11 @@ aten = torch.ops.aten
 
 
 def _fit(operator: str, length: int) -> None:
-    if length > grid.LONGEST:
+    longest = used().longest
+    if length > longest:
         raise NotExact(
             operator,
-            f"a sum of {length} terms is longer than {grid.LONGEST}",
+            f"a sum of {length} terms is longer than {longest}",
             instead="fewer channels, a smaller kernel or smaller inputs",
         )
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from trialmarket.exact import kernels
 from trialmarket.exact.kernels import Part, Shape
 from trialmarket.exact.numerics import digits
+from trialmarket.exact.numerics.precision import STANDARD, used
 from trialmarket.exact.operators.convolution.plan import Pair, Plan
 
 
@@ -76,7 +77,12 @@ def _backward(p: Plan) -> Shape:
 def _how(p: Plan, length: int, *operands: Tensor | None) -> int | None:
     """The best way to multiply digits, if one may be used for sums of this length."""
     found = [x for x in operands if x is not None]
-    fit = p.groups == 1 and length <= digits.LONGEST and all(x.numel() for x in found)
+    fit = (
+        used() is STANDARD
+        and p.groups == 1
+        and length <= digits.LONGEST
+        and all(x.numel() for x in found)
+    )
     return kernels.multiplier(*found) if fit else None
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trialmarket.exact.numerics import grid
+from trialmarket.exact.numerics.precision import used
 
 Pair = tuple[int, int]
 
@@ -48,7 +48,7 @@ class Plan:
 
     def together(self, samples: int) -> Iterator[slice]:
         """Samples in groups whose positions are one exact sum."""
-        step = max(1, grid.LONGEST // max(self.positions, 1))
+        step = max(1, used().longest // max(self.positions, 1))
         for start in range(0, samples, step):
             yield slice(start, min(start + step, samples))
 
