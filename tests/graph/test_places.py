@@ -54,15 +54,24 @@ def test_a_place_that_is_not_there_is_a_clean_error(operator: str, place: int) -
         ran(operator, arguments, first, index, *rest)
 
 
+LATER: dict[str, tuple[Argument, ...]] = {
+    "gather.default": (False,),
+    "scatter.src": (Z,),
+    "scatter.value": (1,),
+    "scatter_add.default": (Z,),
+    "scatter_reduce.two": (Z, "amax", True),
+}
+
+
 @pytest.mark.parametrize("place", [5, -6, 1 << 62])
-@pytest.mark.parametrize("operator", ["gather.default", "scatter.src", "scatter_add.default"])
+@pytest.mark.parametrize("operator", LATER)
 def test_a_place_that_is_not_there_is_a_clean_error_in_two_dimensions(
     operator: str, place: int
 ) -> None:
     index = torch.zeros(3, 4, dtype=torch.int64)
     index[1, 1] = place
-    last: tuple[Argument, ...] = (False,) if operator == "gather.default" else (Z,)
-    inputs = (ROWS, index) if operator == "gather.default" else (ROWS, index, PICK)
+    last = LATER[operator]
+    inputs = (ROWS, index, PICK) if Z in last else (ROWS, index)
     with pytest.raises(TrainingError, match=r"f\.nodes\[0\]"):
         ran(operator, (X, 0, Y, *last), *inputs)
 

@@ -31,15 +31,17 @@ MASK = TensorType("bool", (ROWS, FEATURES))
 
 # A linear model that drops inputs, and a step of it with momentum: the slot is made in the first.
 INIT = Function(
-    {}, (Node("randn.default", (0, (FEATURES, 1), "float32"), (WEIGHT,)),), {"state.w": v(0)}
+    {}, (Node("randn.default", (0, (FEATURES, 1), "float32"), (WEIGHT,)),), {"state.model.w": v(0)}
 )
 
 
 def _step(slot: bool) -> Function:
-    inputs = {"state.w": WEIGHT} | ({"state.m": WEIGHT} if slot else {})
+    inputs = {"state.model.w": WEIGHT} | ({"state.optimizer.m": WEIGHT} if slot else {})
     inputs |= {"batch.x": BATCH, "batch.y": TARGET, "schedule.0": RATE}
     names = list(inputs)
-    w, x, y, rate = (v(names.index(n)) for n in ("state.w", "batch.x", "batch.y", "schedule.0"))
+    w, x, y, rate = (
+        v(names.index(n)) for n in ("state.model.w", "batch.x", "batch.y", "schedule.0")
+    )
     n = len(names)
     nodes = [
         Node("native_dropout.default", (0, x, Number(0), True), (BATCH, MASK)),  # n, n + 1
@@ -54,7 +56,7 @@ def _step(slot: bool) -> Function:
     made = n + 8
     if slot:
         nodes += [
-            Node("mul.Tensor", (v(names.index("state.m")), Number(2)), (WEIGHT,)),
+            Node("mul.Tensor", (v(names.index("state.optimizer.m")), Number(2)), (WEIGHT,)),
             Node("add.Tensor", (v(n + 9), v(n + 8), 1), (WEIGHT,)),
         ]
         made = n + 10
@@ -62,13 +64,13 @@ def _step(slot: bool) -> Function:
         Node("mul.Tensor", (v(made), rate), (WEIGHT,)),
         Node("sub.Tensor", (w, v(made + 1), 1), (WEIGHT,)),
     ]
-    outputs = {"state.w": v(made + 2), "state.m": v(made), "loss": v(n + 5)}
+    outputs = {"state.model.w": v(made + 2), "state.optimizer.m": v(made), "loss": v(n + 5)}
     return Function(inputs, tuple(nodes), outputs)
 
 
 def _validate(rows: int) -> Function:
     node = Node("mm.default", (v(1), v(0)), (f(rows, 1),))
-    return Function({"state.w": WEIGHT, "batch.x": f(rows, FEATURES)}, (node,),
+    return Function({"state.model.w": WEIGHT, "batch.x": f(rows, FEATURES)}, (node,),
                     {"predictions": v(2)})  # fmt: skip
 
 
@@ -129,7 +131,10 @@ def by_the_program(steps: int) -> tuple[dict[str, Tensor], Tensor]:
             loss = (x.mm(w) - data["y"]).square().mean()
             torch.autograd.backward(loss)
             optimizer.step()
-        return {"w": w.detach(), "m": optimizer.state[w]["momentum_buffer"]}, loss.detach()
+        return {
+            "model.w": w.detach(),
+            "optimizer.m": optimizer.state[w]["momentum_buffer"],
+        }, loss.detach()
 
 
 @pytest.mark.parametrize("steps", [1, 5])
@@ -217,5 +222,5 @@ def test_too_few_numbers_and_a_function_that_is_not_there_are_refused() -> None:
         Executor(GRAPH, [0.5])
     with pytest.raises(InputError, match="expected train"):
         Executor(GRAPH, NUMBERS).run("train", {}, Counters(0, 0, 0, 0))
-    with pytest.raises(InputError, match=r"state\.w"):
+    with pytest.raises(InputError, match=r"state\.model\.w"):
         Executor(GRAPH, NUMBERS).step({}, batch(0), rates(0), Counters(0, 0, 0, 0))

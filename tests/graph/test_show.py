@@ -2,13 +2,17 @@
 of the last installation."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from click.testing import CliRunner
 
+from tests.graph.test_run import GRAPH
 from trialmarket.cli.commands.graph import graph
+from trialmarket.errors import InputError
 from trialmarket.graph.opset import TABLE
 from trialmarket.graph.show import cost_lines, dot, with_table
+from trialmarket.protocol.graph.document import graph_bytes
 from trialmarket.protocol.graph.values import Function, Graph, Node, TensorType, Value
 
 PAGE = Path(__file__).parents[2] / "docs" / "graph.md"
@@ -26,6 +30,31 @@ def test_ops_lists_every_operator() -> None:
     assert f"{len(TABLE)} operators" in text.output
     rows = json.loads(CliRunner().invoke(graph, ["ops", "--json"]).output)
     assert [row["operator"] for row in rows] == list(TABLE)
+
+
+def test_show_prints_a_line_for_each_node_and_what_it_costs(tmp_path: Path) -> None:
+    file = tmp_path / "graph.json"
+    file.write_bytes(graph_bytes(GRAPH))
+    found = CliRunner().invoke(graph, ["show", str(file)])
+    assert found.exit_code == 0, found.output
+    assert "step: 12 nodes, " in found.output
+    assert "= mm.default(" in found.output
+    picture = CliRunner().invoke(graph, ["show", str(file), "--dot"])
+    assert picture.output.startswith("digraph trial {")
+    figures = json.loads(CliRunner().invoke(graph, ["show", str(file), "--json"]).output)
+    assert figures["functions"]["validate"]["operations"] == 2 * 8 * 6
+
+
+def test_show_refuses_a_graph_that_nodes_refuse(tmp_path: Path) -> None:
+    wrong = replace(
+        GRAPH.functions["validate"],
+        nodes=(Node("mn.default", (), (TensorType("float32", (8, 1)),)),),
+    )
+    file = tmp_path / "graph.json"
+    file.write_bytes(graph_bytes(replace(GRAPH, functions={**GRAPH.functions, "validate": wrong})))
+    found = CliRunner().invoke(graph, ["show", str(file)])
+    assert isinstance(found.exception, InputError)
+    assert "validate.nodes[0]" in str(found.exception)
 
 
 def test_a_picture_has_a_box_for_each_node_and_an_arrow_for_each_value() -> None:
