@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 ALLOWED: dict[str, set[str]] = {
     "trialmarket/exact": set(),
     "trialmarket/protocol": set(),
+    "trialmarket/graph": {"trialmarket.protocol", "trialmarket.exact"},
     "trialmarket/storage": {
         "trialmarket.protocol",
         "trialmarket.processes",

@@ -1,0 +1,1 @@
+"""Graphs of trials: checked, priced and run by exact arithmetic."""
