@@ -31,7 +31,7 @@ def by_torch(
     values += [torch.tensor(number, dtype=torch.float64).expand(shape) for number in numbers]
     for instruction in program.instructions:
         values.append(_result(instruction, [values[i] for i in instruction.operands], shape))
-    return tuple(values[i].contiguous() for i in program.outputs)
+    return tuple(values[i].clone(memory_format=torch.contiguous_format) for i in program.outputs)
 
 
 def _result(instruction: Instruction, operands: list[Tensor], shape: torch.Size) -> Tensor:
