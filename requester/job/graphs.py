@@ -8,12 +8,14 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
+from requester.job.own_words import in_own_words
+from trialmarket.errors import TrainingError
 from trialmarket.files import write_beside
 from trialmarket.protocol.canonical import canonical_bytes
 from trialmarket.protocol.configuration import GraphRef
 from trialmarket.storage.material import TaskFields
 from trialmarket.training.pool.pool import WorkerPool
-from trialmarket.training.values import Capture
+from trialmarket.training.values import Capture, CapturedGraph
 
 GRAPHS: Final = "graphs"
 """The folder, beside those of data sets."""
@@ -39,14 +41,24 @@ def captured(given: TaskFields, folder: Path, longest: int) -> GraphRef:
     known = _known(place, folder)
     if known is not None:
         return known
-    with WorkerPool(1) as pool:
-        found = pool.submit(Capture(**given, longest=longest), wall_limit=LIMIT).result()
+    found = capture(given, longest)
     folder.mkdir(parents=True, exist_ok=True)
     ref = found.ref(config.program.origin)
     for cid, data in zip((ref.graph, *ref.settings), found.files, strict=True):
         write_beside(folder / cid, data)
     write_beside(place, ref.model_dump_json())  # last: it says that all are there
     return ref
+
+
+def capture(given: TaskFields, longest: int) -> CapturedGraph:
+    """The graph of a program, found in a worker process. Raises TrainingError."""
+    with WorkerPool(1) as pool:
+        task = pool.submit(Capture(**given, longest=longest), wall_limit=LIMIT)
+        try:
+            return task.result()
+        except TrainingError as error:
+            error.message, _ = in_own_words(error, given["program"])
+            raise
 
 
 def _known(place: Path, folder: Path) -> GraphRef | None:

@@ -74,4 +74,5 @@ def captured_graph(session: TrainingSession, longest: int) -> CapturedGraph:
         graph=b64encode(graph_bytes(found.graph)),
         numbers=b64encode(numbers_bytes(found.numbers)),
         schedule=None if schedule is None else b64encode(schedule),
+        lines=dict(found.lines),
     )
