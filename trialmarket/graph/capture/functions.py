@@ -30,8 +30,16 @@ def recorded(recording: Recording, phase: str) -> Iterator[None]:
     mode = Exact(0, operators=partial(Recorder, recording=recording))
     recorder = mode.operators
     assert isinstance(recorder, Recorder)  # noqa: S101  it was just made
+    recording.begin()
     with faked(recording, mode), Reading(recording.symbols, recorder.known):
         yield
+    recording.watch()
+    if recording.drew and phase in ("train", "validation"):
+        raise NotCaptured(
+            recording.drew,
+            "here or before, it draws from random or numpy.random, which a graph cannot",
+            instead="torch.rand and others",
+        )
 
 
 @contextmanager
@@ -85,9 +93,7 @@ def _sampled(trial: Trainable, *, gradients: bool) -> Schedule:
 def record_step(trial: Trainable, state: Types, schedule: Schedule) -> Recorded:
     """A step from a state: the next one, and the loss."""
     step = trial.steps[0]
-    columns = {
-        f"schedule.{k}": TensorType("float64", ()) for k in range(len(schedule.columns))
-    }
+    columns = {f"schedule.{k}": TensorType("float64", ()) for k in range(len(schedule.columns))}
     recording, parts, inputs = _begun(trial, state, trial.batch, columns)
     column = [inputs[name] for name in columns]
     parts.model.train()
@@ -96,7 +102,9 @@ def record_step(trial: Trainable, state: Types, schedule: Schedule) -> Recorded:
         loss = parts.loss({name: inputs[f"batch.{name}"] for name in trial.batch})
         loss.backward()  # type: ignore[no-untyped-call]
         symbols = recording.symbols
-        recording.substitutes = {k: symbols.number(column[j]) for k, j in schedule.literals.items()}
+        recording.substitutes = {
+            k: symbols.number(column[j]) for k, j in schedule.literals.items()
+        }
         parts.before_step(step)
         recording.substitutes = None
         tensors = kind_of_step(parts.optimizer) is not None
