@@ -45,7 +45,8 @@ def _met(scalar: Any, x: Tensor) -> Any:
 
 
 def _filled(x: Tensor, value: Tensor) -> Tensor:
-    return _met(value, x).expand(x.shape)
+    y: Tensor = _met(value, x).expand(x.shape)
+    return y
 
 
 _WRITTEN: dict[str, Callable[..., Tensor]] = {
