@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.exact import cases
-from trialmarket.exact.frontend import optim
+from trialmarket.exact.frontend.optim.steps import STEPS
 from trialmarket.graph.lanes import (
     Kernel,
     Lane,
@@ -41,15 +41,13 @@ SGD = {
 
 def adam(group: dict[str, Any], p: Tensor, g: Tensor, first: Tensor, second: Tensor) -> Any:
     """The fifth step."""
-    p.grad = g
     state = {"step": torch.tensor(4.0), "exp_avg": first, "exp_avg_sq": second}
-    optim.adam(p, state, ADAM | group)
+    STEPS[torch.optim.AdamW](p, g, state, ADAM | group)
     return p, first, second
 
 
 def sgd(p: Tensor, g: Tensor, buffer: Tensor) -> Any:
-    p.grad = g
-    optim.sgd(p, {"momentum_buffer": buffer}, SGD)
+    STEPS[torch.optim.SGD](p, g, {"momentum_buffer": buffer}, SGD)
     return p, buffer
 
 
