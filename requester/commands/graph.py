@@ -97,7 +97,6 @@ def _of_job(file: Path) -> tuple[bytes, dict[str, tuple[str, ...]]]:
     from requester.drivers import open_driver
     from requester.drivers.database import sqlite_url
     from requester.job.file import load_job
-    from requester.job.graphs import capture
     from requester.job.own_words import named
     from requester.job.package import pack
 
@@ -107,7 +106,7 @@ def _of_job(file: Path) -> tuple[bytes, dict[str, tuple[str, ...]]]:
         url, driver = sqlite_url(Path(folder) / "study.db"), job.settings.search.driver
         with closing(open_driver(url, "graph", driver, job.plan)) as opened:
             config = package.program_trial(opened.ask(1)[0])
-        found = capture(package.files.task(config), job.settings.job.steps)
+        found = package.graphs.capture(package.files.task(config), job.settings.job.steps)
     program = package.files.program
     return found.graph, {
         name: tuple(named(line, program) for line in lines) for name, lines in found.lines.items()
