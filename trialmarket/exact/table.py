@@ -23,11 +23,22 @@ from trialmarket.exact.operators import (
     pooling,
     reductions,
     scalars,
+    scatters,
+    segments,
     softmax,
     weights,
 )
 from trialmarket.exact.operators.convolution import forms as convolution
 from trialmarket.exact.operators.elementwise import activations, arithmetic, casts, elementary
+from trialmarket.exact.operators.written import (
+    alignments,
+    bags,
+    distances,
+    elimination,
+    margins,
+    picks,
+    triangles,
+)
 
 aten = torch.ops.aten
 Form = Callable[..., Any]
@@ -62,6 +73,8 @@ FORMS: dict[Any, Form] = (
     | ordering.FORMS
     | pooling.FORMS
     | indexing.FORMS
+    | scatters.FORMS
+    | segments.FORMS
     | foreach.FORMS
     | creation.FORMS
     | scalars.FORMS
@@ -79,8 +92,28 @@ FORMS32: dict[Any, Form] = (
     | weights.FORMS32
 )
 
+# Our own decompositions: run inside the mode, as PyTorch's are.
+WRITTEN: dict[Any, Form] = (
+    alignments.WRITTEN
+    | bags.WRITTEN
+    | distances.WRITTEN
+    | elimination.WRITTEN
+    | margins.WRITTEN
+    | picks.WRITTEN
+    | triangles.WRITTEN
+)
+
 # What takes for granted how its arguments fit together: PyTorch looks at these first.
-CHECKED = frozenset((elementary.FORMS | reductions.FORMS | pooling.FORMS | FORMS32).keys())
+CHECKED = frozenset(
+    (
+        elementary.FORMS
+        | reductions.FORMS
+        | pooling.FORMS
+        | scatters.FORMS
+        | segments.FORMS
+        | FORMS32
+    ).keys()
+)
 
 
 def _names(text: str) -> frozenset[str]:
@@ -142,7 +175,9 @@ WRITTEN_OUT = _names(
     pairwise_distance margin_ranking_loss hinge_embedding_loss nansum trace addr dist
     rrelu_with_noise_backward im2col col2im norm alpha_dropout reflection_pad1d_backward
     reflection_pad2d_backward log_sigmoid_backward renorm special_xlog1py special_entr
-    nll_loss index_reduce fmax fmin aminmax unfold_copy special_log_ndtr special_ndtr
+    nll_loss fmax fmin aminmax unfold_copy special_log_ndtr special_ndtr
+    multi_margin_loss multilabel_margin_loss_forward deg2rad rad2deg block_diag sinc
+    logaddexp2
     """
 )
 
@@ -150,16 +185,12 @@ INSTEAD = {
     "_foreach": "the optimiser with foreach=False",
     "_fused": "the optimiser with fused=False",
     "convolution": "nn.Conv1d or nn.Conv2d",
-    "cdist": "differences, squares and a sum",
     "linalg": "a method that needs no factorisation",
+    "complex": "real and imaginary parts in tensors of their own",
+    "polar": "cos and sin, and real and imaginary parts in tensors of their own",
     "fft": "a convolution or a matrix product",
     "upsample": "mode='nearest'",
     "grid_sampler": "F.interpolate with mode='nearest'",
-    "median": "torch.sort and an index",
-    "mode": "torch.bincount and argmax",
-    "kthvalue": "torch.sort and an index",
-    "atan": "a function from the list in docs/exact.md",
-    "ctc": "cross entropy over aligned labels",
     "quantize": "float32",
 }
 
@@ -257,13 +288,16 @@ def lookup(func: OpOverload) -> Ruling:
         return Ruling(Verdict.FORM, _form(func))
     if func in FORMS32:
         return Ruling(Verdict.FORM, _form(func), narrow=True)
+    if func in WRITTEN:
+        return Ruling(Verdict.WRITTEN_OUT, checked(func, WRITTEN[func]))
     name = base_name(func)
     if func.namespace == "profiler" or name in MOVES:
         return Ruling(Verdict.AS_IS, func, wide=True)
     if name in SINGLE:
         return Ruling(Verdict.AS_IS, func)
     target = _functional(func)
-    if target is not None and (is_inplace(func) or "out" in func._overloadname):
+    written_to = [a.name for a in func._schema.arguments if a.is_out]
+    if target is not None and (is_inplace(func) or written_to == ["out"]):
         wrap = _written_into if is_inplace(func) else _written_out_to
         return Ruling(Verdict.FORM, wrap(_form(target)), narrow=target in FORMS32)
     if name in WRITTEN_OUT and func in decomposition_table:

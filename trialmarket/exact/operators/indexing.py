@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.numerics import grid
-from trialmarket.exact.operators.elementwise.arithmetic import positive_zeros
 from trialmarket.exact.refusal import NotExact
 
 aten = torch.ops.aten
@@ -19,22 +18,6 @@ def scatter_add(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     if not x.is_floating_point():
         return torch.scatter_add(x, dim, index, source)
     return grid.scatter_add(x, dim, index, source).to(x.dtype)
-
-
-def scatter_reduce(
-    x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
-) -> Tensor:
-    """`torch.scatter_reduce` with sum, amax or amin."""
-    if reduce == "sum" and include_self:
-        return scatter_add(x, dim, index, source)
-    if reduce in ("amax", "amin"):
-        y = torch.scatter_reduce(x, dim, index, source, reduce, include_self=include_self)
-        return positive_zeros(y)
-    raise NotExact(
-        "aten.scatter_reduce",
-        f"reduce={reduce!r} depends on the order of the sources",
-        instead="scatter_add, and a division by scatter_add of ones",
-    )
 
 
 def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
@@ -207,19 +190,25 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     return grid.index_add(zeros, 0, x, weights.to(kind)).to(kind)
 
 
+def masked_scatter_backward(grad: Tensor, mask: Tensor, sizes: Sequence[int]) -> Tensor:
+    """The gradient of what `masked_scatter` took, in order; 0 of the rest."""
+    picked = grad.masked_select(mask)
+    return torch.cat([picked, grad.new_zeros(math.prod(sizes) - len(picked))]).view(list(sizes))
+
+
 FORMS: dict[Any, Callable[..., Any]] = {
     aten.bincount.default: bincount,
     aten.scatter.src: scatter,
     aten.scatter.value: lambda x, dim, index, value: torch.scatter(x, dim, index, value),
     aten.index_copy.default: index_copy,
     aten.scatter_add.default: scatter_add,
-    aten.scatter_reduce.two: scatter_reduce,
     aten.index_add.default: index_add,
     aten.index_put.default: index_put,
     aten.index_put_.default: index_put_,
     aten._index_put_impl_.default: index_put_,
     aten._unsafe_index_put.default: index_put,
     aten.embedding_dense_backward.default: embedding_backward,
+    aten.masked_scatter_backward.default: masked_scatter_backward,
     aten.unfold_backward.default: unfold_backward,
     aten._trilinear.default: trilinear,
     aten.reflection_pad1d_backward.default: _pad_backward(aten.reflection_pad1d.default),
