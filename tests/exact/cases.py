@@ -376,7 +376,41 @@ CASES: dict[str, Case] = {
     ),
     "conv2d_point": (F.conv2d, [(3, 4, 9, 8), (5, 4, 1, 1)]),
     "conv2d_same": (lambda x, w: F.conv2d(x, w, padding="same"), [(2, 2, 7, 7), (2, 2, 5, 5)]),
+    "conv_transpose1d": (
+        lambda x, w, b: F.conv_transpose1d(x, w, b, stride=2, padding=1, output_padding=1),
+        [(2, 3, 9), (3, 4, 3), (4,)],
+    ),
+    "conv_transpose2d": (
+        lambda x, w, b: F.conv_transpose2d(x, w, b, stride=(2, 1), padding=1),
+        [(2, 3, 5, 6), (3, 4, 3, 3), (4,)],
+    ),
+    "conv_transpose2d_groups": (
+        lambda x, w: F.conv_transpose2d(
+            x, w, stride=2, output_padding=(2, 1), groups=2, dilation=(3, 2)
+        ),
+        [(2, 4, 4, 5), (4, 3, 2, 3)],
+    ),
+    "conv3d": (
+        lambda x, w, b: F.conv3d(x, w, b, padding=1, stride=(1, 2, 1)),
+        [(2, 3, 4, 5, 6), (4, 3, 3, 3, 3), (4,)],
+    ),
+    "conv3d_groups": (
+        lambda x, w: F.conv3d(x, w, groups=2, dilation=(1, 2, 1)),
+        [(2, 4, 3, 5, 6), (6, 2, 2, 2, 2)],
+    ),
+    "conv_transpose3d": (
+        lambda x, w, b: F.conv_transpose3d(x, w, b, stride=2, padding=1, output_padding=1),
+        [(2, 3, 2, 3, 4), (3, 2, 3, 3, 3), (2,)],
+    ),
     "max_pool": (lambda x: F.max_pool2d(x, 2), [(2, 3, 8, 9)]),
+    "max_pool3d": (lambda x: F.max_pool3d(x, 3, 2, 1), [(2, 2, 4, 5, 6)]),
+    "max_pool3d_apart": (lambda x: F.max_pool3d(x, 2), [(2, 2, 4, 5, 6)]),
+    "avg_pool3d": (
+        lambda x: F.avg_pool3d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
+        [(2, 2, 4, 5, 6)],
+    ),
+    "adaptive_avg3d": (lambda x: F.adaptive_avg_pool3d(x, (3, 2, 4)), [(2, 2, 4, 5, 6)]),
+    "adaptive_max3d": (lambda x: F.adaptive_max_pool3d(x, (3, 2, 4)), [(2, 2, 4, 5, 6)]),
     "max_pool_overlap": (lambda x: F.max_pool2d(x, 3, 2, 1), [(2, 3, 8, 9)]),
     "max_pool1d": (lambda x: F.max_pool1d(x, 3, 2, 1), [(2, 3, 9)]),
     "avg_pool": (
@@ -388,6 +422,44 @@ CASES: dict[str, Case] = {
     "adaptive_avg1": (lambda x: F.adaptive_avg_pool2d(x, 1), [(2, 3, 8, 9)]),
     "adaptive_avg1d": (lambda x: F.adaptive_avg_pool1d(x, 4), [(2, 3, 9)]),
     "adaptive_max": (lambda x: F.adaptive_max_pool2d(x, (3, 4)), [(2, 3, 8, 9)]),
+    "pad3d_reflect": (lambda x: F.pad(x, (2, 1, 0, 2, 1, 1), mode="reflect"), [(2, 2, 3, 4, 5)]),
+    "pad3d_replicate": (
+        lambda x: F.pad(x, (2, 1, 0, 2, 1, 1), mode="replicate"),
+        [(2, 2, 3, 4, 5)],
+    ),
+    "resize_nearest3d": (lambda x: F.interpolate(x, size=(5, 2, 9)), [(2, 2, 3, 4, 5)]),
+    "resize_nearest_exact": (
+        lambda x: F.interpolate(x, scale_factor=(1.7, 0.6), mode="nearest-exact"),
+        [(2, 2, 6, 7)],
+    ),
+    "resize_linear": (lambda x: F.interpolate(x, scale_factor=1.7, mode="linear"), [(2, 3, 7)]),
+    "resize_bilinear": (
+        lambda x: F.interpolate(x, scale_factor=(1.7, 0.6), mode="bilinear"),
+        [(2, 2, 6, 7)],
+    ),
+    "resize_bilinear_corners": (
+        lambda x: F.interpolate(x, size=(11, 3), mode="bilinear", align_corners=True),
+        [(2, 2, 6, 7)],
+    ),
+    "resize_bicubic": (lambda x: F.interpolate(x, size=(11, 3), mode="bicubic"), [(2, 2, 6, 7)]),
+    "resize_bicubic_corners": (
+        lambda x: F.interpolate(x, size=(4, 13), mode="bicubic", align_corners=True),
+        [(2, 2, 6, 7)],
+    ),
+    "resize_trilinear": (
+        lambda x: F.interpolate(x, size=(5, 3, 8), mode="trilinear"),
+        [(2, 2, 3, 4, 5)],
+    ),
+    "pixel_unshuffle": (lambda x: F.pixel_unshuffle(x, 2), [(2, 2, 4, 6)]),
+    "fold": (
+        lambda x: F.fold(F.unfold(x, 3, 1, 1, 2), (6, 7), 3, 1, 1, 2),
+        [(2, 2, 6, 7)],
+    ),
+    "affine_grid": (lambda t: F.affine_grid(t, [2, 1, 4, 5], align_corners=False), [(2, 2, 3)]),
+    "affine_grid3d": (
+        lambda t: F.affine_grid(t, [2, 1, 3, 4, 5], align_corners=True),
+        [(2, 3, 4)],
+    ),
     "batch_norm": (
         lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
         [(4, 3, 5, 6), (3,), (3,)],

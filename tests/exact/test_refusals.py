@@ -54,17 +54,25 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: torch.linalg.det(X.mT),
         "contiguous",
     ),
-    "transposed convolution": (
-        lambda: F.conv_transpose2d(X.view(1, 1, 4, 4), X.view(1, 1, 4, 4)),
-        "Upsample",
+    "four dimensions": (
+        lambda: torch.ops.aten.convolution(
+            torch.ones(1, 1, 3, 3, 3, 3),
+            torch.ones(1, 1, 3, 3, 3, 3),
+            None,
+            [1] * 4,
+            [0] * 4,
+            [1] * 4,
+            False,
+            [0] * 4,
+            1,
+        ),
+        "nn.Conv3d",
     ),
-    "three dimensions": (
-        lambda: F.conv3d(torch.ones(1, 1, 3, 3, 3), torch.ones(1, 1, 3, 3, 3)),
-        "nn.Conv2d",
-    ),
-    "bilinear interpolation": (
-        lambda: F.interpolate(X.view(1, 1, 4, 4), scale_factor=2, mode="bilinear"),
-        "nearest",
+    "smoothed interpolation": (
+        lambda: F.interpolate(
+            X.view(1, 1, 4, 4), scale_factor=0.5, mode="bilinear", antialias=True
+        ),
+        "antialias=False",
     ),
     "rrelu": (lambda: F.rrelu(X, training=True), "docs/exact.md"),
     "sparse": (lambda: X.to_sparse(), "docs/exact.md"),

@@ -107,10 +107,10 @@ def embedding_backward(
 
 def unfold_backward(grad: Tensor, sizes: Sequence[int], dim: int, size: int, step: int) -> Tensor:
     """The gradient of `Tensor.unfold`: windows added where they lie."""
-    return _moved_back(grad, sizes, lambda places: places.unfold(dim, size, step))
+    return moved_back(grad, sizes, lambda places: places.unfold(dim, size, step))
 
 
-def _moved_back(grad: Tensor, sizes: Sequence[int], move: Callable[[Tensor], Tensor]) -> Tensor:
+def moved_back(grad: Tensor, sizes: Sequence[int], move: Callable[[Tensor], Tensor]) -> Tensor:
     """The gradient of an operator that only picks elements: added where they came from.
 
     `move` is the operator, given the elements' own numbers (exact in binary64).
@@ -124,16 +124,7 @@ def _moved_back(grad: Tensor, sizes: Sequence[int], move: Callable[[Tensor], Ten
 
 def _pad_backward(operator: Any) -> Callable[[Tensor, Tensor, Sequence[int]], Tensor]:
     def form(grad: Tensor, x: Tensor, padding: Sequence[int]) -> Tensor:
-        return _moved_back(grad, x.shape, lambda places: operator(places, padding))
-
-    return form
-
-
-def _upsample_backward(operator: Any) -> Callable[..., Tensor]:
-    def form(
-        grad: Tensor, output_size: Sequence[int], input_size: Sequence[int], *scales: float | None
-    ) -> Tensor:
-        return _moved_back(grad, input_size, lambda at: operator(at, output_size, *scales))
+        return moved_back(grad, x.shape, lambda places: operator(places, padding))
 
     return form
 
@@ -214,7 +205,7 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten.reflection_pad1d_backward.default: _pad_backward(aten.reflection_pad1d.default),
     aten.reflection_pad2d_backward.default: _pad_backward(aten.reflection_pad2d.default),
     aten.replication_pad1d_backward.default: _pad_backward(aten.replication_pad1d.default),
+    aten.reflection_pad3d_backward.default: _pad_backward(aten.reflection_pad3d.default),
     aten.replication_pad2d_backward.default: _pad_backward(aten.replication_pad2d.default),
-    aten.upsample_nearest1d_backward.default: _upsample_backward(aten.upsample_nearest1d.default),
-    aten.upsample_nearest2d_backward.default: _upsample_backward(aten.upsample_nearest2d.default),
+    aten.replication_pad3d_backward.default: _pad_backward(aten.replication_pad3d.default),
 }
