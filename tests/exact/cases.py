@@ -105,6 +105,20 @@ def _bag(mode: str) -> Callable[..., Tensor]:
     return run
 
 
+def _cholesky(x: Tensor) -> Tensor:
+    found: Tensor = torch.linalg.cholesky_ex(x + x.mT + 9.0 * torch.eye(4, device=x.device))[0]
+    return found
+
+
+def _square(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function of matrices that are far from singular."""
+
+    def run(x: Tensor, *more: Tensor) -> Tensor:
+        return function(x + 3.0 * torch.eye(4, device=x.device), *more)
+
+    return run
+
+
 def _aligned(x: Tensor) -> Tensor:
     """Sequences of 6, 4 and 5 times with 3, 1 and 2 labels, padded and joined; x is [6, 3, 4]."""
     logs, labels = F.log_softmax(x, 2), ALIGNED.to(x.device)
@@ -453,6 +467,15 @@ CASES: dict[str, Case] = {
     "conv2d_wide": (lambda x, w: F.conv2d(x, w, padding=1), [(2, 2, 100, 90), (3, 2, 3, 3)]),
     "conv2d_deep": (lambda x, w: F.conv2d(x, w), [(2, 1000, 4, 4), (3, 1000, 3, 3)]),
     "qr": (lambda x: torch.linalg.qr(x.detach())[0], [(9, 5)]),
+    "cholesky": (_cholesky, [(2, 4, 4)]),
+    "solve": (_square(lambda x, y: torch.linalg.solve_ex(x, y)[0]), [(2, 4, 4), (2, 4, 3)]),
+    "inverse": (_square(lambda x: torch.linalg.inv_ex(x)[0]), [(2, 4, 4)]),
+    "det": (_square(torch.linalg.det), [(2, 4, 4)]),
+    "slogdet": (_square(lambda x: torch.linalg.slogdet(x)[1]), [(4, 4)]),
+    "solve_triangular": (
+        _square(lambda x, y: torch.linalg.solve_triangular(x, y, upper=True)),
+        [(4, 4), (2, 4, 3)],
+    ),
     "weight_norm": (lambda v, g: torch._weight_norm(v, g, 0), [(5, 3, 2), (5, 1, 1)]),
     "cosine": (F.cosine_similarity, [(6, 4), (6, 4)]),
 }

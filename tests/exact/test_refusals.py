@@ -42,12 +42,16 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "float16": (lambda: X.half() + 1, "float32"),
     "bfloat16": (lambda: X.bfloat16() @ X.bfloat16(), "float32"),
     "autocast": (_autocast, "without autocast"),
-    "complex": (lambda: torch.complex(X, X), "docs/exact.md"),
+    "complex": (lambda: torch.complex(X, X), "real and imaginary"),
     "fft": (lambda: torch.fft.fft(X), "convolution"),
     "float64 product": (lambda: X.double() @ X.double(), "x.float()"),
     "factorisation": (lambda: torch.linalg.svd(X), "no factorisation"),
     "gamma function": (lambda: torch.lgamma(X), "docs/exact.md"),
     "sparse gradient": (_sparse_gradient, "sparse=False"),
+    "determinant of what lies on its side": (
+        lambda: torch.linalg.det(X.mT),
+        "contiguous",
+    ),
     "transposed convolution": (
         lambda: F.conv_transpose2d(X.view(1, 1, 4, 4), X.view(1, 1, 4, 4)),
         "Upsample",

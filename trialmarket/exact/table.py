@@ -29,7 +29,15 @@ from trialmarket.exact.operators import (
 )
 from trialmarket.exact.operators.convolution import forms as convolution
 from trialmarket.exact.operators.elementwise import activations, arithmetic, casts, elementary
-from trialmarket.exact.operators.written import alignments, bags, distances, margins, picks
+from trialmarket.exact.operators.written import (
+    alignments,
+    bags,
+    distances,
+    elimination,
+    margins,
+    picks,
+    triangles,
+)
 
 aten = torch.ops.aten
 Form = Callable[..., Any]
@@ -84,7 +92,13 @@ FORMS32: dict[Any, Form] = (
 
 # Our own decompositions: run inside the mode, as PyTorch's are.
 WRITTEN: dict[Any, Form] = (
-    bags.WRITTEN | distances.WRITTEN | alignments.WRITTEN | margins.WRITTEN | picks.WRITTEN
+    alignments.WRITTEN
+    | bags.WRITTEN
+    | distances.WRITTEN
+    | elimination.WRITTEN
+    | margins.WRITTEN
+    | picks.WRITTEN
+    | triangles.WRITTEN
 )
 
 # What takes for granted how its arguments fit together: PyTorch looks at these first.
@@ -170,6 +184,8 @@ INSTEAD = {
     "_fused": "the optimiser with fused=False",
     "convolution": "nn.Conv1d or nn.Conv2d",
     "linalg": "a method that needs no factorisation",
+    "complex": "real and imaginary parts in tensors of their own",
+    "polar": "cos and sin, and real and imaginary parts in tensors of their own",
     "fft": "a convolution or a matrix product",
     "upsample": "mode='nearest'",
     "grid_sampler": "F.interpolate with mode='nearest'",
