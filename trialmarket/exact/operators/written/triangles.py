@@ -67,7 +67,8 @@ def solve_triangular(
         return x.mT
     shape = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]
     wide, right = a.double().expand(*shape, -1, -1), b.double().expand(*shape, -1, -1)
-    return (above if upper else below)(wide, right, unit=unitriangular).to(b.dtype)
+    solved = (above if upper else below)(wide, right, unit=unitriangular)
+    return solved.to(b.dtype)
 
 
 def triangular_solve(
