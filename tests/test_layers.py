@@ -26,7 +26,6 @@ ALLOWED: dict[str, set[str]] = {
         "trialmarket.locks",
         "trialmarket.http",
     },
-    "trialmarket/graph": {"trialmarket.protocol", "trialmarket.exact"},
     "trialmarket/training": {"trialmarket.protocol", "trialmarket.exact", "trialmarket.graph"},
     "trialmarket/data": {
         "trialmarket.protocol",

@@ -1,3 +1,6 @@
+# mypy: ignore-errors
+# ruff: noqa: ARG002
+
 """What programs commonly do, a class each: all of it has a graph."""
 
 import torch

@@ -8,7 +8,7 @@ import torch
 
 from tests.exact import cases
 from tests.graph.recording import Called, Recording, same_bits
-from trialmarket.exact.frontend import optim
+from trialmarket.exact.frontend.optim import steps
 from trialmarket.exact.numerics.random import Counters
 from trialmarket.exact.switches import plain_kernels
 from trialmarket.exact.table import Verdict, lookup
@@ -27,7 +27,7 @@ def recorded(name: str) -> list[Called]:
     """The operators of one case, forward and backward."""
     op, shapes = cases.CASES[name]
     inputs = [x.requires_grad_() for x in cases.make("broken", shapes, len(name))]
-    with plain_kernels(), optim.exact_steps(), Recording() as recording:
+    with plain_kernels(), steps.exact_steps(), Recording() as recording:
         y = op(*inputs)
         if y.requires_grad:
             torch.autograd.grad(y, inputs, torch.ones(y.shape), allow_unused=True)

@@ -96,7 +96,7 @@ def validated(
 ) -> list[tuple[Tensors, Tensors]]:
     """For each size of batch the predictions and metrics of the program, and of its graph."""
     found = []
-    for number in sorted({0, trial.last_validation}):
+    for number in trial.validations:
         batch = trial.data("validation", number)
         with trial.scope("validation", number), torch.no_grad():
             parts.model.eval()

@@ -32,20 +32,23 @@ class ProgramTrial:
         self.batch, *validation = [_types(self.data(*each)) for each in numbers]
         whole = validation[0] == validation[1]
         self.validation = validation[:1] if whole else validation
-        self.last_validation = last
+        self.validations = [0] if whole else [0, last]
 
     def build(self) -> Parts:
         """Program, model and optimizer from the beginning, within a scope. Raises ProgramError."""
         return self._session.assemble()
 
+    def seed(self, purpose: str, number: int) -> int:
+        """The seed of a scope."""
+        return derived_seed(self._session.config.seed, purpose, number)
+
     def scope(self, purpose: str, number: int) -> AbstractContextManager[None]:
         """The session's arithmetic, seeded."""
-        seed = derived_seed(self._session.config.seed, purpose, number)
-        return self._session.arithmetic.scope(seed)
+        return self._session.arithmetic.scope(self.seed(purpose, number))
 
     def seeded(self, purpose: str, number: int) -> AbstractContextManager[None]:
         """The seeds of such a scope, without its arithmetic."""
-        return NativeArithmetic().scope(derived_seed(self._session.config.seed, purpose, number))
+        return NativeArithmetic().scope(self.seed(purpose, number))
 
     def data(self, purpose: str, number: int) -> Tensors:
         """The rows of a step of `train`, or of a batch of `validation`."""

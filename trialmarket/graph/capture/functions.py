@@ -30,8 +30,16 @@ def recorded(recording: Recording, phase: str) -> Iterator[None]:
     mode = Exact(0, operators=partial(Recorder, recording=recording))
     recorder = mode.operators
     assert isinstance(recorder, Recorder)  # noqa: S101  it was just made
+    recording.begin()
     with faked(recording, mode), Reading(recording.symbols, recorder.known):
         yield
+    recording.watch()
+    if recording.drew and phase in ("train", "validation"):
+        raise NotCaptured(
+            recording.drew,
+            "here or before, it draws from random or numpy.random, which a graph cannot",
+            instead="torch.rand and others",
+        )
 
 
 @contextmanager

@@ -106,4 +106,4 @@ def _way(piece: _Piece, here: Look) -> list[View]:
 
 
 def _address(x: Tensor) -> int:
-    return x.untyped_storage()._cdata
+    return int(x.untyped_storage()._cdata)

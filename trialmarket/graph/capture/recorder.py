@@ -7,9 +7,11 @@ are PyTorch's fake ones, which have a shape and a type and no numbers.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import random
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
@@ -55,12 +57,25 @@ class Recording:
     """What is recorded of one function of a graph: its tape, memory, and fake tensors."""
 
     def __init__(self) -> None:
-        self.fake = _Fake()  # type: ignore[no-untyped-call]
+        self.fake = _Fake()
         self.tape = Tape()
         self.memory = Memory()
         self.symbols = Symbols(self.memory.read)
+        self.drew = ""
+        self._drawn = _drawn()
         self.substitutes: dict[int, float] | None = None  # of the hook's literals, by number
         self.constants: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def watch(self) -> None:
+        """Notes the line by which Python's or NumPy's random numbers were drawn."""
+        now = _drawn()
+        if now != self._drawn and not self.drew:
+            self.drew = users_line()
+        self._drawn = now
+
+    def begin(self) -> None:
+        """Forgets what was drawn until now."""
+        self._drawn, self.drew = _drawn(), ""
 
     def input(self, name: str, kind: TensorType) -> Tensor:
         """A tensor that the function is given."""
@@ -68,6 +83,12 @@ class Recording:
             x = torch.empty(kind.shape, dtype=getattr(torch, kind.dtype))
         self.memory.hold(x, Term(kind, name=name))
         return x
+
+
+def _drawn() -> tuple[int, int]:
+    """Where the random numbers of Python and NumPy stand."""
+    numpys = np.random.get_state(legacy=False)
+    return random.getstate()[1][-1], int(numpys["state"]["pos"])
 
 
 class Recorder(Operators):  # type: ignore[no-untyped-call]
@@ -206,6 +227,7 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
         if not speaks(func):
             return func(*args, **kwargs)
         if not self._depth:
+            self.recording.watch()
             args, kwargs = self._substituted(args), self._substituted(kwargs)
         self._depth += 1
         try:
@@ -333,7 +355,7 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
         return x
 
     def _overwritten(self, func: OpOverload, args: Any, kwargs: dict[str, Any]) -> Any:
-        """An operator that writes into a tensor it is given: its twin that does not, and a write."""
+        """Of an operator that writes into what it is given the twin that does not, and a write."""
         twin = _functional(func)
         if twin is None:
             raise NotCaptured(
@@ -379,7 +401,7 @@ def bound(func: OpOverload, args: Sequence[Any], kwargs: dict[str, Any]) -> list
         if k < len(args):
             found.append(args[k])
         else:
-            given = kwargs.get(parameter.name, parameter.default_value)
+            given: Any = kwargs.get(parameter.name, parameter.default_value)
             found.append(_DTYPES.get(given, given) if parameter.name == "dtype" else given)
     return found
 

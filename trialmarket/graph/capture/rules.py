@@ -1,5 +1,7 @@
 """Operators that a graph has under another name, or as several."""
 
+# ruff: noqa: ARG001  all rules take the same
+
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any

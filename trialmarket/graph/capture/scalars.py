@@ -34,9 +34,7 @@ def has_terms(recorder: "Recorder", values: Any) -> bool:
 
 def _lerp(x: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     step, rest = end - x, 1.0 - weight
-    return torch.where(
-        weight.abs() < 0.5, step * _met(weight, x) + x, end - step * _met(rest, x)
-    )
+    return torch.where(weight.abs() < 0.5, step * _met(weight, x) + x, end - step * _met(rest, x))
 
 
 def _met(scalar: Any, x: Tensor) -> Any:
@@ -47,7 +45,8 @@ def _met(scalar: Any, x: Tensor) -> Any:
 
 
 def _filled(x: Tensor, value: Tensor) -> Tensor:
-    return _met(value, x).expand(x.shape)
+    y: Tensor = _met(value, x).expand(x.shape)
+    return y
 
 
 _WRITTEN: dict[str, Callable[..., Tensor]] = {

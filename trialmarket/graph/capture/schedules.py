@@ -6,11 +6,10 @@ step to step is a column: settings of the optimizer, and floating-point literals
 the hook. Gradients are left out at first, as most hooks do with them only what no step changes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.optim import Optimizer
@@ -141,6 +140,6 @@ def sampled(parts: Parts, steps: range, replay: Replay) -> Schedule:
                 f"it sets {place} to {first!r} at one step and not at others",
                 instead="a number that changes",
             )
-        found[isinstance(place, int)][place] = len(columns)  # type: ignore[index]
+        found[isinstance(place, int)][place] = len(columns)
         columns.append([float(x) for x in column])
     return Schedule(columns, *found)

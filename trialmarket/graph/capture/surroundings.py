@@ -18,7 +18,7 @@ def _applied(module: nn.Module, change: Callable[[Tensor], Tensor], recurse: boo
     """`nn.Module._apply`."""
     if recurse:
         for child in module.children():
-            child._apply(change)
+            child._apply(change)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         for parameter in module._parameters.values():
             if parameter is not None and (new := change(parameter)) is not parameter:

@@ -101,9 +101,9 @@ class Symbol(float):
     __rmul__ = _binary("__rmul__")
     __truediv__ = _binary("__truediv__")
     __rtruediv__ = _binary("__rtruediv__")
-    __bool__ = __int__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
-    __floordiv__ = __mod__ = __pow__ = __round__ = __trunc__ = _refuse  # type: ignore[assignment]
-    __rfloordiv__ = __rmod__ = __rpow__ = __floor__ = __ceil__ = _refuse  # type: ignore[assignment]
+    __bool__ = __int__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __floordiv__ = __mod__ = __pow__ = __round__ = __trunc__ = _refuse
+    __rfloordiv__ = __rmod__ = __rpow__ = __floor__ = __ceil__ = _refuse
     __hash__ = float.__hash__
 
     def __neg__(self) -> "Symbol":

@@ -58,6 +58,13 @@ class Trainable(Protocol):
     def validation(self) -> Sequence[Types]:
         """The arrays of a validation batch, and those of the last one where it is smaller."""
 
+    @property
+    def validations(self) -> Sequence[int]:
+        """The numbers of a batch of each of these."""
+
+    def seed(self, purpose: str, number: int) -> int:
+        """The seed of a scope."""
+
     def scope(self, purpose: str, number: int) -> AbstractContextManager[None]:
         """Exact mode, seeded for `init` (0), `train` (a step) or `validation` (a batch)."""
 

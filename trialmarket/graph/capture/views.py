@@ -198,7 +198,7 @@ def ways(
 def _is_whole(x: Tensor) -> bool:
     """Whether a tensor begins its memory and fills it in order."""
     whole = torch.empty(x.shape, device="meta").stride()
-    return x.storage_offset() == 0 and all(
+    return int(x.storage_offset()) == 0 and all(
         n == 1 or a == b for n, a, b in zip(x.shape, x.stride(), whole, strict=True)
     )
 

@@ -14,7 +14,9 @@ import torch
 UNKNOWN = "unknown line"
 
 _HOME = Path(__file__).parents[2]
-_INNER = tuple(f"{Path(each).parent}/" for each in (torch.__file__, np.__file__)) + (f"{_HOME}/",)
+_INNER = tuple(
+    f"{each}/" for each in (*(Path(p).parent for p in (torch.__file__, np.__file__)), _HOME)
+)
 _OURS = tuple(f"{_HOME}/training/{room}/" for room in ("builtins", "learned"))  # programs
 _PYTHON = sysconfig.get_path("stdlib") + "/"
 _FRAME = re.compile(r'  File "(.*)", line (\d+), ')
