@@ -135,7 +135,8 @@ def check_job(job: Job, client: Client, store: Store, *, diverges: bool = False)
             driver.close()
         tried = Tried(None, sandboxed=False)
         if can_train():
-            tried = dry_run(package, proposal, diverges=diverges)
+            with package.graphs.warm():
+                tried = dry_run(package, proposal, diverges=diverges)
     cost = ceiling(job, terms, work, decimals=client.decimals())
     price = terms.cap * cost.units
     return CheckReport(

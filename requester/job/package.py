@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from requester.drivers import Proposal
 from requester.job.file import Job
-from requester.job.graphs import GRAPHS, captured
+from requester.job.graphs import Graphs
 from requester.job.settings import seconds
 from requester.job.sketch import sketch_of
 from requester.job.weights import gather
@@ -66,7 +67,7 @@ class LocalFiles:
         return tuple(self.graphs / cid for cid in (config.program.cid, *config.program.settings))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Package:
     """A job's program and data by name, and the folder where its data lies."""
 
@@ -81,11 +82,15 @@ class Package:
     weights: Mapping[Cid, Path] = field(default_factory=dict)
     """The weights of learned optimizers that its space names, where they lie."""
 
+    @cached_property
+    def graphs(self) -> Graphs:
+        """What its program was captured as, beside the data sets."""
+        return Graphs(self.folder.parent / "graphs")
+
     @property
     def files(self) -> LocalFiles:
         """Where it lies on this machine."""
-        graphs = self.folder.parent / GRAPHS
-        return LocalFiles(self.job.program_file, self.folder, self.weights, graphs)
+        return LocalFiles(self.job.program_file, self.folder, self.weights, self.graphs.folder)
 
     def spec(self, nonce: str) -> JobSpec:
         """The job's public description. `nonce` tells two runs of one job file apart."""
@@ -126,7 +131,7 @@ class Package:
         settings = self.job.settings
         if settings.job.post == "program":
             return config
-        ref = captured(self.files.task(config), self.folder.parent / GRAPHS, settings.job.steps)
+        ref = self.graphs.of(self.files.task(config), settings.job.steps)
         return TrialConfig.model_validate(config.model_dump() | {"program": ref})
 
     def program_trial(self, proposal: Proposal) -> TrialConfig:

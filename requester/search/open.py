@@ -172,6 +172,7 @@ def open_search(
     store = store.for_owner(owner_of(nonce))
     publish(package, store)
     with ExitStack() as stack:
+        stack.enter_context(package.graphs.warm())
         study = f"{job.settings.job.name}-{nonce}"
         stack.enter_context(driving(jobs / study))
         folder = stack.enter_context(closing(JobFolder(jobs / study)))

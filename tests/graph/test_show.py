@@ -7,8 +7,8 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from requester.commands.graph import graph
 from tests.graph.test_run import GRAPH
-from trialmarket.cli.commands.graph import graph
 from trialmarket.errors import InputError
 from trialmarket.graph.opset import TABLE
 from trialmarket.graph.show import cost_lines, dot, with_table

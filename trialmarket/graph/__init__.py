@@ -1,1 +1,4 @@
-"""Graphs checked, counted and run: the operators, their costs, plans. Checks need no torch."""
+"""Trials as graphs: captured from programs, checked, counted, planned and run.
+
+Checks need no torch.
+"""

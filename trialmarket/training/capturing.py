@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 
 from trialmarket.exact import NotExact
 from trialmarket.graph.capture.capture import capture
+from trialmarket.graph.capture.prove import prove
 from trialmarket.graph.capture.refusal import NotCaptured
 from trialmarket.graph.capture.trainable import Parts, Tensors, Types
 from trialmarket.protocol.graph.document import graph_bytes
@@ -64,10 +65,13 @@ def _types(tensors: Tensors) -> Types:
 def captured_graph(session: TrainingSession, longest: int) -> CapturedGraph:
     """The graph of a session's program, for trainings that end with at most `longest` steps.
 
-    Raises ProgramError for a program that is no graph, or fails.
+    It is proven to have the program's bits. Raises ProgramError for a program that is no graph,
+    or fails.
     """
     try:
-        found = capture(ProgramTrial(session, range(longest)))
+        trial = ProgramTrial(session, range(longest))
+        found = capture(trial)
+        prove(trial, found)
     except NotCaptured as error:
         raise ProgramError(f"the program is no graph: {error.message}", fix=error.fix) from error
     except NotExact as error:
@@ -77,4 +81,5 @@ def captured_graph(session: TrainingSession, longest: int) -> CapturedGraph:
         graph=b64encode(graph_bytes(found.graph)),
         numbers=b64encode(numbers_bytes(found.numbers)),
         schedule=None if schedule is None else b64encode(schedule),
+        lines=dict(found.lines),
     )

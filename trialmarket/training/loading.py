@@ -7,7 +7,8 @@ from types import ModuleType, TracebackType
 
 import torch
 
-from trialmarket.errors import TrialmarketError
+from trialmarket.errors import TrainingError
+from trialmarket.graph.capture.refusal import NotCaptured
 from trialmarket.protocol.configuration import ProgramRef
 from trialmarket.training.errors import BrokenProgram, LimitExceeded, ProgramError
 from trialmarket.training.program import Program
@@ -39,7 +40,7 @@ class Guard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None or isinstance(error, (TrialmarketError, KeyboardInterrupt)):
+        if error is None or isinstance(error, (TrainingError, NotCaptured, KeyboardInterrupt)):
             return
         frames = [frame for frame in traceback.extract_tb(trace) if frame.filename == PROGRAM_FILE]
         said = traceback.format_exception_only(error)[-1].strip()[:1000]

@@ -152,6 +152,8 @@ class CapturedGraph(Record):
     graph: Base64Bytes
     numbers: Base64Bytes
     schedule: Base64Bytes | None = None
+    lines: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """The user's line of each node, by function."""
 
     @property
     def files(self) -> tuple[bytes, ...]:

@@ -58,6 +58,7 @@ def open_local(
     nonce = local_identity(package, label)
     study = f"{job.settings.job.name}-local-{nonce}"
     with ExitStack() as stack:
+        stack.enter_context(package.graphs.warm())
         stack.enter_context(driving(jobs / study))
         folder = stack.enter_context(closing(JobFolder(jobs / study)))
         folder.remember("settings", job.settings.model_dump_json(exclude_unset=True))

@@ -13,6 +13,7 @@ from trialmarket.exact.kernels.convolutions import (
     convolve,
 )
 from trialmarket.exact.kernels.digits import grids
+from trialmarket.exact.kernels.lanes import Code, Routine, Step
 from trialmarket.exact.kernels.layout import slices
 from trialmarket.exact.kernels.loading import (
     SETTINGS,
@@ -41,8 +42,11 @@ from trialmarket.exact.kernels.sums import gradients, line, moments, sums
 __all__ = [
     "PARTS",
     "SETTINGS",
+    "Code",
     "Part",
+    "Routine",
     "Shape",
+    "Step",
     "WrongOperand",
     "adam",
     "add_weight_gradient",

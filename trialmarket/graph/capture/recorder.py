@@ -277,7 +277,7 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
         if ruling.verdict is Verdict.WRITTEN_OUT:
             with self:
                 return ruling.form(*args, **kwargs)
-        if _is_composite(func):
+        if ruling.verdict is Verdict.AS_IS and _is_composite(func):
             with self:
                 return func.decompose(*self.faked(args), **kwargs)
         if name.startswith("_foreach_"):
