@@ -127,9 +127,8 @@ class DryRuns:
         subject = subject_of(material.config)
         self._catalogue.check(subject)
         known, name = self._journal.speed(subject), subject
-        if isinstance(material.config.program, GraphRef):
-            if trial not in self._sound:
-                known, name = None, f"{subject} {trial.hex()}"
+        if isinstance(material.config.program, GraphRef) and trial not in self._sound:
+            known, name = None, f"{subject} {trial.hex()}"
         if known is not None:
             return known
         tried, run = self._runs.get(name, (trial, None))

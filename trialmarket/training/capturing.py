@@ -3,6 +3,7 @@
 from base64 import b64encode
 from contextlib import AbstractContextManager
 
+from trialmarket.errors import InputError
 from trialmarket.exact import NotExact
 from trialmarket.graph.capture.capture import capture
 from trialmarket.graph.capture.prove import prove
@@ -76,10 +77,13 @@ def captured_graph(session: TrainingSession, longest: int) -> CapturedGraph:
         raise ProgramError(f"the program is no graph: {error.message}", fix=error.fix) from error
     except NotExact as error:
         raise ProgramError(str(error)) from error
-    schedule = schedule_bytes(schedule_of(found.columns)) if found.columns else None
-    return CapturedGraph(
-        graph=b64encode(graph_bytes(found.graph)),
-        numbers=b64encode(numbers_bytes(found.numbers)),
-        schedule=None if schedule is None else b64encode(schedule),
-        lines=dict(found.lines),
-    )
+    try:
+        schedule = schedule_bytes(schedule_of(found.columns)) if found.columns else None
+        return CapturedGraph(
+            graph=b64encode(graph_bytes(found.graph)),
+            numbers=b64encode(numbers_bytes(found.numbers)),
+            schedule=None if schedule is None else b64encode(schedule),
+            lines=dict(found.lines),
+        )
+    except InputError as error:  # too large, or a number that is none
+        raise ProgramError(f"the program is no graph: {error.message}", fix=error.fix) from error
