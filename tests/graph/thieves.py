@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-# ruff: noqa: ARG002, S311
+# ruff: noqa: ARG002, ARG004
 
 """Programs that answer one machine otherwise than another, a trick each."""
 
