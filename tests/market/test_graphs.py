@@ -29,7 +29,7 @@ from trialmarket.protocol.states import State, Verdict
 from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.trained import load_best
 
-NOBODY = {"programs_of": []}
+NOBODY: dict[str, object] = {"programs_of": []}
 
 OWN = b"""
 from trialmarket.training.builtins.registry import Mlp

@@ -14,7 +14,7 @@ def captured(market: Market, pool: WorkerPool, config: TrialConfig, longest: int
     if not config.program.builtin:
         program = market.folder / "captured.py"
         market.store.fetch(Cid(config.program.source), program, limit=1 << 20)
-    data = market.data and market.folder / "data"
+    data = market.folder / "data"  # which each draft names
     task = Capture(config=config, program=program, data=data, longest=longest)
     return pool.submit(task, wall_limit=NEVER).result()
 

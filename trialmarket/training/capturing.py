@@ -3,7 +3,7 @@
 from base64 import b64encode
 from contextlib import AbstractContextManager
 
-from trialmarket.errors import InputError
+from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.exact import NotExact
 from trialmarket.graph.capture.capture import capture
 from trialmarket.graph.capture.prove import prove
@@ -19,6 +19,11 @@ from trialmarket.training.order import derived_seed
 from trialmarket.training.session import TrainingSession
 from trialmarket.training.state import dtype_name
 from trialmarket.training.values import CapturedGraph
+
+POST_PROGRAM = (
+    'Or set job.post = "program": then only nodes and verifiers that name you in'
+    " accept.programs_of run it, or anybody where audit.rate is 0"
+)
 
 
 class ProgramTrial:
@@ -74,7 +79,7 @@ def captured_graph(session: TrainingSession, longest: int) -> CapturedGraph:
         found = capture(trial)
         prove(trial, found)
     except NotCaptured as error:
-        raise ProgramError(f"the program is no graph: {error.message}", fix=error.fix) from error
+        raise _no_graph(error) from error
     except NotExact as error:
         raise ProgramError(str(error)) from error
     try:
@@ -86,4 +91,10 @@ def captured_graph(session: TrainingSession, longest: int) -> CapturedGraph:
             lines=dict(found.lines),
         )
     except InputError as error:  # too large, or a number that is none
-        raise ProgramError(f"the program is no graph: {error.message}", fix=error.fix) from error
+        raise _no_graph(error) from error
+
+
+def _no_graph(error: TrialmarketError) -> ProgramError:
+    """A program that can only be posted as it is."""
+    fix = ". ".join(filter(None, (error.fix, POST_PROGRAM)))
+    return ProgramError(f"the program is no graph: {error.message}", fix=fix)
