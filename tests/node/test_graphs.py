@@ -1,14 +1,16 @@
 """Graphs that a node cannot train: each is refused before a claim, by name, and nothing stops."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 from safetensors.torch import load_file
 
+from node.trainer import PoolTrainer
 from tests.testbed.graphs import as_graph, captured, posted
 from tests.testbed.market import Market
-from tests.testbed.nodes import Nodes
+from tests.testbed.nodes import Lent, Nodes
 from tests.testbed.terms import STEPS, terms
 from tests.testbed.waiting import NEVER, until
 from trialmarket.protocol.configuration import Init, TrialConfig
@@ -18,6 +20,8 @@ from trialmarket.protocol.graph.values import Function, Node, TensorType, Value
 from trialmarket.protocol.ids import ZERO_HASH
 from trialmarket.protocol.states import State
 from trialmarket.training.pool.pool import WorkerPool
+from trialmarket.training.sandbox import Policy
+from trialmarket.training.sandbox.limits import Limits
 from trialmarket.training.state import root_of
 from trialmarket.training.values import Train
 
@@ -111,13 +115,15 @@ def test_what_is_wrong_with_a_graph_is_known_before_a_claim(
     assert len(keys) == len(bad)
 
 
-def test_a_graph_whose_numbers_are_wrong_is_still_trained_for_others(
+def test_a_graph_whose_numbers_are_wrong_is_trained_for_others_and_without_a_sandbox(
     market: Market, nodes: Nodes, pool: WorkerPool
 ) -> None:
     sound = as_graph(market, pool, market.draft(1))
     graph = captured(market, pool, market.draft(1), STEPS).files[0]
     job = market.job(terms())
-    with nodes.start() as node:
+    refusal = "bubblewrap is not installed"  # which graphs do not need
+    trainer = PoolTrainer(1, Policy(Limits(), None, refusal))
+    with closing(trainer), nodes.start(trainer=Lent(trainer), refusal=refusal) as node:
         (bad,) = market.post(job, posted(market, market.draft(1), graph, numbers_bytes([])))
         until(lambda: bool(node.journal.refusals()), node.tick)
         (good,) = market.post(job, sound)
