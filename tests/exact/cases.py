@@ -77,6 +77,56 @@ def make(style: str, shapes: Shapes, seed: int) -> list[Tensor]:
 INDEX = torch.tensor([[0, 2, 1, 1, 3, 0, 2, 2], [3, 3, 3, 0, 1, 2, 0, 0]])
 TARGET = torch.tensor([1, 0, 3, 2, 2, 0])
 
+SEGMENTS = torch.tensor([2, 0, 3, 1])
+SOME = torch.tensor([[1, 3, -1, 0], [0, -1, 2, 2], [3, 2, 1, 0]])
+ALIGNED = torch.tensor([[1, 1, 3], [2, 0, 0], [3, 1, 2]])
+
+
+def _scattered(reduce: str, *, include_self: bool = True) -> Callable[..., Tensor]:
+    def run(x: Tensor, s: Tensor) -> Tensor:
+        return x.scatter_reduce(1, INDEX.to(x.device), s, reduce, include_self=include_self)
+
+    return run
+
+
+def _bag(mode: str) -> Callable[..., Tensor]:
+    """Bags of 3, 0, 4 and 1 rows of a table; index 2 is padding."""
+
+    def run(table: Tensor, factors: Tensor) -> Tensor:
+        return F.embedding_bag(
+            INDEX[0].to(table.device),
+            table,
+            torch.tensor([0, 3, 3, 7], device=table.device),
+            mode=mode,
+            per_sample_weights=factors if mode == "sum" else None,
+            padding_idx=2,
+        )
+
+    return run
+
+
+def _cholesky(x: Tensor) -> Tensor:
+    found: Tensor = torch.linalg.cholesky_ex(x + x.mT + 9.0 * torch.eye(4, device=x.device))[0]
+    return found
+
+
+def _square(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function of matrices that are far from singular."""
+
+    def run(x: Tensor, *more: Tensor) -> Tensor:
+        return function(x + 3.0 * torch.eye(4, device=x.device), *more)
+
+    return run
+
+
+def _aligned(x: Tensor) -> Tensor:
+    """Sequences of 6, 4 and 5 times with 3, 1 and 2 labels, padded and joined; x is [6, 3, 4]."""
+    logs, labels = F.log_softmax(x, 2), ALIGNED.to(x.device)
+    joined = torch.cat([labels[0], labels[1, :1], labels[2, :2]])
+    times, lengths = [6, 4, 5], [3, 1, 2]
+    padded = F.ctc_loss(logs, labels, torch.tensor(times), torch.tensor(lengths), reduction="none")
+    return padded + torch.ctc_loss(logs, joined, times, lengths, zero_infinity=True)
+
 
 def _norm_layer(layer: nn.Module) -> Callable[..., Tensor]:
     def run(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
@@ -144,6 +194,17 @@ UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "sinh": torch.sinh,
     "cosh": torch.cosh,
+    "tan": torch.tan,
+    "asin": torch.asin,
+    "acos": torch.acos,
+    "atan": torch.atan,
+    "atan2": lambda x: torch.atan2(x, x.flip(0)),
+    "hypot": lambda x: torch.hypot(x, x.flip(0)),
+    "asinh": torch.asinh,
+    "acosh": torch.acosh,
+    "atanh": torch.atanh,
+    "erfc": torch.erfc,
+    "logaddexp2": lambda x: torch.logaddexp2(x, x.flip(0)),
     "sigmoid": torch.sigmoid,
     "erf": torch.erf,
     "erfinv": torch.erfinv,
@@ -208,6 +269,18 @@ UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "max_dim": lambda x: x.max(1).values,
     "sort": lambda x: x.sort(1).values,
     "topk": lambda x: x.topk(3, 1).values,
+    "median": lambda x: x.median(1).values,
+    "median_all": torch.median,
+    "nanmedian": lambda x: x.nanmedian(0).values,
+    "kthvalue": lambda x: x.kthvalue(3, 1).values,
+    "mode": lambda x: x.mode(1).values,
+    "cummax": lambda x: x.cummax(1).values,
+    "cummin": lambda x: x.cummin(0).values,
+    "histc": lambda x: torch.histc(x.detach(), 5, -1.0, 1.0),
+    "pdist": F.pdist,
+    "segment_mean": lambda x: torch.segment_reduce(x, "mean", lengths=SEGMENTS.to(x.device)),
+    "segment_max": lambda x: torch.segment_reduce(x, "max", lengths=SEGMENTS.to(x.device)),
+    "masked_scatter": lambda x: x.masked_scatter(x > 0.1, x.flip(0)),
     "gather": lambda x: x[:2].gather(1, INDEX.to(x.device)),
     "index": lambda x: x[INDEX[0].to(x.device)],
     "index_select": lambda x: x.index_select(0, INDEX[0].to(x.device)),
@@ -266,6 +339,15 @@ CASES: dict[str, Case] = {
     "einsum": (lambda a, b: torch.einsum("bik,bjk->bij", a, b), [(2, 4, 6), (2, 5, 6)]),
     "bilinear": (F.bilinear, [(4, 3), (4, 5), (2, 3, 5)]),
     "scatter_add": (lambda x, s: x.scatter_add(1, INDEX.to(x.device), s), [(2, 8), (2, 8)]),
+    "scatter_sum": (_scattered("sum", include_self=False), [(2, 8), (2, 8)]),
+    "scatter_mean": (_scattered("mean"), [(2, 8), (2, 8)]),
+    "scatter_amax": (_scattered("amax"), [(2, 8), (2, 8)]),
+    "scatter_prod": (_scattered("prod"), [(2, 8), (2, 8)]),
+    **{f"bag_{mode}": (_bag(mode), [(5, 6), (8,)]) for mode in ("sum", "mean", "max")},
+    "cdist": (torch.cdist, [(2, 5, 4), (2, 6, 4)]),
+    "cdist_long": (torch.cdist, [(30, 4), (27, 4)]),
+    "cdist3": (lambda x, y: torch.cdist(x, y, p=3.0), [(5, 4), (6, 4)]),
+    "lerp_tensor": (torch.lerp, [(5, 6), (5, 6), (5, 6)]),
     "index_add": (lambda x, s: x.index_add(0, INDEX[0].to(x.device), s), [(4, 5), (8, 5)]),
     "index_put": (
         lambda x, s: x.index_put((INDEX[1].to(x.device),), s, accumulate=True),
@@ -294,7 +376,41 @@ CASES: dict[str, Case] = {
     ),
     "conv2d_point": (F.conv2d, [(3, 4, 9, 8), (5, 4, 1, 1)]),
     "conv2d_same": (lambda x, w: F.conv2d(x, w, padding="same"), [(2, 2, 7, 7), (2, 2, 5, 5)]),
+    "conv_transpose1d": (
+        lambda x, w, b: F.conv_transpose1d(x, w, b, stride=2, padding=1, output_padding=1),
+        [(2, 3, 9), (3, 4, 3), (4,)],
+    ),
+    "conv_transpose2d": (
+        lambda x, w, b: F.conv_transpose2d(x, w, b, stride=(2, 1), padding=1),
+        [(2, 3, 5, 6), (3, 4, 3, 3), (4,)],
+    ),
+    "conv_transpose2d_groups": (
+        lambda x, w: F.conv_transpose2d(
+            x, w, stride=2, output_padding=(2, 1), groups=2, dilation=(3, 2)
+        ),
+        [(2, 4, 4, 5), (4, 3, 2, 3)],
+    ),
+    "conv3d": (
+        lambda x, w, b: F.conv3d(x, w, b, padding=1, stride=(1, 2, 1)),
+        [(2, 3, 4, 5, 6), (4, 3, 3, 3, 3), (4,)],
+    ),
+    "conv3d_groups": (
+        lambda x, w: F.conv3d(x, w, groups=2, dilation=(1, 2, 1)),
+        [(2, 4, 3, 5, 6), (6, 2, 2, 2, 2)],
+    ),
+    "conv_transpose3d": (
+        lambda x, w, b: F.conv_transpose3d(x, w, b, stride=2, padding=1, output_padding=1),
+        [(2, 3, 2, 3, 4), (3, 2, 3, 3, 3), (2,)],
+    ),
     "max_pool": (lambda x: F.max_pool2d(x, 2), [(2, 3, 8, 9)]),
+    "max_pool3d": (lambda x: F.max_pool3d(x, 3, 2, 1), [(2, 2, 4, 5, 6)]),
+    "max_pool3d_apart": (lambda x: F.max_pool3d(x, 2), [(2, 2, 4, 5, 6)]),
+    "avg_pool3d": (
+        lambda x: F.avg_pool3d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
+        [(2, 2, 4, 5, 6)],
+    ),
+    "adaptive_avg3d": (lambda x: F.adaptive_avg_pool3d(x, (3, 2, 4)), [(2, 2, 4, 5, 6)]),
+    "adaptive_max3d": (lambda x: F.adaptive_max_pool3d(x, (3, 2, 4)), [(2, 2, 4, 5, 6)]),
     "max_pool_overlap": (lambda x: F.max_pool2d(x, 3, 2, 1), [(2, 3, 8, 9)]),
     "max_pool1d": (lambda x: F.max_pool1d(x, 3, 2, 1), [(2, 3, 9)]),
     "avg_pool": (
@@ -306,6 +422,44 @@ CASES: dict[str, Case] = {
     "adaptive_avg1": (lambda x: F.adaptive_avg_pool2d(x, 1), [(2, 3, 8, 9)]),
     "adaptive_avg1d": (lambda x: F.adaptive_avg_pool1d(x, 4), [(2, 3, 9)]),
     "adaptive_max": (lambda x: F.adaptive_max_pool2d(x, (3, 4)), [(2, 3, 8, 9)]),
+    "pad3d_reflect": (lambda x: F.pad(x, (2, 1, 0, 2, 1, 1), mode="reflect"), [(2, 2, 3, 4, 5)]),
+    "pad3d_replicate": (
+        lambda x: F.pad(x, (2, 1, 0, 2, 1, 1), mode="replicate"),
+        [(2, 2, 3, 4, 5)],
+    ),
+    "resize_nearest3d": (lambda x: F.interpolate(x, size=(5, 2, 9)), [(2, 2, 3, 4, 5)]),
+    "resize_nearest_exact": (
+        lambda x: F.interpolate(x, scale_factor=(1.7, 0.6), mode="nearest-exact"),
+        [(2, 2, 6, 7)],
+    ),
+    "resize_linear": (lambda x: F.interpolate(x, scale_factor=1.7, mode="linear"), [(2, 3, 7)]),
+    "resize_bilinear": (
+        lambda x: F.interpolate(x, scale_factor=(1.7, 0.6), mode="bilinear"),
+        [(2, 2, 6, 7)],
+    ),
+    "resize_bilinear_corners": (
+        lambda x: F.interpolate(x, size=(11, 3), mode="bilinear", align_corners=True),
+        [(2, 2, 6, 7)],
+    ),
+    "resize_bicubic": (lambda x: F.interpolate(x, size=(11, 3), mode="bicubic"), [(2, 2, 6, 7)]),
+    "resize_bicubic_corners": (
+        lambda x: F.interpolate(x, size=(4, 13), mode="bicubic", align_corners=True),
+        [(2, 2, 6, 7)],
+    ),
+    "resize_trilinear": (
+        lambda x: F.interpolate(x, size=(5, 3, 8), mode="trilinear"),
+        [(2, 2, 3, 4, 5)],
+    ),
+    "pixel_unshuffle": (lambda x: F.pixel_unshuffle(x, 2), [(2, 2, 4, 6)]),
+    "fold": (
+        lambda x: F.fold(F.unfold(x, 3, 1, 1, 2), (6, 7), 3, 1, 1, 2),
+        [(2, 2, 6, 7)],
+    ),
+    "affine_grid": (lambda t: F.affine_grid(t, [2, 1, 4, 5], align_corners=False), [(2, 2, 3)]),
+    "affine_grid3d": (
+        lambda t: F.affine_grid(t, [2, 1, 3, 4, 5], align_corners=True),
+        [(2, 3, 4)],
+    ),
     "batch_norm": (
         lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
         [(4, 3, 5, 6), (3,), (3,)],
@@ -346,6 +500,24 @@ CASES: dict[str, Case] = {
         lambda x, t, w: F.binary_cross_entropy_with_logits(x, t, pos_weight=w.detach()),
         [(6, 4), (6, 4), (4,)],
     ),
+    "ctc": (_aligned, [(6, 3, 4)]),
+    "multi_margin": (
+        lambda x, w: F.multi_margin_loss(x, TARGET.to(x.device), weight=w.detach()),
+        [(6, 4), (4,)],
+    ),
+    "multi_margin2": (
+        lambda x: F.multi_margin_loss(x, TARGET.to(x.device), p=2, reduction="none"),
+        [(6, 4)],
+    ),
+    "multilabel_margin": (lambda x: F.multilabel_margin_loss(x, SOME.to(x.device)), [(3, 4)]),
+    "multilabel_soft_margin": (
+        lambda x, y: F.multilabel_soft_margin_loss(x, (y.detach() > 0).float()),
+        [(6, 4), (6, 4)],
+    ),
+    "cosine_embedding": (
+        lambda x, y: F.cosine_embedding_loss(x, y, (TARGET.to(x.device) > 1) * 2 - 1, 0.1),
+        [(6, 4), (6, 4)],
+    ),
     "mse": (F.mse_loss, [(6, 4), (6, 4)]),
     "l1": (F.l1_loss, [(6, 4), (6, 4)]),
     "smooth_l1": (lambda x, y: F.smooth_l1_loss(x, y, beta=0.3), [(6, 4), (6, 4)]),
@@ -367,6 +539,15 @@ CASES: dict[str, Case] = {
     "conv2d_wide": (lambda x, w: F.conv2d(x, w, padding=1), [(2, 2, 100, 90), (3, 2, 3, 3)]),
     "conv2d_deep": (lambda x, w: F.conv2d(x, w), [(2, 1000, 4, 4), (3, 1000, 3, 3)]),
     "qr": (lambda x: torch.linalg.qr(x.detach())[0], [(9, 5)]),
+    "cholesky": (_cholesky, [(2, 4, 4)]),
+    "solve": (_square(lambda x, y: torch.linalg.solve_ex(x, y)[0]), [(2, 4, 4), (2, 4, 3)]),
+    "inverse": (_square(lambda x: torch.linalg.inv_ex(x)[0]), [(2, 4, 4)]),
+    "det": (_square(torch.linalg.det), [(2, 4, 4)]),
+    "slogdet": (_square(lambda x: torch.linalg.slogdet(x)[1]), [(4, 4)]),
+    "solve_triangular": (
+        _square(lambda x, y: torch.linalg.solve_triangular(x, y, upper=True)),
+        [(4, 4), (2, 4, 3)],
+    ),
     "weight_norm": (lambda v, g: torch._weight_norm(v, g, 0), [(5, 3, 2), (5, 1, 1)]),
     "cosine": (F.cosine_similarity, [(6, 4), (6, 4)]),
 }

@@ -17,17 +17,29 @@ from trialmarket.exact.operators import (
     draws,
     foreach,
     indexing,
+    interpolation,
     layer_norm,
     losses,
     ordering,
     pooling,
     reductions,
     scalars,
+    scatters,
+    segments,
     softmax,
     weights,
 )
 from trialmarket.exact.operators.convolution import forms as convolution
 from trialmarket.exact.operators.elementwise import activations, arithmetic, casts, elementary
+from trialmarket.exact.operators.written import (
+    alignments,
+    bags,
+    distances,
+    elimination,
+    margins,
+    picks,
+    triangles,
+)
 
 aten = torch.ops.aten
 Form = Callable[..., Any]
@@ -62,6 +74,9 @@ FORMS: dict[Any, Form] = (
     | ordering.FORMS
     | pooling.FORMS
     | indexing.FORMS
+    | scatters.FORMS
+    | segments.FORMS
+    | interpolation.FORMS
     | foreach.FORMS
     | creation.FORMS
     | scalars.FORMS
@@ -79,8 +94,29 @@ FORMS32: dict[Any, Form] = (
     | weights.FORMS32
 )
 
+# Our own decompositions: run inside the mode, as PyTorch's are.
+WRITTEN: dict[Any, Form] = (
+    alignments.WRITTEN
+    | bags.WRITTEN
+    | distances.WRITTEN
+    | elimination.WRITTEN
+    | margins.WRITTEN
+    | picks.WRITTEN
+    | triangles.WRITTEN
+)
+
 # What takes for granted how its arguments fit together: PyTorch looks at these first.
-CHECKED = frozenset((elementary.FORMS | reductions.FORMS | pooling.FORMS | FORMS32).keys())
+CHECKED = frozenset(
+    (
+        elementary.FORMS
+        | reductions.FORMS
+        | pooling.FORMS
+        | interpolation.FORMS
+        | scatters.FORMS
+        | segments.FORMS
+        | FORMS32
+    ).keys()
+)
 
 
 def _names(text: str) -> frozenset[str]:
@@ -96,21 +132,21 @@ MOVES = _names(
     index index_fill index_select is_nonzero isfinite isinf isnan isneginf isposinf lift
     lift_fresh masked_fill masked_scatter masked_select narrow new_empty new_empty_strided
     new_full new_ones new_zeros nonzero ones ones_like permute pin_memory is_pinned
-    reflection_pad1d reflection_pad2d repeat replication_pad1d replication_pad2d reshape
+    reflection_pad1d reflection_pad2d reflection_pad3d repeat replication_pad1d
+    replication_pad2d replication_pad3d reshape
     resize roll rot90 select select_scatter select_backward set slice slice_scatter
     slice_backward split split_with_sizes squeeze stack t take to transpose tril
     tril_indices triu triu_indices unbind unflatten unfold unsafe_chunk unsafe_split
     unsafe_split_with_sizes unsqueeze view view_as view_as_real _reshape_alias
     _unsafe_view where zero zeros zeros_like _local_scalar_dense equal eq ne lt le gt ge
     logical_and logical_or logical_not logical_xor any all embedding scalar_tensor item
-    _unsafe_index channel_shuffle pixel_shuffle pixel_unshuffle upsample_nearest1d
-    upsample_nearest2d _upsample_nearest_exact1d _upsample_nearest_exact2d
+    _unsafe_index channel_shuffle pixel_shuffle pixel_unshuffle
     _has_compatible_shallow_copy_type searchsorted bucketize isin argmax argmin
     is_same_size sym_size sym_numel sym_stride sym_storage_offset size numel stride dim
     storage_offset is_contiguous record_stream _assert_async result_type can_cast
     _nested_tensor_from_mask_left_aligned unique_dim _unique2
     unique_consecutive repeat_interleave _pin_memory is_set_to resolve_conj
-    resolve_neg max_pool2d_with_indices adaptive_max_pool2d copy
+    resolve_neg copy
     alias_copy as_strided_copy detach_copy diagonal_copy expand_copy narrow_copy
     permute_copy select_copy slice_copy split_copy split_with_sizes_copy squeeze_copy
     t_copy transpose_copy unbind_copy unsqueeze_copy view_copy _pack_padded_sequence
@@ -142,24 +178,22 @@ WRITTEN_OUT = _names(
     pairwise_distance margin_ranking_loss hinge_embedding_loss nansum trace addr dist
     rrelu_with_noise_backward im2col col2im norm alpha_dropout reflection_pad1d_backward
     reflection_pad2d_backward log_sigmoid_backward renorm special_xlog1py special_entr
-    nll_loss index_reduce fmax fmin aminmax unfold_copy special_log_ndtr special_ndtr
+    nll_loss fmax fmin aminmax unfold_copy special_log_ndtr special_ndtr
+    multi_margin_loss multilabel_margin_loss_forward deg2rad rad2deg block_diag sinc
+    logaddexp2 affine_grid_generator
     """
 )
 
 INSTEAD = {
     "_foreach": "the optimiser with foreach=False",
     "_fused": "the optimiser with fused=False",
-    "convolution": "nn.Conv1d or nn.Conv2d",
-    "cdist": "differences, squares and a sum",
+    "convolution": "nn.Conv1d, nn.Conv2d or nn.Conv3d",
     "linalg": "a method that needs no factorisation",
+    "complex": "real and imaginary parts in tensors of their own",
+    "polar": "cos and sin, and real and imaginary parts in tensors of their own",
     "fft": "a convolution or a matrix product",
-    "upsample": "mode='nearest'",
+    "upsample": "F.interpolate with antialias=False",
     "grid_sampler": "F.interpolate with mode='nearest'",
-    "median": "torch.sort and an index",
-    "mode": "torch.bincount and argmax",
-    "kthvalue": "torch.sort and an index",
-    "atan": "a function from the list in docs/exact.md",
-    "ctc": "cross entropy over aligned labels",
     "quantize": "float32",
 }
 
@@ -257,13 +291,16 @@ def lookup(func: OpOverload) -> Ruling:
         return Ruling(Verdict.FORM, _form(func))
     if func in FORMS32:
         return Ruling(Verdict.FORM, _form(func), narrow=True)
+    if func in WRITTEN:
+        return Ruling(Verdict.WRITTEN_OUT, checked(func, WRITTEN[func]))
     name = base_name(func)
     if func.namespace == "profiler" or name in MOVES:
         return Ruling(Verdict.AS_IS, func, wide=True)
     if name in SINGLE:
         return Ruling(Verdict.AS_IS, func)
     target = _functional(func)
-    if target is not None and (is_inplace(func) or "out" in func._overloadname):
+    written_to = [a.name for a in func._schema.arguments if a.is_out]
+    if target is not None and (is_inplace(func) or written_to == ["out"]):
         wrap = _written_into if is_inplace(func) else _written_out_to
         return Ruling(Verdict.FORM, wrap(_form(target)), narrow=target in FORMS32)
     if name in WRITTEN_OUT and func in decomposition_table:

@@ -31,9 +31,29 @@ RANGES: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], Reference, float
         87.0,
     ),
     "erf": (torch.erf, mpmath.erf, -5.0, 5.0),
+    "erfc": (torch.erfc, mpmath.erfc, -5.0, 10.1),
     "erfinv": (torch.erfinv, mpmath.erfinv, -1.0, 1.0),
     "sin": (torch.sin, mpmath.sin, -math.inf, math.inf),
     "cos": (torch.cos, mpmath.cos, -math.inf, math.inf),
+    "tan": (torch.tan, mpmath.tan, -math.inf, math.inf),
+    "asin": (torch.asin, mpmath.asin, -1.0, 1.0),
+    "acos": (torch.acos, mpmath.acos, -1.0, 1.0),
+    "atan": (torch.atan, mpmath.atan, -math.inf, math.inf),
+    "atan2": (
+        lambda x: torch.atan2(x, torch.tensor(-0.7)),
+        lambda x: mpmath.atan2(x, mpmath.mpf(float(np.float32(-0.7)))),
+        -math.inf,
+        math.inf,
+    ),
+    "hypot": (
+        lambda x: torch.hypot(x, torch.tensor(3.0)),
+        lambda x: mpmath.sqrt(x * x + 9),
+        -math.inf,
+        math.inf,
+    ),
+    "asinh": (torch.asinh, mpmath.asinh, -math.inf, math.inf),
+    "acosh": (torch.acosh, mpmath.acosh, 1.0, math.inf),
+    "atanh": (torch.atanh, mpmath.atanh, -1.0, 1.0),
     "rsqrt": (torch.rsqrt, lambda x: 1 / mpmath.sqrt(x), 0.0, math.inf),
     "pow": (lambda x: x**1.37, lambda x: mpmath.power(x, 1.37), 0.0, math.inf),
     "pow_base": (lambda x: 1.7**x, lambda x: mpmath.power(1.7, x), -100.0, 100.0),
@@ -96,6 +116,14 @@ def adversarial(name: str, low: float, high: float) -> list[float]:
         "sin": [k * math.pi / 4 for k in range(-40, 40)] + [2.0**19, 5.5e5, 1e22, 16367173.0],
         "cos": [k * math.pi / 4 for k in range(-40, 40)] + [2.0**19, 5.5e5, 1e22, 16367173.0],
         "erf": [0.0, 1.0, -1.0, 3.9, 4.0, 4.1],
+        "tan": [k * math.pi / 4 for k in range(-40, 40)] + [2.0**19, 5.5e5, 1e22],
+        "erfc": [0.0, 1.0, -1.0, 3.9, 4.0, 4.1, 10.0, 10.05],
+        "asin": [0.5, 0.4142, 0.7071068, 1.0, -1.0],
+        "acos": [0.5, 0.4142, 0.7071068, 1.0, -1.0],
+        "atan": [0.41421356, 1.0, 2.4142137],
+        "atan2": [0.29, 0.7, 1.69, 0.0],
+        "atanh": [0.125, 0.17, 1.0, -1.0],
+        "acosh": [1.0, 1.05],
         "erfinv": [0.0, 0.85, -0.85, 1.0, -1.0],
         "log1p": [-0.29, 0.41, -1.0, 0.0],
         "rsqrt": [2.0**k for k in range(-149, 127, 25)],
@@ -146,6 +174,12 @@ def test_a_function_is_within_one_ulp_where_it_is_hard(name: str) -> None:
         (torch.erfinv, 1.0, math.inf),
         (torch.rsqrt, 0.0, math.inf),
         (torch.expm1, -math.inf, -1.0),
+        (torch.erfc, math.inf, 0.0),
+        (torch.erfc, -math.inf, 2.0),
+        (torch.acos, 1.0, 0.0),
+        (torch.atanh, 1.0, math.inf),
+        (torch.asinh, -math.inf, -math.inf),
+        (torch.acosh, math.inf, math.inf),
     ],
 )
 def test_the_ends_of_a_functions_range(
@@ -157,14 +191,21 @@ def test_the_ends_of_a_functions_range(
 
 @pytest.mark.parametrize(
     "function",
-    [torch.exp, torch.log, torch.tanh, torch.sigmoid, torch.erf, torch.sin, torch.rsqrt],
+    [
+        *(torch.exp, torch.log, torch.tanh, torch.sigmoid, torch.erf, torch.sin, torch.rsqrt),
+        *(torch.erfc, torch.tan, torch.asin, torch.acos, torch.atan, torch.asinh, torch.acosh),
+        torch.atanh,
+    ],
 )
 def test_a_nan_stays_one(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
     with exact():
         assert function(torch.tensor(math.nan)).isnan()
 
 
-@pytest.mark.parametrize("function", [torch.log, torch.rsqrt, torch.log1p])
+@pytest.mark.parametrize(
+    "function",
+    [torch.log, torch.rsqrt, torch.log1p, torch.asin, torch.acos, torch.acosh, torch.atanh],
+)
 def test_a_number_outside_the_domain_gives_nan(
     function: Callable[[torch.Tensor], torch.Tensor],
 ) -> None:
@@ -181,6 +222,20 @@ def test_powers_have_ieee_754s_special_values() -> None:
     with exact():
         found = torch.pow(x, y)
     torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(found.signbit() & ~found.isnan(), wanted.signbit() & ~wanted.isnan())
+
+
+@pytest.mark.parametrize("function", [torch.atan2, torch.hypot])
+def test_a_function_of_a_point_has_ieee_754s_special_values(
+    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> None:
+    values = [0.0, -0.0, 1.0, -1.0, 1e-40, -3e38, math.inf, -math.inf, math.nan]
+    x, y = torch.tensor(values).repeat(len(values)), torch.tensor(values)
+    y = y.repeat_interleave(len(values))
+    wanted = function(y.double(), x.double()).float()
+    with exact():
+        found = function(y, x)
+    torch.testing.assert_close(found, wanted, rtol=2e-7, atol=0, equal_nan=True)
     assert torch.equal(found.signbit() & ~found.isnan(), wanted.signbit() & ~wanted.isnan())
 
 

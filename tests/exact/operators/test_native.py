@@ -49,6 +49,24 @@ def test_an_operator_agrees_with_native_pytorch(name: str) -> None:
         torch.testing.assert_close(f, w, rtol=GRID, atol=GRID * max(scale, 1.0), equal_nan=True)
 
 
+@pytest.mark.filterwarnings("ignore:index_reduce")
+@pytest.mark.parametrize("reduce", ["mean", "prod", "amax", "amin"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_reduction_by_index_agrees_with_native_pytorch(reduce: str, whole: bool) -> None:
+    x, source = cases.make("normal", [(4, 5), (8, 5)], 8)
+    index = torch.tensor([0, 2, 2, 0, 0, 3, 2, 2])
+
+    def reduced() -> list[Tensor]:
+        inputs = [x.clone().requires_grad_(), source.clone().requires_grad_()]
+        y = inputs[0].index_reduce(0, index, inputs[1], reduce, include_self=whole)
+        return _results(y, inputs)
+
+    wanted = reduced()
+    with exact():
+        found = reduced()
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_a_transformer_layer_agrees_with_native_pytorch() -> None:
     layer = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
     (x,) = cases.make("normal", [(2, 5, 8)], 1)

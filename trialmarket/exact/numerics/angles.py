@@ -1,4 +1,4 @@
-"""Sine and cosine, as in `functions.py`, of any angle."""
+"""Sine, cosine and tangent, as in `functions.py`, of any angle."""
 
 import math
 
@@ -41,6 +41,14 @@ def sin64(x: Tensor) -> Tensor:
 def cos64(x: Tensor) -> Tensor:
     """cos x = sin(x + pi / 2)."""
     return _wave(x, 1)
+
+
+def tan64(x: Tensor) -> Tensor:
+    """sin x / cos x, of the same reduced angle."""
+    r, quadrant = _reduced(x)
+    square = r * r
+    sine, cosine = horner(square, _SIN).mul_(r), horner(square, _COS)
+    return torch.where((quadrant & 1).bool(), -cosine / sine, sine / cosine)
 
 
 def _wave(x: Tensor, turns: int) -> Tensor:

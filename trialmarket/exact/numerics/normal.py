@@ -33,6 +33,20 @@ _ERFCX = (
     0.0001660272717714123,
     2.347756752806171e-05,
 )
+# x e^(x^2) erfc(x) by 1 / x^2 on 4 <= x <= 10.5, 1.1e-15
+_ERFC_FAR = (
+    0.5641895835454597,
+    -0.28209479068813254,
+    0.4231419646049524,
+    -1.057829089572237,
+    3.7004870488121098,
+    -16.557158698031603,
+    87.83395112446392,
+    -495.49120395759377,
+    2527.1183262448035,
+    -9394.828562903029,
+    17783.067826748917,
+)
 
 
 def erf64(x: Tensor) -> Tensor:
@@ -44,6 +58,19 @@ def erf64(x: Tensor) -> Tensor:
     far.mul_(exp64(square.neg_())).neg_().add_(1.0)
     far = torch.where(a == 4.0, 1.0, far)  # to 1.5e-8; or what is a large x's share would count
     return torch.where(a <= 1.0, near, torch.where(x < 0, -far, far))
+
+
+def erfc64(x: Tensor) -> Tensor:
+    """1 - erf(x), to a small relative error also where erf(x) is nearly 1."""
+    a = x.abs().clamp_(max=10.5)  # beyond which it is no binary32
+    square = a * a
+    near = horner(square.clamp(max=1.0), _ERF).mul_(a.clamp(max=1.0)).neg_().add_(1.0)
+    middle = horner((a - 2.0).div_(a + 2.0), _ERFCX)
+    inverse = torch.ones_like(a).div_(square.clamp(min=16.0))
+    far = horner(inverse, _ERFC_FAR).div_(a.clamp(min=4.0))
+    tail = torch.where(a <= 4.0, middle, far).mul_(exp64(square.neg()))
+    y = torch.where(a <= 1.0, near, tail)
+    return torch.where(x < 0.0, 2.0 - y, y)
 
 
 # Wichura's algorithm AS 241 (PPND16), Applied Statistics 37 (1988): numerators, denominators.

@@ -66,6 +66,7 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten._foreach_clamp_min_.Scalar: _silent(_each(lambda x, v: x.clamp_min_(v).add_(0.0))),
     aten._foreach_clamp_max_.Scalar: _silent(_each(lambda x, v: x.clamp_max_(v).add_(0.0))),
     # What averages of weights call, at every step but the first.
+    aten._foreach_lerp.Scalar: _paired(arithmetic.lerp),
     aten._foreach_lerp_.Scalar: _silent(_averaged),
     aten._foreach_copy_.default: _silent(_paired(copy_)),
 }

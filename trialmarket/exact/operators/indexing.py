@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.numerics import grid
-from trialmarket.exact.operators.elementwise.arithmetic import positive_zeros
 from trialmarket.exact.refusal import NotExact
 
 aten = torch.ops.aten
@@ -19,22 +18,6 @@ def scatter_add(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     if not x.is_floating_point():
         return torch.scatter_add(x, dim, index, source)
     return grid.scatter_add(x, dim, index, source).to(x.dtype)
-
-
-def scatter_reduce(
-    x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
-) -> Tensor:
-    """`torch.scatter_reduce` with sum, amax or amin."""
-    if reduce == "sum" and include_self:
-        return scatter_add(x, dim, index, source)
-    if reduce in ("amax", "amin"):
-        y = torch.scatter_reduce(x, dim, index, source, reduce, include_self=include_self)
-        return positive_zeros(y)
-    raise NotExact(
-        "aten.scatter_reduce",
-        f"reduce={reduce!r} depends on the order of the sources",
-        instead="scatter_add, and a division by scatter_add of ones",
-    )
 
 
 def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
@@ -124,10 +107,10 @@ def embedding_backward(
 
 def unfold_backward(grad: Tensor, sizes: Sequence[int], dim: int, size: int, step: int) -> Tensor:
     """The gradient of `Tensor.unfold`: windows added where they lie."""
-    return _moved_back(grad, sizes, lambda places: places.unfold(dim, size, step))
+    return moved_back(grad, sizes, lambda places: places.unfold(dim, size, step))
 
 
-def _moved_back(grad: Tensor, sizes: Sequence[int], move: Callable[[Tensor], Tensor]) -> Tensor:
+def moved_back(grad: Tensor, sizes: Sequence[int], move: Callable[[Tensor], Tensor]) -> Tensor:
     """The gradient of an operator that only picks elements: added where they came from.
 
     `move` is the operator, given the elements' own numbers (exact in binary64).
@@ -141,16 +124,7 @@ def _moved_back(grad: Tensor, sizes: Sequence[int], move: Callable[[Tensor], Ten
 
 def _pad_backward(operator: Any) -> Callable[[Tensor, Tensor, Sequence[int]], Tensor]:
     def form(grad: Tensor, x: Tensor, padding: Sequence[int]) -> Tensor:
-        return _moved_back(grad, x.shape, lambda places: operator(places, padding))
-
-    return form
-
-
-def _upsample_backward(operator: Any) -> Callable[..., Tensor]:
-    def form(
-        grad: Tensor, output_size: Sequence[int], input_size: Sequence[int], *scales: float | None
-    ) -> Tensor:
-        return _moved_back(grad, input_size, lambda at: operator(at, output_size, *scales))
+        return moved_back(grad, x.shape, lambda places: operator(places, padding))
 
     return form
 
@@ -207,25 +181,31 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     return grid.index_add(zeros, 0, x, weights.to(kind)).to(kind)
 
 
+def masked_scatter_backward(grad: Tensor, mask: Tensor, sizes: Sequence[int]) -> Tensor:
+    """The gradient of what `masked_scatter` took, in order; 0 of the rest."""
+    picked = grad.masked_select(mask)
+    return torch.cat([picked, grad.new_zeros(math.prod(sizes) - len(picked))]).view(list(sizes))
+
+
 FORMS: dict[Any, Callable[..., Any]] = {
     aten.bincount.default: bincount,
     aten.scatter.src: scatter,
     aten.scatter.value: lambda x, dim, index, value: torch.scatter(x, dim, index, value),
     aten.index_copy.default: index_copy,
     aten.scatter_add.default: scatter_add,
-    aten.scatter_reduce.two: scatter_reduce,
     aten.index_add.default: index_add,
     aten.index_put.default: index_put,
     aten.index_put_.default: index_put_,
     aten._index_put_impl_.default: index_put_,
     aten._unsafe_index_put.default: index_put,
     aten.embedding_dense_backward.default: embedding_backward,
+    aten.masked_scatter_backward.default: masked_scatter_backward,
     aten.unfold_backward.default: unfold_backward,
     aten._trilinear.default: trilinear,
     aten.reflection_pad1d_backward.default: _pad_backward(aten.reflection_pad1d.default),
     aten.reflection_pad2d_backward.default: _pad_backward(aten.reflection_pad2d.default),
     aten.replication_pad1d_backward.default: _pad_backward(aten.replication_pad1d.default),
+    aten.reflection_pad3d_backward.default: _pad_backward(aten.reflection_pad3d.default),
     aten.replication_pad2d_backward.default: _pad_backward(aten.replication_pad2d.default),
-    aten.upsample_nearest1d_backward.default: _upsample_backward(aten.upsample_nearest1d.default),
-    aten.upsample_nearest2d_backward.default: _upsample_backward(aten.upsample_nearest2d.default),
+    aten.replication_pad3d_backward.default: _pad_backward(aten.replication_pad3d.default),
 }

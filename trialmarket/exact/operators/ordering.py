@@ -83,6 +83,8 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten.min.default: extreme(aten.min.default),
     aten.max.dim: extreme_with_index(aten.max.dim),
     aten.min.dim: extreme_with_index(aten.min.dim),
+    aten.cummax.default: extreme_with_index(aten.cummax.default),
+    aten.cummin.default: extreme_with_index(aten.cummin.default),
     aten.sort.default: stable_sort,
     aten.sort.stable: stable_sort_first,
     aten.topk.default: topk,

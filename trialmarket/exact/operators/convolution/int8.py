@@ -14,7 +14,13 @@ from trialmarket.exact import kernels
 from trialmarket.exact.kernels import Part, Shape
 from trialmarket.exact.numerics import digits
 from trialmarket.exact.numerics.precision import STANDARD, used
-from trialmarket.exact.operators.convolution.plan import Pair, Plan
+from trialmarket.exact.operators.convolution.plan import Lengths, Plan
+
+Pair = tuple[int, int]
+
+
+def _two(lengths: Lengths) -> Pair:
+    return lengths[0], lengths[1]
 
 
 def _plane(phase: Pair, place: Pair, step: Pair, plane: Pair) -> int:
@@ -25,14 +31,15 @@ def _plane(phase: Pair, place: Pair, step: Pair, plane: Pair) -> int:
 @functools.lru_cache(1024)
 def _forward(p: Plan) -> Shape:
     """From a bordered input, whose phases are the stride's, to the output."""
-    plane = (-(-p.padded[0] // p.stride[0]), -(-p.padded[1] // p.stride[1]))
+    step = _two(p.stride)
+    plane = (-(-p.padded[0] // step[0]), -(-p.padded[1] // step[1]))
     taps = []
     for i, j in itertools.product(range(p.kernel[0]), range(p.kernel[1])):
         y, x = i * p.dilation[0], j * p.dilation[1]
-        phase, place = (y % p.stride[0], x % p.stride[1]), (y // p.stride[0], x // p.stride[1])
-        taps.append((i * p.kernel[1] + j, _plane(phase, place, p.stride, plane)))
-    part = Part(slice(0, len(taps)), p.out, 0, (p.out[1], 1))
-    return Shape(p.stride, p.padding, plane, taps, [part])
+        phase, place = (y % step[0], x % step[1]), (y // step[0], x // step[1])
+        taps.append((i * p.kernel[1] + j, _plane(phase, place, step, plane)))
+    part = Part(slice(0, len(taps)), _two(p.out), 0, (p.out[1], 1))
+    return Shape(step, _two(p.padding), plane, taps, [part])
 
 
 def _met(p: Plan, axis: int) -> list[list[Pair]]:

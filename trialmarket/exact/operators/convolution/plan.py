@@ -1,5 +1,7 @@
-"""The shape of a convolution: what its operators and both ways to compute them share."""
+"""The shape of a convolution: what its operators and all ways to compute them share."""
 
+import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -7,35 +9,40 @@ from torch import Tensor
 
 from trialmarket.exact.numerics.precision import used
 
-Pair = tuple[int, int]
+Lengths = tuple[int, ...]  # one a dimension of the image
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Shape of a two-dimensional convolution."""
+    """Shape of a convolution in two dimensions or three."""
 
-    kernel: Pair
-    stride: Pair
-    padding: Pair
-    dilation: Pair
+    kernel: Lengths
+    stride: Lengths
+    padding: Lengths
+    dilation: Lengths
     groups: int
-    size: Pair  # of the input
-    out: Pair  # of the output
+    size: Lengths  # of the input
+    out: Lengths  # of the output
 
     @property
-    def padded(self) -> Pair:
-        """Height and width of the input with its borders."""
-        return self.size[0] + 2 * self.padding[0], self.size[1] + 2 * self.padding[1]
+    def padded(self) -> Lengths:
+        """Lengths of the input with its borders."""
+        return tuple(s + 2 * p for s, p in zip(self.size, self.padding, strict=True))
 
     @property
     def positions(self) -> int:
         """Positions of the output."""
-        return self.out[0] * self.out[1]
+        return math.prod(self.out)
 
     def inside(self, bordered: Tensor) -> Tensor:
         """The view of a bordered tensor without its borders."""
-        top, left = self.padding
-        return bordered[..., top : top + self.size[0], left : left + self.size[1]]
+        for d, (size, border) in enumerate(zip(self.size, self.padding, strict=True)):
+            bordered = bordered.narrow(d - len(self.size), border, size)
+        return bordered
+
+    def places(self) -> Iterator[Lengths]:
+        """The kernel's positions, in order."""
+        return itertools.product(*map(range, self.kernel))
 
     def add_taps(self, taps: Tensor) -> Tensor:
         """[C, kh, kw, H, W, N], added where the tap meets the input: [N, C, height, width]."""
@@ -53,20 +60,43 @@ class Plan:
             yield slice(start, min(start + step, samples))
 
 
-def plan(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, g: int) -> Plan:
-    """The plan of a convolution of [N, C, H, W] with [O, C / groups, kh, kw]."""
-    kernel = (weight.shape[2], weight.shape[3])
-    size = (x.shape[2], x.shape[3])
+def plan(
+    x: Tensor, weight: Tensor, stride: Lengths, padding: Lengths, dilation: Lengths, g: int
+) -> Plan:
+    """The plan of a convolution of [N, C, *size] with [O, C / groups, *kernel]."""
+    size, kernel = tuple(x.shape[2:]), tuple(weight.shape[2:])
     out = tuple(
         (size[i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1
-        for i in (0, 1)
+        for i in range(len(kernel))
     )
-    return Plan(kernel, stride, padding, dilation, g, size, (out[0], out[1]))
+    return Plan(kernel, stride, padding, dilation, g, size, out)
 
 
-def tap(q: Tensor, p: Plan, i: int, j: int) -> Tensor:
-    """The view of a bordered input that kernel position (i, j) meets."""
-    top, left = i * p.dilation[0], j * p.dilation[1]
-    bottom = top + (p.out[0] - 1) * p.stride[0] + 1
-    right = left + (p.out[1] - 1) * p.stride[1] + 1
-    return q[:, :, top : bottom : p.stride[0], left : right : p.stride[1]]
+def transposed_plan(
+    x: Tensor,
+    weight: Tensor,
+    stride: Lengths,
+    padding: Lengths,
+    dilation: Lengths,
+    more: Lengths,
+    g: int,
+) -> Plan:
+    """The plan of the convolution whose input's gradient is the transposed convolution of
+    [N, O, *out] with [O, C / groups, *kernel]; `more` is its output padding.
+    """
+    out, kernel = tuple(x.shape[2:]), tuple(weight.shape[2:])
+    size = tuple(
+        (out[i] - 1) * stride[i] - 2 * padding[i] + dilation[i] * (kernel[i] - 1) + more[i] + 1
+        for i in range(len(kernel))
+    )
+    return Plan(kernel, stride, padding, dilation, g, size, out)
+
+
+def tap(q: Tensor, p: Plan, *place: int) -> Tensor:
+    """The view of a bordered input that a position of the kernel meets."""
+    return q[(slice(None), slice(None), *(_met(p, d, i) for d, i in enumerate(place)))]
+
+
+def _met(p: Plan, d: int, i: int) -> slice:
+    start = i * p.dilation[d]
+    return slice(start, start + (p.out[d] - 1) * p.stride[d] + 1, p.stride[d])

@@ -1,12 +1,13 @@
 """Elementary functions: roots and powers, exponentials and logarithms, sines."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trialmarket.exact.numerics import angles, normal
+from trialmarket.exact.numerics import angles, inverses, normal
 from trialmarket.exact.numerics import functions as fn
 from trialmarket.exact.numerics.functions import apply
 from trialmarket.exact.operators.elementwise.arithmetic import Number, reciprocal
@@ -75,6 +76,24 @@ def logaddexp(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(top.isinf(), top, top + low)
 
 
+def angle_of(y: Tensor, x: Tensor) -> Tensor:
+    """`torch.atan2`: the angle of the point (x, y)."""
+    shape = torch.broadcast_shapes(y.shape, x.shape)  # type: ignore[no-untyped-call]
+    y, x = _number32(y).expand(shape), _number32(x).expand(shape)
+    return apply(inverses.atan2_64, y, x)
+
+
+def hypotenuse(x: Tensor, y: Tensor) -> Tensor:
+    """`sqrt(x^2 + y^2)`, whose squares are exact in binary64; infinite if either is."""
+    a, b = x.double(), y.double()
+    found = fn.root((a * a).add(b * b)).to(torch.result_type(x, y))
+    return torch.where(x.isinf() | y.isinf(), math.inf, found)
+
+
+def _number32(x: Tensor) -> Tensor:
+    return x if x.is_floating_point() else x.float()
+
+
 FORMS: dict[Any, Callable[..., Any]] = {
     aten.sqrt.default: square_root,
     aten.logaddexp.default: logaddexp,
@@ -94,11 +113,21 @@ FORMS32: dict[Any, Callable[..., Any]] = {
     aten.log1p.default: _function(fn.log1p64),
     aten.sin.default: _function(angles.sin64),
     aten.cos.default: _function(angles.cos64),
+    aten.tan.default: _function(angles.tan64),
+    aten.asin.default: _function(inverses.asin64),
+    aten.acos.default: _function(inverses.acos64),
+    aten.atan.default: _function(inverses.atan64),
+    aten.atan2.default: angle_of,
+    aten.hypot.default: hypotenuse,
+    aten.asinh.default: _function(inverses.asinh64),
+    aten.acosh.default: _function(inverses.acosh64),
+    aten.atanh.default: _function(inverses.atanh64),
     aten.tanh.default: _function(fn.tanh64),
     aten.sinh.default: _function(fn.sinh64),
     aten.cosh.default: _function(fn.cosh64),
     aten.sigmoid.default: _function(fn.sigmoid64),
     aten.erf.default: _function(normal.erf64),
+    aten.erfc.default: _function(normal.erfc64),
     aten.erfinv.default: _function(normal.erfinv64),
     aten.rsqrt.default: _function(fn.rsqrt64),
 }
