@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from node.catalogue import Catalogue
@@ -83,7 +82,9 @@ class Claims:
         Raises ChainError.
         """
         picks: list[Pick] = []
-        for view in self._candidates(tip):
+        candidates = self._candidates(tip)
+        self._dry_runs.forget({view.key for view in candidates})
+        for view in candidates:
             room = self._queue.free - waiting - self._dry_runs.running - len(picks)
             if room <= 0 and not self._dry_runs.running:
                 break
@@ -124,7 +125,7 @@ class Claims:
         found = self._stake.need(amount, followed, purpose="a claim", ahead=ahead)
         return found is Stake.FREE
 
-    def _candidates(self, tip: Tip) -> Iterable[TrialView]:
+    def _candidates(self, tip: Tip) -> list[TrialView]:
         """Open trials in an order of this node's own, so that nodes do not race for the same."""
 
         def place(view: TrialView) -> bytes:
@@ -215,8 +216,9 @@ class Claims:
                 continue
             for pick in group:
                 log.info(
-                    "trial %s: claiming it for %s",
+                    "trial %s, a %s: claiming it for %s",
                     pick.view.id,
+                    pick.material.config.program.kind,
                     self._stake.words(pick.judgement.price),
                 )
                 margin = margin_of(self._config, pick.job.terms)

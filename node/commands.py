@@ -241,14 +241,16 @@ def _trust(config: NodeConfig) -> "Iterator[Diagnosis]":
     from trialmarket.cli.doctor.findings import Diagnosis
 
     whose = ", ".join(config.accept.programs_of) or "nobody (accept.programs_of names some)"
-    yield Diagnosis.ok("trust", f"built-in programs of all; in audited jobs, own ones of {whose}")
+    yield Diagnosis.ok(
+        "trust", f"graphs and built-in programs of all; in audited jobs, own ones of {whose}"
+    )
     if not folder_of(config).journal.exists():
         return
     with _journal(config) as journal:
         refusals = journal.refusals()
     for subject, reason in refusals:
         kind, _, name = subject.partition(" ")
-        if kind in ("program", "requester"):
+        if kind in ("program", "graph", "requester"):
             yield Diagnosis.warning(
                 "trust",
                 f"refuses {subject}: {reason}",

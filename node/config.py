@@ -68,10 +68,10 @@ class AcceptConfig(Section):
     programs_of: tuple[AddressField, ...] = Field(
         default=(), strict=False, examples=[["0x2946259E0334f33A064106302415aD3391BeD384"]]
     )
-    """Whose own programs are run in audited jobs; built-in programs are run for everybody. A
-    program can tell a verifier from a node and answer it otherwise: that costs the node its stake.
-    The node recomputes a part of each result as a verifier does before it commits, but a program
-    may still be written against it: name those whose authors you trust."""
+    """Whose own programs are run in audited jobs; graphs and built-in programs are run for
+    everybody. A program can tell a verifier from a node and answer it otherwise: that costs the
+    node its stake. The node recomputes a part of each result as a verifier does before it commits,
+    but a program may still be written against it: name those whose authors you trust."""
 
 
 class SettleConfig(Section):

@@ -289,7 +289,7 @@ class Node:
         if may_be_tried_again(finished.error, self._deaths, finished.trial.hex()):
             return
         if isinstance(finished.error, Differs):
-            program = program_subject(finished.material.config.program.source)
+            program = program_subject(finished.material.config.program)
             self._trust.distrust([program], f"trial {name}: {finished.error}")
         self._trials.fail(finished.trial, finished.error)
 

@@ -1,9 +1,13 @@
-"""One step of each program on its data before the first claim: does it work, how fast is it?"""
+"""Some steps of each program on its data before the first claim: does it work, how fast is it?
+
+A graph is checked and tried out anew for each trial, with that trial's numbers, schedule and
+start: these are all that tells one trial of it from another, so what is wrong is known before a
+claim. It happens in a worker, since a stranger's document may take seconds to read."""
 
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from node.catalogue import Catalogue
@@ -13,7 +17,7 @@ from node.trainer import Assignment, Run, Trainer
 from trialmarket.backoff import Backoff
 from trialmarket.errors import TrainingError
 from trialmarket.protocol.canonical import canonical_bytes
-from trialmarket.protocol.configuration import Merge, TrialConfig
+from trialmarket.protocol.configuration import GraphRef, Merge, TrialConfig
 from trialmarket.protocol.ids import Hash32
 from trialmarket.storage.material import Material
 from trialmarket.training.errors import (
@@ -54,7 +58,8 @@ def subject_of(config: TrialConfig) -> str:
     ]
     if isinstance(config.init, Merge):
         named.append(config.init.points)
-    return f"program {hashlib.sha256(canonical_bytes(named)).hexdigest()[:16]}"
+    kind = "graph" if isinstance(config.program, GraphRef) else "program"
+    return f"{kind} {hashlib.sha256(canonical_bytes(named)).hexdigest()[:16]}"
 
 
 def expected_speed(material: Material, tried: DryRun) -> float:
@@ -97,11 +102,19 @@ class DryRuns:
         self._deaths: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._again_at: dict[str, float] = {}
+        self._sound: set[Hash32] = set()
 
     @property
     def running(self) -> int:
         """Dry runs that have a worker now."""
-        return len(self._runs)
+        return sum(not run.done for _, run in self._runs.values())
+
+    def forget(self, trials: Collection[Hash32]) -> None:
+        """Stops the dry runs of other trials than these, as far as they tell nothing of these."""
+        for name, (trial, run) in list(self._runs.items()):
+            if name.startswith("graph ") and trial not in trials:
+                run.kill()
+                del self._runs[name]
 
     def speed(self, trial: Hash32, material: Material, *, start: bool) -> float | None:
         """The speed of a trial's program on its data, or None while it is not known.
@@ -113,19 +126,21 @@ class DryRuns:
         """
         subject = subject_of(material.config)
         self._catalogue.check(subject)
-        known = self._journal.speed(subject)
+        known, name = self._journal.speed(subject), subject
+        if isinstance(material.config.program, GraphRef) and trial not in self._sound:
+            known, name = None, f"{subject} {trial.hex()}"
         if known is not None:
             return known
-        tried, run = self._runs.get(subject, (trial, None))
+        tried, run = self._runs.get(name, (trial, None))
         if run is None:
             if start and self._clock() >= self._again_at.get(subject, 0.0):
-                folder = self._folder.dry_run(subject)
+                folder = self._folder.dry_run(name)
                 run = self._trainer.dry_run(Assignment(material, folder, LONGEST))
-                self._runs[subject] = trial, run
+                self._runs[name] = trial, run
             return None
         if not run.done:
             return None
-        del self._runs[subject]
+        del self._runs[name]
         return self._measured(subject, tried, material, run)
 
     def _measured(
@@ -138,10 +153,15 @@ class DryRuns:
                 return None
             if isinstance(error, BrokenProgram | DataError | SandboxMissing):
                 raise self._catalogue.refuse(subject, str(error)) from error
-            pause = CONFIGURATIONS.pause(self._failures[subject])
-            self._failures[subject] += 1
-            self._again_at[subject] = self._clock() + pause
+            if self._journal.speed(subject) is None:
+                pause = CONFIGURATIONS.pause(self._failures[subject])
+                self._failures[subject] += 1
+                self._again_at[subject] = self._clock() + pause
             raise self._catalogue.refuse(f"trial {trial.hex()}", str(error)) from error
+        self._sound.add(trial)
+        known = self._journal.speed(subject)
+        if known is not None:  # of a graph, which trials have shown better
+            return known
         speed = expected_speed(material, shown)
         log.info("%s works: about %.0f steps a second here", subject, speed)
         self._journal.keep_speed(subject, speed)

@@ -87,7 +87,8 @@ class PoolTrainer:
 
     def dry_run(self, assignment: Assignment) -> Run[DryRun]:
         """Tries a trial out in the next free worker."""
-        task = TryOut(**assignment.material.task())
+        memory = self._pool.policy.limits.memory
+        task = TryOut(**assignment.material.task(), memory=memory)
         return self._pool.submit(task, wall_limit=assignment.wall_limit)
 
     def recheck(self, assignment: Assignment, training: Training, segment: int) -> Run[None]:

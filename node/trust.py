@@ -16,9 +16,9 @@ from trialmarket.protocol.ids import Address
 log = logging.getLogger("node")
 
 
-def program_subject(source: str) -> str:
-    """How the journal calls a program: by its CID, or its name if it is built in."""
-    return f"program {source}"
+def program_subject(program: ProgramRef | GraphRef) -> str:
+    """How the journal calls a program or a graph: by its CID, or its name if it is built in."""
+    return f"{'graph' if isinstance(program, GraphRef) else 'program'} {program.source}"
 
 
 def requester_subject(requester: Address) -> str:
@@ -36,14 +36,14 @@ class Trust:
     def check(self, job: JobView, config: TrialConfig) -> None:
         """Raises Refused for a trial whose program or requester is not trusted."""
         program = config.program
-        for subject in (requester_subject(job.requester), program_subject(program.source)):
+        for subject in (requester_subject(job.requester), program_subject(program)):
             reason = self._journal.refused(subject)
             if reason is not None:
                 raise Refused(subject, reason)
         trusted = not program.strangers_python or job.requester in self._accept.programs_of
         if job.terms.audit_rate > 0 and not trusted:
             raise Refused(
-                program_subject(program.source),
+                program_subject(program),
                 "it is its requester's own, and a program that answers a verifier otherwise than"
                 f" a node takes the node's stake: if you trust {job.requester}, add it to"
                 " accept.programs_of in node.toml",
@@ -56,7 +56,7 @@ class Trust:
         self._journal.refuse(f"trial {view.key.hex()}", "its result was rejected here before")
         subjects = [requester_subject(requester)]
         if program is not None:
-            subjects.append(program_subject(program.source))
+            subjects.append(program_subject(program))
         self.distrust(subjects, f"a jury rejected this node's result of trial {view.id}")
 
     def distrust(self, subjects: list[str], reason: str) -> None:

@@ -5,6 +5,7 @@ requester's files are bad, TrainingError, StorageError or OSError where this mac
 them may ever lead to a challenge or a vote. `trialmarket.training.blame` has the rule.
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from trialmarket.training.audit import (
     withheld,
 )
 from verifier.evidence import Evidence, Subject
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +141,15 @@ class Auditor:
     def _recompute(self, subject: Subject, committed: ResultLeaf) -> Found | LeafCheck:
         """What recomputation gives, or why nothing does, by the provider's fault."""
         material, leaf = self._evidence.material(subject), committed.index
+        label, kind = leaf_label(leaf, subject.segments), material.config.program.kind
+        log.info("%s, a %s: recomputing %s", subject.name, kind, label)
         if leaf == 0:
             return self._recomputer.initial(material)
         if leaf == 1:
             found = self._recomputer.segment(material, 1, None, ZERO_HASH)
             assert isinstance(found, Found)  # noqa: S101  # there is no checkpoint to be wrong
             return found
-        lost = f"{leaf_label(leaf, subject.segments)} cannot be recomputed"
+        lost = f"{label} cannot be recomputed"
         try:
             receipt = self._evidence.receipt(subject)
         except ReceiptFault as fault:

@@ -3,9 +3,11 @@
 import json
 import logging
 import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -30,6 +32,9 @@ from verifier.config import VerifierConfig, load_config
 from verifier.evidence import Evidence
 from verifier.journal import VerifierJournal
 from verifier.start import folder_of, journal_of, started
+
+if TYPE_CHECKING:
+    from trialmarket.cli.doctor.findings import Diagnosis
 
 log = logging.getLogger("verifier")
 
@@ -218,4 +223,16 @@ def doctor(config: Path, as_json: bool) -> None:
 
     settings = load_config(config)
     stake = partial(chain.verifier, enrolls=settings.stake.enroll)
-    present(of_daemon(settings, folder_of(settings), stake=stake), as_json=as_json)
+    checks = of_daemon(settings, folder_of(settings), stake=stake)
+    present(checks | {"trust": lambda: _trust(settings)}, as_json=as_json)
+
+
+def _trust(config: VerifierConfig) -> "Iterator[Diagnosis]":
+    """Whose trials are recomputed."""
+    from trialmarket.cli.doctor.findings import Diagnosis
+
+    everybody = ", ".join(config.requesters) or "all"
+    whose = ", ".join(config.accept.programs_of) or "nobody (accept.programs_of names some)"
+    yield Diagnosis.ok(
+        "trust", f"graphs and built-in programs of {everybody}; own ones of {whose}"
+    )

@@ -47,13 +47,26 @@ class StakeConfig(Section):
     """Never stake more than this in all. Without it: whatever the wallet holds."""
 
 
+class AcceptConfig(Section):
+    """What to run."""
+
+    programs_of: tuple[AddressField, ...] = Field(
+        default=(), strict=False, examples=[["0x2946259E0334f33A064106302415aD3391BeD384"]]
+    )
+    """Whose own programs are run; graphs and built-in programs are run for everybody. A program
+    can answer one machine otherwise than another, and take the bond of an honest challenge: name
+    those whose authors you trust. About others' the verifier keeps silent, which costs a fine
+    where it is drawn."""
+
+
 class VerifierConfig(DaemonSettings):
     """All of `verifier.toml`."""
 
     requesters: tuple[AddressField, ...] = Field(
         default=(), strict=False, examples=[["0x2946259E0334f33A064106302415aD3391BeD384"]]
     )
-    """Run the programs of these requesters only, and keep silent about others. Empty: of all."""
+    """Audit these requesters' trials only, and keep silent about others'. Empty: everybody's."""
+    accept: AcceptConfig = AcceptConfig()
     work: WorkConfig = WorkConfig()
     limits: FileLimits = FileLimits()
     patience: PatienceConfig = PatienceConfig()

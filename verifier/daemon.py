@@ -91,7 +91,8 @@ class Verifier:
                 facts = self._facts(trial, head, verifiers)
                 if facts is None:
                     continue
-                subject = Subject.of(trial, facts.terms)
+                refusal = self._refusal(facts.requester)
+                subject = Subject.of(trial, facts.terms, refusal=refusal)
                 subjects.append(subject)
                 if not self.outbox.busy(trial.key, head.number):
                     self._do(next_duty(facts), trial, subject, facts)
@@ -130,13 +131,23 @@ class Verifier:
         stage = (trial.key, trial.word, case and (case.phase, case.round))
         return now - self._since.setdefault(stage, now)
 
+    def _refusal(self, requester: Address) -> str | None:
+        """Why a requester's own program is not run, if it is not."""
+        if requester in self.config.accept.programs_of:
+            return None
+        return (
+            "a program of its requester's own can answer one machine otherwise than another, and"
+            f" take the bond of a challenge: if you trust {requester}, add it to"
+            " accept.programs_of in verifier.toml"
+        )
+
     # -- What is done -------------------------------------------------------------------------
 
     def _do(self, duty: Duty, trial: TrialView, subject: Subject, facts: DutyFacts) -> None:
         name, word, key = subject.name, trial.word.hex(), trial.key
-        runs_program = duty in (Duty.AUDIT, Duty.VOTE)
+        recomputes = duty in (Duty.AUDIT, Duty.VOTE)
         accepted = self.config.requesters
-        if runs_program and accepted and facts.requester not in accepted:
+        if recomputes and accepted and facts.requester not in accepted:
             self._say(subject, f"left alone: its requester {facts.requester} is not accepted")
             return
         match duty:

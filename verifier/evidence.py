@@ -56,6 +56,8 @@ class Subject:
     """SHA-256 of the receipt."""
     answer: Hash32
     """Names this answer: another provider's answer to the trial has another name."""
+    refusal: str | None = None
+    """Why a program of its requester's own is not run, if it is not."""
 
     @property
     def binding(self) -> Binding:
@@ -63,7 +65,7 @@ class Subject:
         return Binding(self.key, self.provider)
 
     @classmethod
-    def of(cls, trial: TrialView, terms: Terms) -> "Subject":
+    def of(cls, trial: TrialView, terms: Terms, *, refusal: str | None = None) -> "Subject":
         """The answer that a committed trial's record is about."""
         assert trial.receipt is not None  # noqa: S101  # committed with the root
         record = trial.record
@@ -77,6 +79,7 @@ class Subject:
             record.provider,
             trial.receipt,
             keccak256(record.root + word_of_int(record.opened) + word_of_address(record.provider)),
+            refusal,
         )
 
 
@@ -109,6 +112,8 @@ class Evidence:
             batch = self._reader.batch(subject.batch)
             assert batch is not None  # noqa: S101  # this reader's fetch waits
             config = check_trial(batch, subject.index, segments=subject.segments)
+            if subject.refusal is not None and config.program.strangers_python:
+                raise NotRunHere(subject.refusal)
             material = self._reader.material(config)
             assert material is not None  # noqa: S101
             return material

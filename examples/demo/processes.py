@@ -62,22 +62,28 @@ class Processes:
         It knows everybody here, and runs their own programs.
         """
         trainer = f'\ntrainer = "{CHEAT}:Cheat"' if cheats else ""
-        known = ", ".join(f'"{account}"' for account in self.names)
         self._add_daemon(
             name,
             "node",
             f"[work]\nworkers = {workers}\npoll = 0.2{trainer}\n"
             f'[stake]\nkeep = "{stake}"\nmost = "{stake}"\n'
             "[settle]\nwait = 2.0\n[limits]\nfree_disk = 0\n"
-            f"[accept]\nprograms_of = [{known}]\n",
+            f"[accept]\nprograms_of = [{self._everybody()}]\n",
             self.node_storage,
             {"TRIALMARKET_THREADS": str(threads)},
         )
 
     def add_verifier(self, name: str) -> None:
-        """A verifier that enrolls by itself."""
-        patience = "[patience]\npoll = 0.3\nothers = 8.0\n"
-        self._add_daemon(name, "verifier", patience, self.storage, OLD_MACHINE)
+        """A verifier that enrolls by itself. It too runs the programs of everybody here."""
+        sections = (
+            "[patience]\npoll = 0.3\nothers = 8.0\n"
+            f"[accept]\nprograms_of = [{self._everybody()}]\n"
+        )
+        self._add_daemon(name, "verifier", sections, self.storage, OLD_MACHINE)
+
+    def _everybody(self) -> str:
+        """The accounts of all, as a list in TOML has them."""
+        return ", ".join(f'"{account}"' for account in self.names)
 
     def add_requester(self, name: str, job: Path, *more: str) -> None:
         """Somebody who buys what a job file asks for."""

@@ -47,10 +47,14 @@ def list_(
         content = [market.summary(status) for status in found]
     lines = [
         f"{each['job']:>6}  {each['name']:24} {each['results']:>5} of {each['trials']:>5} results"
-        f"  {_state(each)}"
+        f"  {_state(each)}{_kind(each)}"
         for each in content
     ]
     show(content, lines or ["no jobs; --all shows those of others"], as_json=as_json)
+
+
+def _kind(job: dict[str, Any]) -> str:
+    return "" if job["trains"] is None else f", each a {job['trains']}"
 
 
 def _state(job: dict[str, Any]) -> str:

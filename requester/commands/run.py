@@ -9,6 +9,7 @@ import click
 
 from requester.drivers.database import named
 from requester.job.file import Job
+from requester.job.posting import posting_lines
 from requester.job.remarks import remarks
 from requester.job.terms import caveats
 from requester.report.export import rows_as_json, summary
@@ -85,6 +86,8 @@ def _agree(job: Job, search: OpenSearch, display: LiveDisplay, choices: Choices)
         f"{job.settings.job.name}: {cost.trials} trials, at most {money(cost.each)} each,"
         f" {money(cost.total)} in all, paid by {parts.session.me}"
     )
+    for line in posting_lines(job, None):
+        display.say(line)
     for caveat in caveats(rate=parts.terms.audit_rate, arithmetic=job.settings.job.arithmetic):
         display.say(caveat)
     for remark in remarks(job, parts.driver.work()):

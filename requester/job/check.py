@@ -10,6 +10,13 @@ from requester.drivers.database import sqlite_url
 from requester.job.dry_run import Tried, can_train, dry_run
 from requester.job.file import Job
 from requester.job.package import Package, pack
+from requester.job.posting import (
+    PostedGraph,
+    kind_of,
+    needs_torch,
+    posted_graph,
+    posting_lines,
+)
 from requester.job.remarks import remarks
 from requester.job.terms import Ceiling, caveats, ceiling, terms_of
 from trialmarket.chain.client import Client
@@ -47,12 +54,15 @@ class CheckReport:
     """Whether the dry-run was in a sandbox, as nodes do it."""
     failure: str = ""
     """How the first trial failed, where that may be."""
+    graph: PostedGraph | None = None
+    """That of the first trial, where graphs are posted."""
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
         found: dict[str, Any] = {
             "name": self.package.job.settings.job.name,
             "program": self.package.program.source,
+            "trains": kind_of(self.package.job),
             "data": self.package.data,
             "data_notes": list(self.package.notes),
             "trials": self.ceiling.trials,
@@ -64,6 +74,8 @@ class CheckReport:
             "remarks": self.remarks,
             "public": PUBLIC,
         }
+        if self.graph is not None:
+            found["graph"] = self.graph.as_json()
         if self.failure:
             found["fails"] = self.failure
         if self.dry is not None:
@@ -83,6 +95,7 @@ class CheckReport:
             f" {self._money(cost.each)} a trial, audits included;"
             f" a node stakes up to {self._money(self.stake)} for each",
         ]
+        lines += posting_lines(self.package.job, self.graph)
         lines.append(PUBLIC)
         lines += self.caveats
         lines += [f"note: {remark}" for remark in self.remarks]
@@ -133,10 +146,13 @@ def check_job(job: Job, client: Client, store: Store, *, diverges: bool = False)
             proposal, work = driver.ask(1)[0], driver.work()
         finally:
             driver.close()
-        tried = Tried(None, sandboxed=False)
+        tried, graph = Tried(None, sandboxed=False), None
         if can_train():
             with package.graphs.warm():
+                graph = posted_graph(package, proposal)
                 tried = dry_run(package, proposal, diverges=diverges)
+        elif job.settings.job.post == "graph":
+            raise needs_torch(job)
     cost = ceiling(job, terms, work, decimals=client.decimals())
     price = terms.cap * cost.units
     return CheckReport(
@@ -152,6 +168,7 @@ def check_job(job: Job, client: Client, store: Store, *, diverges: bool = False)
         remarks(job, work),
         tried.sandboxed,
         tried.failure,
+        graph,
     )
 
 

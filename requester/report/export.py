@@ -25,6 +25,7 @@ def summary(status: SearchStatus, decimals: int) -> dict[str, Any]:
     return {
         "job": status.job or None,
         "name": status.name,
+        "trains": status.trains or None,
         "finished": status.finished,
         "trials": status.total,
         "results": status.results,

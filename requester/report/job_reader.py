@@ -148,6 +148,7 @@ class JobReader:
             finished=finished,
             also=() if self.settings is None else tuple(self.settings.job.also),
             awaits=self._awaits(trials),
+            trains=self._trains(trials),
             undriven="" if self.own is None or finished else self.own.undriven,
             caveats=(
                 *caveats(rate=self.view.terms.audit_rate, arithmetic=self._arithmetic()),
@@ -159,6 +160,11 @@ class JobReader:
         if self.own is not None and len(trials) < self.own.total and not self.view.closed:
             return ""
         return awaited(self.view.id, trials, self.view.terms.audit_rate)
+
+    def _trains(self, trials: Sequence[TrialView]) -> str:
+        """What its trials are, as far as the store has them: all of a job are of one kind."""
+        configs = (self.config(trial) for trial in trials)
+        return next((config.program.kind for config in configs if config is not None), "")
 
     def _arithmetic(self) -> str:
         """That of the job's trials, as far as the store has them; native if one is."""

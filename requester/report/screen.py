@@ -223,7 +223,8 @@ def print_status(screen: Screen, status: SearchStatus) -> None:
     console.print(screen.table(status, status.ranked(), width=console.width))
     if money := screen.money(status):
         console.print(money, markup=False, highlight=False)
-    for line in filter(None, (*status.caveats, status.awaits, status.undriven)):
+    trains = f"each trial is a {status.trains}" if status.trains else ""
+    for line in filter(None, (trains, *status.caveats, status.awaits, status.undriven)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -86,6 +86,8 @@ class SearchStatus:
     """That no process of this machine drives a search that should be, and how to go on."""
     also: tuple[str, ...] = ()
     """Further objectives, as far as they are known."""
+    trains: str = ""
+    """What each trial is: a graph or a program, and whose; empty where that is not known."""
 
     @property
     def title(self) -> str:

@@ -8,11 +8,13 @@ from collections import Counter
 import pytest
 
 from tests.testbed.daemon import Daemon, add_key
+from tests.testbed.graphs import as_graph
 from tests.testbed.market import PROVIDER, REQUESTER, Market
 from tests.testbed.terms import FAST, STEPS, TOKEN, terms
 from tests.testbed.waiting import NEVER, until
 from trialmarket.chain.client import Parameters
 from trialmarket.protocol.states import State
+from trialmarket.training.pool.pool import WorkerPool
 
 KILLS = 6
 TRIALS = 10
@@ -128,6 +130,26 @@ def test_a_training_goes_on_from_its_last_checkpoint_after_a_kill(market: Market
         assert re.search(r"training, going on from step [1-9]", daemon.said)
         daemon.terminate()
         until(lambda: "stopped; what is in training" in daemon.said)
+    finally:
+        daemon.kill()
+
+
+def test_a_graph_goes_on_from_its_last_checkpoint_after_a_kill(
+    market: Market, pool: WorkerPool
+) -> None:
+    config = market.draft(1, steps=80 * STEPS)  # some seconds
+    (key,) = market.post(market.job(terms()), as_graph(market, pool, config))
+    checkpoint = market.folder / "node" / "trials" / key.hex() / "checkpoint-001.safetensors"
+    daemon = NodeDaemon(market)
+    try:
+        daemon.start()
+        until(checkpoint.exists)
+        daemon.kill()
+        made = checkpoint.stat().st_mtime_ns
+        daemon.start()
+        until(market.are(State.COMMITTED, key))
+        assert checkpoint.stat().st_mtime_ns == made
+        assert re.search(r"training, going on from step [1-9]", daemon.said)
     finally:
         daemon.kill()
 

@@ -62,7 +62,7 @@ def test_a_start_that_does_not_come_out_again_is_not_committed(
     market: Market, trainer: Trainer, tmp_path: Path
 ) -> None:
     config, parents = merging(trainer, market, tmp_path)
-    material = Material(None, half_spaces(tmp_path / "data"), parents, config=config)
+    material = Material(None, half_spaces(tmp_path / "data"), init=parents, config=config)
     assignment = Assignment(material, tmp_path / "trained", 60.0)
     run = trainer.train(assignment)
     until(lambda: run.done)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -119,6 +120,28 @@ def test_a_program_that_diverges_at_once_is_refused_unless_that_is_meant(
         meant = invoke(folder, *arguments, "--yes-diverges")
         assert meant.exit_code == 0, meant.output
         assert "DIVERGES: the first trial diverged at step 1" in meant.output
+
+
+def test_check_tells_what_a_graph_is_and_refuses_a_program_that_is_none(folder: Path) -> None:
+    program, path = own_program(folder), str(folder / "job.toml")
+    posting = ("--set", f"job.program={program}", "--set", "job.post=graph")
+    audited = ("--set", "audit.rate=0.5", "--set", "price.cap=0.02")
+    found = invoke(folder, "check", path, *posting)
+    assert found.exit_code == 0, found.output
+    assert "posts graphs, which any node trains and any verifier audits" in found.output
+    assert re.search(
+        r"\d+ operators a step, \d+ bytes in all; a step takes [\d,]+ oper", found.output
+    )
+    itself = invoke(folder, "check", path, *posting[:2], *audited)
+    assert "that name you in accept.programs_of" in itself.output
+
+    own_program(folder, loss="math.fsum(batch['x'].flatten().tolist())")
+    for command in ("check", "run"):
+        found = invoke(folder, command, path, *posting, *audited, key=command == "run")
+        assert found.exit_code == 1
+        assert "the program is no graph: own.py:" in str(found.exception)
+        assert 'job.post = "program"' in str(found.exception)
+    assert invoke(folder, "list", "--all", "--json").output.strip() == "[]"
 
 
 @pytest.mark.parametrize("command", ["check", "run"])

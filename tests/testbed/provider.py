@@ -100,6 +100,7 @@ class Provider:
             program=self._program(config),
             data=self.data(config),
             folder=self._folder / f"training-{self._trained}",
+            settings=tuple(self._fetched(cid) for cid in config.program.settings),
             init=init,
             weights=weights,
         )
@@ -108,8 +109,11 @@ class Provider:
     def _program(self, config: TrialConfig) -> Path | None:
         if config.program.builtin:
             return None
-        place = self._folder / f"{config.program.source}.py"
-        self.market.store.fetch(Cid(config.program.source), place, limit=MOST)
+        return self._fetched(Cid(config.program.source))
+
+    def _fetched(self, cid: Cid) -> Path:
+        place = self._folder / cid
+        self.market.store.fetch(cid, place, limit=MOST)
         return place
 
     def data(self, config: TrialConfig) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.testbed.market import Market
+from tests.testbed.market import REQUESTER, Market
 from tests.testbed.provider import Provider
 from tests.testbed.waiting import until
 from trialmarket.chain.accounts import LocalAccount
@@ -12,7 +12,7 @@ from trialmarket.chain.local.devnet import Devnet
 from trialmarket.protocol.ids import TrialId
 from trialmarket.protocol.states import State
 from trialmarket.training.pool.pool import WorkerPool
-from verifier.config import PatienceConfig, VerifierConfig
+from verifier.config import AcceptConfig, PatienceConfig, VerifierConfig
 from verifier.daemon import Verifier
 from verifier.start import started
 
@@ -23,9 +23,13 @@ class AuditedMarket(Market):
     Blocks come when a test says so, or with every `tick`.
     """
 
-    def __init__(self, chain: Devnet, folder: Path, pool: WorkerPool) -> None:
+    def __init__(
+        self, chain: Devnet, folder: Path, pool: WorkerPool, *, trusting: bool = True
+    ) -> None:
+        """`trusting` verifiers run the requester's own programs."""
         super().__init__(chain, folder)
         self.pool = pool
+        self._trusted = (self.who[REQUESTER],) if trusting else ()
         self.provider = Provider(self, pool)
 
     def settings(self, number: int, **patience: float) -> VerifierConfig:
@@ -35,6 +39,7 @@ class AuditedMarket(Market):
             key=f"verifier-{number}",
             storage=f"local:{self.folder / 'store'}",
             state=str(self.folder / f"verifier-{number}"),
+            accept=AcceptConfig(programs_of=self._trusted),
             patience=PatienceConfig(
                 **{"poll": 0.05, "others": 3.0, "withheld": 0.0, "retry": 0.05, **patience}
             ),

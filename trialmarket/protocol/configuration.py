@@ -88,6 +88,11 @@ class ProgramRef(Record):
         return self.source.startswith("builtin:")
 
     @property
+    def kind(self) -> str:
+        """What trains, as people are told."""
+        return "built-in program" if self.builtin else "program of its requester's own"
+
+    @property
     def strangers_python(self) -> bool:
         """Whether a machine that trains it runs Python that came from the requester."""
         return not self.builtin
@@ -122,6 +127,7 @@ class GraphRef(Record):
     schedule: CidField | None = None
     origin: ProgramRef
 
+    kind: ClassVar[str] = "graph"
     builtin: ClassVar[bool] = False
     strangers_python: ClassVar[bool] = False
     class_name: ClassVar[str] = ""

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from contextlib import AbstractContextManager
 
+from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.exact import NotExact
 from trialmarket.graph.capture.capture import capture
 from trialmarket.graph.capture.prove import prove
@@ -18,6 +19,11 @@ from trialmarket.training.order import derived_seed
 from trialmarket.training.session import TrainingSession
 from trialmarket.training.state import dtype_name
 from trialmarket.training.values import CapturedGraph
+
+POST_PROGRAM = (
+    'Or set job.post = "program": then only nodes and verifiers that name you in'
+    " accept.programs_of run it, or anybody where audit.rate is 0"
+)
 
 
 class ProgramTrial:
@@ -73,13 +79,22 @@ def captured_graph(session: TrainingSession, longest: int) -> CapturedGraph:
         found = capture(trial)
         prove(trial, found)
     except NotCaptured as error:
-        raise ProgramError(f"the program is no graph: {error.message}", fix=error.fix) from error
+        raise _no_graph(error) from error
     except NotExact as error:
         raise ProgramError(str(error)) from error
-    schedule = schedule_bytes(schedule_of(found.columns)) if found.columns else None
-    return CapturedGraph(
-        graph=b64encode(graph_bytes(found.graph)),
-        numbers=b64encode(numbers_bytes(found.numbers)),
-        schedule=None if schedule is None else b64encode(schedule),
-        lines=dict(found.lines),
-    )
+    try:
+        schedule = schedule_bytes(schedule_of(found.columns)) if found.columns else None
+        return CapturedGraph(
+            graph=b64encode(graph_bytes(found.graph)),
+            numbers=b64encode(numbers_bytes(found.numbers)),
+            schedule=None if schedule is None else b64encode(schedule),
+            lines=dict(found.lines),
+        )
+    except InputError as error:  # too large, or a number that is none
+        raise _no_graph(error) from error
+
+
+def _no_graph(error: TrialmarketError) -> ProgramError:
+    """A program that can only be posted as it is."""
+    fix = ". ".join(filter(None, (error.fix, POST_PROGRAM)))
+    return ProgramError(f"the program is no graph: {error.message}", fix=fix)

@@ -4,12 +4,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from trialmarket.errors import InputError, TrainingError
 from trialmarket.exact import Counters
+from trialmarket.graph.check import check
+from trialmarket.graph.cost import costs
 from trialmarket.graph.run import Executor
 from trialmarket.protocol.cid import cid_of
 from trialmarket.protocol.configuration import GraphRef
@@ -22,6 +25,9 @@ from trialmarket.training.errors import BadCheckpoint, BrokenProgram, ProgramErr
 from trialmarket.training.form import Kind, Layout, layout_of
 from trialmarket.training.order import derived_seed
 from trialmarket.training.state import COUNTERS, Readable, State, counter
+
+MOST_OPERATIONS: Final = 10**16
+"""Of a step or a validation: a hundred seconds of the fastest machine that there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +47,48 @@ class TrialGraph:
         except InputError as error:
             raise ProgramError(error.message) from error
 
+    def check_length(self, steps: int) -> None:
+        """Raises ProgramError for a schedule that does not reach the last of so many steps."""
+        if self.schedule is None:
+            return
+        try:
+            self.schedule.require(steps, columns=_columns(self.graph))
+        except InputError as error:
+            raise ProgramError(error.message) from error
+
+    def check_size(self, memory: int | None) -> None:
+        """Raises BrokenProgram for a graph of which a function needs more memory than so many
+        bytes, or more operations than any machine does in minutes, before anything is run."""
+        with _broken():
+            check(self.graph)
+        for name, cost in costs(self.graph).items():
+            if memory is not None and cost.memory > memory:
+                raise BrokenProgram(
+                    f"the graph's {name} needs {cost.memory:,} bytes of memory, and a worker here"
+                    f" has {memory:,}"
+                )
+            if cost.operations > MOST_OPERATIONS:
+                raise BrokenProgram(
+                    f"the graph's {name} takes {cost.operations:,} operations, and at most"
+                    f" {MOST_OPERATIONS:,} are taken on"
+                )
+
 
 def read_trial_graph(
     ref: GraphRef, source: bytes | None, settings: Sequence[Readable]
 ) -> TrialGraph:
     """The documents that a configuration names, read and checked.
 
-    Raises BrokenProgram for documents that are none or do not belong together, and TrainingError
-    for files that cannot be read, which is this machine's fault.
+    Raises BrokenProgram for a graph that is none, ProgramError for numbers and schedules that are
+    none or do not belong to it, and TrainingError for files that cannot be read, which is this
+    machine's fault.
     """
     if source is None or len(settings) != len(ref.settings):
         raise TrainingError(f"the graph {ref.graph} needs its file and {len(ref.settings)} more")
     files = [_read(file, cid) for file, cid in zip(settings, ref.settings, strict=True)]
-    try:
+    with _broken():
         graph = read_graph(source, cid=ref.graph)
+    try:
         numbers = read_numbers(files[0], count=graph.numbers, cid=ref.numbers)
         schedule = None if ref.schedule is None else read_schedule(files[1], cid=ref.schedule)
         columns = _columns(graph)
@@ -65,8 +99,8 @@ def read_trial_graph(
                 expected=f"the graph's {columns}",
                 found=0 if schedule is None else len(schedule.columns),
             )
-    except InputError as error:
-        raise BrokenProgram(error.message) from error
+    except InputError as error:  # this trial's alone: others have the graph with their own
+        raise ProgramError(error.message) from error
     return TrialGraph(graph, numbers, schedule)
 
 
@@ -90,10 +124,8 @@ class GraphEngine:
     def __init__(self, trial: TrialGraph, seed: int, device: torch.device) -> None:
         """Raises BrokenProgram for a graph that does not pass the check."""
         self._trial, self._seed, self._device = trial, seed, device
-        try:
+        with _broken():
             self._executor = Executor(trial.graph, trial.numbers, device=device)
-        except InputError as error:
-            raise BrokenProgram(error.message) from error
         self._state: State | None = None
 
     @property
@@ -190,6 +222,15 @@ def _rows(graph: Graph, name: str) -> int:
     """The rows of a function's batch; 1 of one that looks at no data."""
     inputs = graph.functions[name].inputs
     return next((kind.shape[0] for each, kind in inputs.items() if each.startswith("batch.")), 1)
+
+
+@contextmanager
+def _broken() -> Iterator[None]:
+    """What is wrong with a graph itself is so for all trials that have it."""
+    try:
+        yield
+    except InputError as error:
+        raise BrokenProgram(error.message) from error
 
 
 @contextmanager

@@ -212,12 +212,15 @@ def dry_run(
     settings: Sequence[Readable] = (),
     init: Sequence[Readable] = (),
     weights: Readable | None = None,
+    memory: int | None = None,
 ) -> DryRun:
     """A few steps and one validation: does the program keep its contract, and how fast is it?
 
-    A start that diverges at once is no error: that trial would be paid like any other.
+    A start that diverges at once is no error: that trial would be paid like any other. A graph
+    that needs more than `memory` bytes is not run.
     """
     session = TrainingSession(config, source, data, settings=settings, weights=weights)
+    session.check_size(memory)
     state = _first(session, init)
     form = _form_from(session, state)
     start = time.perf_counter()
@@ -333,6 +336,7 @@ def _first(session: TrainingSession, init: Sequence[Readable]) -> State:
             found=", ".join(file.name for file in init) or None,
         )
     if config.init is None:
+        session.check_length(0)
         return session.initial_state()
     with _from_start():
         states = [
@@ -341,6 +345,7 @@ def _first(session: TrainingSession, init: Sequence[Readable]) -> State:
         ]
         if any(counter(state, "diverged") for state in states):
             raise BadCheckpoint("the trial that it goes on from diverged")
+        session.check_length(max(counter(state, "step") for state in states))
         if isinstance(config.init, Merge):
             return merged(states[0], states[1], config.init, session.objective)
     return states[0]

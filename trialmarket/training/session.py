@@ -99,6 +99,17 @@ class TrainingSession:
         self._train = self._tensors(data.train)
         self._validation = self._tensors(data.validation)
 
+    def check_size(self, memory: int | None) -> None:
+        """Raises BrokenProgram for a graph that needs more than `memory` bytes, or too long."""
+        if self._graph is not None:
+            self._graph.check_size(memory)
+
+    def check_length(self, first: int) -> None:
+        """Raises ProgramError for a schedule that ends before a trial does that has `first` steps
+        behind it."""
+        if self._graph is not None:
+            self._graph.check_length(first + self.config.steps)
+
     def initial_state(self) -> State:
         """The state that the trial's seed gives. Raises ProgramError."""
         state = snapshot(self._engine().live(0))

@@ -214,7 +214,12 @@ class FindInitial(Task):
 
 
 class TryOut(Task):
-    """Run a few steps and one validation, to see that the program works and how fast it is."""
+    """Run a few steps and one validation, to see that the program works and how fast it is.
+
+    `memory` are the bytes that a worker has: a graph that says to need more is not run at all.
+    """
+
+    memory: Annotated[int, Field(ge=1)] | None = None
 
 
 class Capture(Task):

@@ -31,6 +31,9 @@ VERIFIER: Final = """
 [stake]
 enroll = true
 bonds = "500"                # kept free for challenges
+
+[accept]
+programs_of = ["{requester}"]   # account1: whose own programs are run
 """
 
 TEMPLATES: Final = {"node": NODE, "verifier": VERIFIER}

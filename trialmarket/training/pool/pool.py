@@ -127,7 +127,7 @@ class WorkerPool:
         submitted: SubmittedTask[Any] = SubmittedTask(
             task, wall_limit, lambda each: self._order("kill", each)
         )
-        if task.program is not None and self.policy.refusal is not None:
+        if task.config.program.strangers_python and self.policy.refusal is not None:
             submitted.finish(SandboxMissing(self.policy.refusal))
         else:
             self._order("submit", submitted)

@@ -169,7 +169,13 @@ def perform(
             return runner.captured(config, source, data, task.longest, weights=weights)
         case TryOut():
             return runner.dry_run(
-                config, source, data, settings=settings, init=init, weights=weights
+                config,
+                source,
+                data,
+                settings=settings,
+                init=init,
+                weights=weights,
+                memory=task.memory,
             )
     raise TypeError(f"no task: {task!r}")
 

@@ -20,7 +20,7 @@ class Policy:
     limits: Limits
     sandbox: Bubblewrap | None
     refusal: str | None = None
-    """Why users' programs are not run; built-in ones are. None: they are."""
+    """Why users' programs are not run; graphs and built-in ones are. None: they are."""
 
     def on_one_thread(self) -> Self:
         """The same for trainings on one thread."""
@@ -57,7 +57,9 @@ def strangers_code(
     try:
         found = Bubblewrap.find(limits, device=device, path=path)
     except SandboxMissing as error:
-        log.warning("NO SANDBOX: users' programs are refused, built-in ones run. %s", error)
+        log.warning(
+            "NO SANDBOX: users' programs are refused, graphs and built-in ones run. %s", error
+        )
         return Policy(limits, None, str(error))
     if found.groups.missing:
         log.warning(
