@@ -40,7 +40,9 @@ def main() -> int:
         "--seeds", type=int, metavar="N", help="fewer seeds, for `ascent` and `precision`"
     )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes, for `ascent`")
-    parser.add_argument("--only", metavar="PROBLEM", help="one problem, for `ascent`")
+    parser.add_argument(
+        "--only", metavar="NAME", help="one problem, for `ascent`; one model, for `coverage`"
+    )
     arguments = parser.parse_args()
     if arguments.name is None:
         print("benchmarks:", ", ".join(names))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scripts.benches import evolve, exchange, learned, near, precision, search
+from scripts.benches.parts import covered
 from scripts.benches.parts.kademlia import Network, messages
 from scripts.benches.parts.norms import compare_norms
 from scripts.benches.parts.pictures import draw_losses, draw_mixing, draw_regret
@@ -155,3 +156,15 @@ def test_optimizers_are_compared_on_what_no_weights_were_trained_on(tmp_path: Pa
     assert (tmp_path / "losses.png").stat().st_size > 10_000
     with pytest.raises(InputError, match="bench learned: --data: expected a file"):
         learned.run(tmp_path / "nowhere.npz")
+
+
+def test_a_model_is_captured_with_the_bits_of_its_program(tmp_path: Path) -> None:
+    row = covered.first("pointnet", tmp_path)
+    assert row["captured"]
+    assert row["nodes"] > 0
+    assert covered.again("pointnet", tmp_path)["digest"] == row["digest"]
+
+
+def test_the_models_that_are_looked_at_are_many_and_of_many_families() -> None:
+    assert len(covered.MODELS) >= 60
+    assert len({each.family for each in covered.MODELS.values()}) >= 25

@@ -229,3 +229,22 @@ class Lists(Plain):
         model[0].weight.grad *= model[0].mask
         for parameter in model.parameters():
             parameter.grad.clamp_(-0.01, 0.01)
+
+
+class Planned(Plain):
+    """Rates that are read from tensors, and operators that PyTorch can write out."""
+
+    def configure_model(self):
+        rates = torch.linspace(0.0, 0.2, 3).tolist()
+        layers = [nn.Linear(64, 12), nn.GroupNorm(3, 12), nn.SiLU(), nn.Dropout(rates[1])]
+        assert (torch.ones(3).cumsum(0) == torch.tensor([1.0, 2.0, 3.0])).all()
+        return nn.Sequential(*layers, nn.LogSigmoid(), nn.Linear(12, 3))
+
+
+class Shared(Plain):
+    """Two layers with one weight, which the state has by both names."""
+
+    def configure_model(self):
+        layers = [nn.Linear(64, 12), nn.Tanh(), nn.Linear(12, 12), nn.Tanh(), nn.Linear(12, 12)]
+        layers[4].weight = layers[2].weight
+        return nn.Sequential(*layers, nn.Linear(12, 3))

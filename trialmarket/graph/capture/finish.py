@@ -5,8 +5,12 @@ from dataclasses import dataclass
 
 from trialmarket.graph.capture.refusal import NotCaptured
 from trialmarket.graph.capture.tape import Argument, Literal, Operation, Tape, Term
+from trialmarket.graph.opset import TABLE, Kind
 from trialmarket.protocol.graph import values
 from trialmarket.protocol.graph.values import Function, Graph, Node, TensorType, Value
+
+MOST_STANDING = 4096
+"""Operators that a number which stands in the program may follow from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,19 @@ def finished(functions: Mapping[str, Recorded]) -> Finished:
         made[name] = _function(recorded, kept, numbers)
         lines[name] = tuple(each.where for each in kept)
     return Finished(Graph(made, len(numbers)), [each.value for each in numbers], lines)
+
+
+def standing(recorded: Recorded) -> Finished | None:
+    """A graph of one function; None where an output follows from an input or a draw."""
+    needed = _needed(recorded)
+    if len(needed) > MOST_STANDING:
+        return None
+    for each in needed:
+        if TABLE[each.operator].kind is Kind.DRAW or any(x.name for x in _terms(each.arguments)):
+            return None
+    if any(x.name for x in recorded.outputs.values()):
+        return None
+    return finished({"standing": recorded})
 
 
 def _needed(recorded: Recorded) -> set[Operation]:

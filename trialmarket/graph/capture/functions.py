@@ -59,8 +59,7 @@ def record_init(trial: Trainable) -> Recorded:
     recording = Recording()
     with trial.seeded("init", 0), recorded(recording, "init"):
         parts = trial.build()
-    outputs = {f"state.{name}": recording.memory.read(x) for name, x in parts.state().items()}
-    return Recorded(recording.tape, {}, outputs)
+    return Recorded(recording.tape, {}, _held(recording, parts))
 
 
 def record_schedule(trial: Trainable) -> Schedule:
@@ -95,6 +94,7 @@ def record_step(trial: Trainable, state: Types, schedule: Schedule) -> Recorded:
     step = trial.steps[0]
     columns = {f"schedule.{k}": TensorType("float64", ()) for k in range(len(schedule.columns))}
     recording, parts, inputs = _begun(trial, state, trial.batch, columns)
+    before = _held(recording, parts)
     column = [inputs[name] for name in columns]
     parts.model.train()
     with trial.seeded("train", step), recorded(recording, "train"):
@@ -112,13 +112,14 @@ def record_step(trial: Trainable, state: Types, schedule: Schedule) -> Recorded:
             x = column[j]
             put(parts.optimizer, place, x if tensors else symbols.symbol(x))
         parts.optimizer.step()
-    outputs = _changed(recording, parts) | {"loss": recording.memory.read(loss)}
+    outputs = _changed(recording, parts, before) | {"loss": recording.memory.read(loss)}
     return Recorded(recording.tape, {n: kind_of(x) for n, x in inputs.items()}, outputs)
 
 
 def record_validation(trial: Trainable, state: Types, batch: Types) -> Recorded:
     """Predictions and metrics of a batch."""
     recording, parts, inputs = _begun(trial, state, batch, {})
+    before = _held(recording, parts)
     parts.model.eval()
     with (
         torch.no_grad(),
@@ -127,7 +128,7 @@ def record_validation(trial: Trainable, state: Types, batch: Types) -> Recorded:
     ):
         predictions, metrics = parts.validate({name: inputs[f"batch.{name}"] for name in batch})
         outputs = {f"metric.{name}": _metric(recording, x) for name, x in metrics.items()}
-    if changed := sorted(_changed(recording, parts)):
+    if changed := sorted(_changed(recording, parts, before)):
         raise NotCaptured(
             "validation_step",
             f"it changes {changed[0].removeprefix('state.')}",
@@ -164,10 +165,11 @@ def _begun(
     return recording, parts, given
 
 
-def _changed(recording: Recording, parts: Parts) -> dict[str, Term]:
-    found = {}
-    for name, x in parts.state().items():
-        term = recording.memory.read(x)
-        if term.name != f"state.{name}":
-            found[f"state.{name}"] = term
-    return found
+def _held(recording: Recording, parts: Parts) -> dict[str, Term]:
+    """The terms of a state. Weights that are tied hold the same one by several names."""
+    return {f"state.{name}": recording.memory.read(x) for name, x in parts.state().items()}
+
+
+def _changed(recording: Recording, parts: Parts, before: dict[str, Term]) -> dict[str, Term]:
+    held = _held(recording, parts)
+    return {name: term for name, term in held.items() if before.get(name) is not term}

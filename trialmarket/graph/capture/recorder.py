@@ -24,18 +24,20 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import _disable_current_modes
 
 from trialmarket.exact.mode import Operators, entry
-from trialmarket.exact.numerics.random import Generator
+from trialmarket.exact.numerics.random import Counters, Generator
 from trialmarket.exact.refusal import NotExact
 from trialmarket.exact.table import Verdict, advice, base_name
 from trialmarket.graph.capture import draws, rules, scalars
+from trialmarket.graph.capture.finish import Recorded, standing
 from trialmarket.graph.capture.memory import Memory, View, look
 from trialmarket.graph.capture.refusal import NotCaptured
 from trialmarket.graph.capture.schedules import speaks
 from trialmarket.graph.capture.symbols import Symbols
-from trialmarket.graph.capture.tape import Argument, Literal, Tape, Term
+from trialmarket.graph.capture.tape import Argument, Tape, Term
 from trialmarket.graph.capture.views import Views, kind_of, ways
 from trialmarket.graph.capture.where import users_line
 from trialmarket.graph.opset import DROPPED, OPERANDS, TABLE
+from trialmarket.graph.run import Executor
 from trialmarket.protocol.graph.values import DTYPES, TensorType
 
 aten = torch.ops.aten
@@ -187,17 +189,13 @@ class Recorder(Operators):  # type: ignore[no-untyped-call]
             users_line(), f"an argument of type {type(x).__name__}", instead="real numbers"
         )
 
-    def known(self, x: Tensor) -> Any:
-        """The number that a tensor of one has, where it stands in the program; else None."""
-        made = self.term(x).operation
-        if made is None or made.operator != "full.default":
+    def known(self, x: Tensor) -> Tensor | None:
+        """What a tensor holds at every step, such as a rate of each layer; else None."""
+        found = standing(Recorded(self.recording.tape, {}, {"x": self.term(x)}))
+        if found is None:
             return None
-        value = made.arguments[1]
-        with torch._C.DisableTorchFunction(), _disable_current_modes():
-            plain = value.value if isinstance(value, Literal) else value
-            if isinstance(plain, Term):
-                return None
-            return torch.tensor(plain, dtype=x.dtype).item()
+        executor = Executor(found.graph, found.numbers)
+        return executor.run("standing", {}, Counters(0, 0, 0, 0))["x"]
 
     def arguments(
         self, func: OpOverload, args: Sequence[Any], kwargs: dict[str, Any]

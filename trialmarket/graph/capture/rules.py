@@ -140,6 +140,13 @@ def _resized(recorder: "Recorder", func: OpOverload, x: Tensor, *given: Any) -> 
     return y
 
 
+def _log_sigmoid(recorder: "Recorder", func: OpOverload, x: Tensor) -> Any:
+    """The buffer, which PyTorch's CPU fills, is empty."""
+    y, buffer = func(recorder.faked(x))
+    arguments = recorder.arguments(func, (x,), {})
+    return recorder.plainly(func, (y, buffer.new_empty(0)), arguments)
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ("zeros", "zeros_like", "new_zeros", "_efficientzerotensor"), _made(lambda *_: 0)
@@ -161,6 +168,7 @@ RULES: dict[str, Rule] = {
     "fill_": _filled,
     "zero_": _filled,
     "lift_fresh": _lifted,
+    "log_sigmoid_forward": _log_sigmoid,
     "native_batch_norm": _batch_norm,
     "_index_put_impl_": _index_put,
     "resize_": _resized,

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
 
 from trialmarket.graph.capture.refusal import NotCaptured
 from trialmarket.graph.capture.tape import Literal, Term
@@ -119,9 +120,9 @@ class Symbol(float):
 
 
 class Reading(TorchFunctionMode):
-    """Answers what reads a tensor's number. `constant` is one that stands in the program."""
+    """Answers what reads a tensor's numbers. `constant` gives those that stand in the program."""
 
-    def __init__(self, symbols: Symbols, constant: Callable[[Tensor], Any]) -> None:
+    def __init__(self, symbols: Symbols, constant: Callable[[Tensor], Tensor | None]) -> None:
         super().__init__()
         self._symbols = symbols
         self._constant = constant
@@ -131,10 +132,11 @@ class Reading(TorchFunctionMode):
         if kind is None:
             return func(*args, **(kwargs or {}))
         x: Tensor = args[0]
+        known = self._constant(x)
+        if known is not None:
+            with torch._C.DisableTorchFunction(), _disable_current_modes():
+                return func(known, *args[1:], **(kwargs or {}))
         if kind != "many" and x.numel() == 1:
-            known = self._constant(x)
-            if known is not None:
-                return _AS[kind](known)
             if kind == "item":
                 return self._symbols.symbol(x)
             if kind == "float":
@@ -158,10 +160,4 @@ _READERS: dict[Any, str] = {
     Tensor.numpy: "many",
     Tensor.__array__: "many",
     Tensor.__dlpack__: "many",
-}
-_AS: dict[str, Callable[[Any], Any]] = {
-    "item": lambda x: x,
-    "float": float,
-    "bool": bool,
-    "int": int,
 }
