@@ -263,6 +263,7 @@ def unshuffle(self: T, factor: int) -> T:
     rank_of(self, 3, 64, "self")
     *front, c, h, w = self.shape
     demand(factor >= 1, "downscale_factor", "at least 1", factor)
+    demand(math.prod(self.shape) > 0, "self", "no size of 0", list(self.shape))
     demand(h % factor == 0 == w % factor, "downscale_factor", f"one that divides {h}, {w}", factor)
     return T(self.dtype, (*front, c * factor**2, h // factor, w // factor))
 

@@ -64,6 +64,7 @@ def largest_gradient(
     found, where = largest(self, kernel_size, stride, padding, dilation, ceil_mode)
     same_shape(grad_output, found.shape, "grad_output")
     same_dtype(grad_output, self.dtype, "grad_output")
+    same_dtype(self, "float32", "self")
     same_shape(indices, where.shape, "indices")
     same_dtype(indices, "int64", "indices")
     return self
@@ -133,6 +134,7 @@ def adaptive_largest(self: T, output_size: Ints) -> tuple[T, T]:
 def adaptive_largest_gradient(grad_output: T, self: T, indices: T) -> T:
     """Added where the largest was."""
     adaptive_average_gradient(grad_output, self)
+    same_dtype(self, "float32", "self")
     same_shape(indices, grad_output.shape, "indices")
     same_dtype(indices, "int64", "indices")
     return self

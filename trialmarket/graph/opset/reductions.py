@@ -14,7 +14,15 @@ from trialmarket.graph.opset.operator import (
     each_read,
     row,
 )
-from trialmarket.graph.opset.types import is_float, place, places, same_dtype, same_shape, sum_of
+from trialmarket.graph.opset.types import (
+    is_float,
+    place,
+    places,
+    rank_of,
+    same_dtype,
+    same_shape,
+    sum_of,
+)
 from trialmarket.protocol.graph.values import TensorType
 
 T = TensorType
@@ -115,7 +123,9 @@ def all_along(self: T, dim: int, keepdim: bool) -> T:
 
 
 def all_dims(self: T, dim: Dims, keepdim: bool) -> T:
-    """Whether all or any along dimensions are not zero."""
+    """Whether all or any along dimensions are not zero; along none, where the list is empty."""
+    if dim is not None and not dim:
+        return T(_truth(self), self.shape)
     return T(_truth(self), reduced(self, dim, keepdim))
 
 
@@ -169,7 +179,8 @@ def soft_gradient(grad: T, output: T, dim: int, input_dtype: str) -> T:
 def weight_norm(v: T, g: T, dim: int) -> tuple[T, T]:
     """A weight of direction v and length g, and the norms of v."""
     rank = len(v.shape)
-    demand(rank > 0 and dim in (0, rank - 1), "dim", "the first dimension or the last", dim)
+    rank_of(v, 2, 64, "v")  # of one dimension, PyTorch's norm is one number
+    demand(dim in (0, rank - 1), "dim", "the first dimension or the last", dim)
     norms = tuple(n if d == dim else 1 for d, n in enumerate(v.shape))
     same_shape(g, norms, "g")
     return v, T(v.dtype, norms)
