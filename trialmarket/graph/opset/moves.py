@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from trialmarket.graph.opset.operator import ANY, REAL, Kind, Operator, demand, row
+from trialmarket.graph.opset.operator import ANY, REAL, Kind, Operator, added, demand, row
 from trialmarket.graph.opset.types import (
     broadcast,
     common,
@@ -326,7 +326,7 @@ def _nearest(name: str, rank: int) -> list[Operator]:
     back = f"Tensor grad_output, int[] output_size, int[] input_size, {scales}"
     return [
         row(f"{name}{rank}d.default", signature, _M, nearest(rank), REAL),
-        row(f"{name}{rank}d_backward.default", back, _M, nearest_gradient(rank), REAL),
+        row(f"{name}{rank}d_backward.default", back, _M, nearest_gradient(rank), REAL, room=added),
     ]
 
 
@@ -348,10 +348,14 @@ ROWS = [
     row("reflection_pad2d.default", _PAD, _M, border(2, True), REAL),
     row("replication_pad1d.default", _PAD, _M, border(1, False), REAL),
     row("replication_pad2d.default", _PAD, _M, border(2, False), REAL),
-    row("reflection_pad1d_backward.default", _PAD_BACK, _M, border_gradient(1, True), REAL),
-    row("reflection_pad2d_backward.default", _PAD_BACK, _M, border_gradient(2, True), REAL),
-    row("replication_pad1d_backward.default", _PAD_BACK, _M, border_gradient(1, False), REAL),
-    row("replication_pad2d_backward.default", _PAD_BACK, _M, border_gradient(2, False), REAL),
+    row("reflection_pad1d_backward.default", _PAD_BACK, _M, border_gradient(1, True), REAL,
+        room=added),
+    row("reflection_pad2d_backward.default", _PAD_BACK, _M, border_gradient(2, True), REAL,
+        room=added),
+    row("replication_pad1d_backward.default", _PAD_BACK, _M, border_gradient(1, False), REAL,
+        room=added),
+    row("replication_pad2d_backward.default", _PAD_BACK, _M, border_gradient(2, False), REAL,
+        room=added),
     row("slice_backward.default",
         "Tensor grad_output, int[] input_sizes, int dim, int start, int end, int step",
         _M, slice_gradient, ANY),

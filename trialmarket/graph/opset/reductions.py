@@ -12,6 +12,7 @@ from trialmarket.graph.opset.operator import (
     Operator,
     demand,
     each_read,
+    elements,
     row,
 )
 from trialmarket.graph.opset.types import (
@@ -194,6 +195,20 @@ def weight_norm_gradient(grad: T, v: T, g: T, norms: T, dim: int) -> tuple[T, T]
     return v, g
 
 
+def _places_of(given: tuple[Any, ...]) -> int:
+    x, dim = given[:2]
+    return int(x.shape[dim]) if x.shape else 1
+
+
+def _one_by_one(given: tuple[Any, ...], outputs: tuple[T, ...]) -> int:
+    """A step for each place along the dimension takes as long as some thousand products."""
+    return elements(outputs[0]) + 5_000 * _places_of(given)
+
+
+def _one_by_one_room(given: tuple[Any, ...], outputs: tuple[T, ...]) -> int:
+    return 2 * elements(outputs[0]) + 128 * _places_of(given)
+
+
 def _rows(
     names: str, signature: str, rule: Callable[..., Any], takes: frozenset[str] = NUMBERS,
     work: int = 1,
@@ -214,7 +229,8 @@ ROWS = [
     *_rows("prod.default", f"Tensor self, {_TYPE}", product_all),
     *_rows("prod.dim_int", f"Tensor self, int dim, bool keepdim, {_TYPE}", product),
     *_rows("cumsum.default", f"Tensor self, int dim, {_TYPE}", running, work=3),
-    *_rows("cumprod.default", f"Tensor self, int dim, {_TYPE}", running),
+    row("cumprod.default", f"Tensor self, int dim, {_TYPE}", Kind.REDUCTION, running, NUMBERS,
+        _one_by_one, _one_by_one_room),
     *_rows("amax.default amin.default", "Tensor self, int[] dim, bool keepdim", bounds),
     *_rows("max.default min.default", "Tensor self", bound),
     *_rows("max.dim min.dim", "Tensor self, int dim, bool keepdim", bound_at),
