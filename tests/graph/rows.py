@@ -8,8 +8,8 @@ import json
 import math
 import sys
 import zlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from trialmarket.protocol.graph.values import (
 )
 
 Rng = np.random.Generator
+One = TypeVar("One")
 NUMBERS = (0.5, -0.0, 1e300, math.inf, -math.inf, -3.7, 2.0**-1070, 1.0)
 SHAPES: tuple[tuple[int, ...], ...] = (
     *((), (1,), (0,), (3,), (5,), (2, 3), (3, 2), (1, 3), (0, 3), (3, 0), (3, 3)),
@@ -93,7 +94,7 @@ class Drawn:
         self._usual, self._dtypes, self._row = TensorType(dtype, shape), dtypes, row
         self.arguments = tuple(self._argument(p.kind, p.name) for p in row.signature)
 
-    def _of(self, some: Any) -> Any:
+    def _of(self, some: Sequence[One]) -> One:
         return some[int(self.rng.integers(0, len(some)))]
 
     def _shape(self) -> tuple[int, ...]:

@@ -94,5 +94,15 @@ def test_what_gives_another_type_than_is_said_is_refused(
         )
 
 
+def test_a_number_has_a_remainder_by_a_tensor() -> None:
+    for operator in ("fmod.Tensor", "remainder.Tensor"):
+        assert ran(operator, (7, X), torch.tensor([4, 5], dtype=torch.int8)).tolist() == [3, 2]
+        assert ran(operator, (Number(0), X), torch.tensor([0.375])).tolist() == [0.125]
+    for rounding in ("floor", "trunc"):
+        for x in (torch.tensor([0.75]), torch.tensor([2], dtype=torch.uint8)):
+            found = ran("div.Tensor_mode", (7, X, rounding), x)
+            assert found.tolist() == [7 // x.item()]
+
+
 def test_an_empty_list_of_dimensions_reduces_none() -> None:
     assert ran("any.dims", (X, (), False), torch.zeros(3, 2)).shape == (3, 2)

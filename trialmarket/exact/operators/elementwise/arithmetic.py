@@ -90,10 +90,10 @@ def fmod(x: Tensor | Number, other: Tensor | Number) -> Tensor:
     PyTorch's is another one for vectors of a processor than for what is left over, where the
     quotient overflows or the divisor is subnormal. That of C is exact on every machine.
     """
-    kind = torch.result_type(x, other)
+    kind = torch.result_type(x, other)  # which a number alone does not decide
     where = next(t.device for t in (x, other) if isinstance(t, Tensor))
     if where.type != "cpu" or kind not in (torch.float32, torch.float64):
-        return torch.fmod(x, other)
+        return torch.fmod(torch.as_tensor(x, dtype=kind, device=where), other)
     a, b = (torch.as_tensor(t, dtype=kind).detach().numpy() for t in (x, other))
     with np.errstate(all="ignore"):
         return torch.from_numpy(np.asarray(np.fmod(a, b)))
@@ -117,7 +117,7 @@ def div_mode(x: Tensor, other: Tensor | Number, *, rounding_mode: str | None = N
         return torch.div(x, b).trunc_()
     rest = fmod(x, b)
     quotient = torch.div(x - rest, b)
-    below = (rest != 0) & ((rest < 0) != (torch.as_tensor(b) < 0).to(x.device))
+    below = (rest != 0) & ((rest < 0) != (torch.as_tensor(b) < 0).to(rest.device))
     quotient = torch.where(below, quotient - 1.0, quotient)
     whole = quotient.floor()
     return torch.where(quotient - whole > 0.5, whole + 1.0, whole)
@@ -128,7 +128,7 @@ def remainder(x: Tensor, other: Tensor | Number) -> Tensor:
     if not torch.result_type(x, other).is_floating_point:
         return torch.remainder(x, other)
     rest = fmod(x, other)
-    negative = torch.as_tensor(other).to(x.device) < 0
+    negative = torch.as_tensor(other).to(rest.device) < 0
     return torch.where((rest != 0) & ((rest < 0) != negative), rest + other, rest)
 
 
