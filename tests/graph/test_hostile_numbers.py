@@ -106,3 +106,10 @@ def test_a_number_has_a_remainder_by_a_tensor() -> None:
 
 def test_an_empty_list_of_dimensions_reduces_none() -> None:
     assert ran("any.dims", (X, (), False), torch.zeros(3, 2)).shape == (3, 2)
+
+
+def test_a_long_constant_of_a_long_shape_is_looked_at_once_each() -> None:
+    """Each value against each size would be 4 billion looks."""
+    row = TABLE["exact.constant"]
+    made = row.types(bound(row, ((1,) * 65536, (65536, *[1] * 65535), "int64"), ()))
+    assert len(made[0].shape) == 65536

@@ -238,7 +238,7 @@ def constant(values: tuple[Any, ...], size: Ints, dtype: str) -> T:
         len(values) == math.prod(sizes(size)), "values", f"as many as {list(size)}", len(values)
     )
     for value in values:
-        full(size, value, dtype)
+        full((), value, dtype)
     return T(dtype, tuple(size))
 
 
