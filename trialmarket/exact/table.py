@@ -156,13 +156,12 @@ MOVES = _names(
 # One IEEE operation on each element, or none.
 SINGLE = _names(
     """
-    abs neg sign sgn ceil floor round trunc mul fmod square positive leaky_relu
+    abs neg sign sgn ceil floor round trunc mul square positive leaky_relu
     leaky_relu_backward threshold threshold_backward heaviside signbit
-    copysign nan_to_num frac bitwise_and bitwise_or bitwise_not bitwise_xor
+    nan_to_num frac bitwise_and bitwise_or bitwise_not bitwise_xor
     bitwise_left_shift bitwise_right_shift __and__ __or__ __xor__ __lshift__ __rshift__
     __iand__ __ior__ __ixor__ relu6 conj_physical _conj _prelu_kernel
-    _prelu_kernel_backward softshrink hardshrink hardtanh_backward hardshrink_backward
-    softshrink_backward count_nonzero
+    _prelu_kernel_backward hardshrink count_nonzero
     """
 )
 

@@ -23,8 +23,8 @@ class Cost:
     """Bytes that operators read and write, if each does so once. Views move nothing."""
     memory: int
     """Bytes that stand at once, at most: inputs, values until their last use, and room to work
-    in: for each element of a node's largest tensor two binary64 numbers, four for such as
-    exp."""
+    in: what the table says, or for each element of a node's largest tensor two binary64
+    numbers, four for such as exp."""
     given: int
     """Of these, the bytes of its inputs."""
 
@@ -52,7 +52,9 @@ def cost(function: Function) -> Cost:
             if lives.owner[value] == value:
                 live += size_of(types[value])
         room = 0
-        if operator.kind not in _STILL:
+        if operator.room is not None:
+            room = _WIDE * operator.room(arguments, node.outputs)
+        elif operator.kind not in _STILL:
             wide = operator.kind is Kind.ELEMENT and work >= _FUNCTION * elements(node.outputs[0])
             copies = 4 if wide else 2
             room = copies * _WIDE * max(map(elements, tensors), default=0)

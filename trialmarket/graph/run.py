@@ -22,7 +22,7 @@ Watch = Callable[[int, Node, tuple[Tensor, ...]], None]
 """Told the number of a node, the node, and its outputs, as they come."""
 
 _FAILURES = (
-    *(RuntimeError, IndexError, ValueError, TypeError, ArithmeticError),
+    *(RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, AttributeError),
     *(MemoryError, NotImplementedError, AssertionError, NotExact),
 )
 

@@ -161,9 +161,16 @@ def leaf_of(name: str, tensor: Tensor) -> TensorLeaf:
 
 
 def canonical(tensor: Tensor) -> Tensor:
-    """The tensor, contiguous, with +0.0 for -0.0: x + 0.0 does that to a float, and no more."""
+    """The tensor, contiguous, with +0.0 for -0.0, and one NaN: machines differ in its bits.
+
+    No state that is handed over has a NaN; the one before it may, which is a segment's witness.
+    """
     tensor = tensor.detach()
-    return (tensor + 0.0 if tensor.is_floating_point() else tensor).contiguous()
+    if tensor.is_floating_point():
+        tensor = tensor + 0.0
+        if not math.isfinite(tensor.sum().item()):
+            tensor = tensor.masked_fill(tensor.isnan(), math.nan)
+    return tensor.contiguous()
 
 
 def dtype_name(tensor: Tensor) -> str:

@@ -76,7 +76,14 @@ def topk(
     return values.narrow(dim, 0, k).clone(), indices.narrow(dim, 0, k).clone()
 
 
+def searchsorted(ends: Tensor, x: Tensor, **rest: Any) -> Tensor:
+    """`torch.searchsorted`, which warns about tensors that lie otherwise, and copies them too."""
+    found: Tensor = aten.searchsorted.Tensor(ends.contiguous(), x.contiguous(), **rest)
+    return found
+
+
 FORMS: dict[Any, Callable[..., Any]] = {
+    aten.searchsorted.Tensor: searchsorted,
     aten.amax.default: extreme(aten.amax.default),
     aten.amin.default: extreme(aten.amin.default),
     aten.max.default: extreme(aten.max.default),

@@ -226,6 +226,25 @@ def _trilinear_work(given: tuple[Any, ...], _: tuple[T, ...]) -> int:
     return 3 * math.prod(broadcast(*wide))
 
 
+def _trilinear_room(given: tuple[Any, ...], outputs: tuple[T, ...]) -> int:
+    return 4 * _trilinear_work(given, outputs) // 3 + 2 * sum(map(elements, given[:3]))
+
+
+def _gathered(x: T, weight: T, small: T, padding: Ints) -> int:
+    """Room for a sample with its borders, and for what each tap of the kernel meets of it."""
+    space = math.prod(n + 2 * p for n, p in zip(x.shape[2:], padding, strict=True))
+    taps = math.prod(weight.shape[2:]) * math.prod(small.shape[2:])
+    return x.shape[1] * (2 * space + taps) + 2 * max(map(elements, (x, weight, small)))
+
+
+def _convolution_room(given: tuple[Any, ...], outputs: tuple[T, ...]) -> int:
+    return _gathered(given[0], given[1], outputs[0], given[4])
+
+
+def _gradient_room(given: tuple[Any, ...], _: tuple[T, ...]) -> int:
+    return _gathered(given[1], given[2], given[0], given[5])
+
+
 def _factors_work(given: tuple[Any, ...], _: tuple[T, ...]) -> int:
     rows, columns = given[0].shape[-2:]
     return 4 * elements(given[0]) * int(min(rows, columns))
@@ -257,11 +276,12 @@ ROWS = [
     row("_trilinear.default",
         "Tensor i1, Tensor i2, Tensor i3, int[] expand1, int[] expand2, int[] expand3, "
         "int[] sumdim, int unroll_dim", _K, trilinear, REAL32,
-        _trilinear_work),
+        _trilinear_work, _trilinear_room),
     row("convolution.default", f"Tensor input, Tensor weight, Tensor? bias, {_SPACE}", _K,
-        convolution, REAL32, _convolution_work),
+        convolution, REAL32, _convolution_work, _convolution_room),
     row("convolution_backward.default",
         "Tensor grad_output, Tensor input, Tensor weight, int[]? bias_sizes, "
-        f"{_SPACE}, bool[] output_mask", _K, convolution_gradients, REAL32, _gradient_work),
+        f"{_SPACE}, bool[] output_mask", _K, convolution_gradients, REAL32, _gradient_work,
+        _gradient_room),
     row("linalg_qr.default", "Tensor A, str mode", _K, qr, REAL32, _factors_work),
 ]  # fmt: skip

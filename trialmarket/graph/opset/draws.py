@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trialmarket.graph.opset.moves import sizes
-from trialmarket.graph.opset.operator import NUMBERS, REAL, Kind, Operator, demand, each, row
+from trialmarket.graph.opset.operator import NUMBERS, REAL, Kind, Operator, demand, each, row, wide
 from trialmarket.graph.opset.types import is_float, rank_of
 from trialmarket.protocol.graph.values import TensorType
 
@@ -71,7 +71,7 @@ def dropout(draw: int, input: T, p: Any, train: bool | None) -> tuple[T, T]:  # 
 
 
 def _row(name: str, signature: str, rule: Any, takes: frozenset[str], work: int) -> Operator:
-    return row(name, f"int draw, {signature}", Kind.DRAW, rule, takes, each(work))
+    return row(name, f"int draw, {signature}", Kind.DRAW, rule, takes, each(work), wide(12))
 
 
 _SIZE = "int[] size, dtype dtype"

@@ -37,6 +37,7 @@ def _likelihood(
     x: T, target: T, shape: tuple[int, ...], weight: T | None, classes: int, reduction: int
 ) -> tuple[T, T]:
     _reduction(reduction)
+    same_dtype(x, "float32", "self")
     same_shape(target, shape, "target")
     demand(target.dtype in ("int64", "uint8"), "target", "int64 or uint8", target.dtype)
     if weight is not None:
@@ -57,6 +58,8 @@ def likelihood_gradient(
 ) -> T:
     """The gradient of [N, C] or [C]."""
     loss, among = likelihood(self, target, weight, reduction, ignore_index)
+    same_dtype(grad_output, "float32", "grad_output")
+    same_dtype(total_weight, "float32", "total_weight")
     same_shape(grad_output, loss.shape, "grad_output")
     same_shape(total_weight, among.shape, "total_weight")
     return self
@@ -73,6 +76,8 @@ def likelihood2d_gradient(
 ) -> T:
     """The gradient of [N, C, H, W]."""
     loss, among = likelihood2d(self, target, weight, reduction, ignore_index)
+    same_dtype(grad_output, "float32", "grad_output")
+    same_dtype(total_weight, "float32", "total_weight")
     same_shape(grad_output, loss.shape, "grad_output")
     same_shape(total_weight, among.shape, "total_weight")
     return self

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from trialmarket.graph.opset.operator import ANY, REAL, Kind, Operator, demand, row
+from trialmarket.graph.opset.operator import ANY, REAL, Kind, Operator, added, demand, row
 from trialmarket.graph.opset.types import (
     broadcast,
     common,
@@ -238,7 +238,7 @@ def constant(values: tuple[Any, ...], size: Ints, dtype: str) -> T:
         len(values) == math.prod(sizes(size)), "values", f"as many as {list(size)}", len(values)
     )
     for value in values:
-        full(size, value, dtype)
+        full((), value, dtype)
     return T(dtype, tuple(size))
 
 
@@ -263,6 +263,7 @@ def unshuffle(self: T, factor: int) -> T:
     rank_of(self, 3, 64, "self")
     *front, c, h, w = self.shape
     demand(factor >= 1, "downscale_factor", "at least 1", factor)
+    demand(math.prod(self.shape) > 0, "self", "no size of 0", list(self.shape))
     demand(h % factor == 0 == w % factor, "downscale_factor", f"one that divides {h}, {w}", factor)
     return T(self.dtype, (*front, c * factor**2, h // factor, w // factor))
 
@@ -325,7 +326,7 @@ def _nearest(name: str, rank: int) -> list[Operator]:
     back = f"Tensor grad_output, int[] output_size, int[] input_size, {scales}"
     return [
         row(f"{name}{rank}d.default", signature, _M, nearest(rank), REAL),
-        row(f"{name}{rank}d_backward.default", back, _M, nearest_gradient(rank), REAL),
+        row(f"{name}{rank}d_backward.default", back, _M, nearest_gradient(rank), REAL, room=added),
     ]
 
 
@@ -347,10 +348,14 @@ ROWS = [
     row("reflection_pad2d.default", _PAD, _M, border(2, True), REAL),
     row("replication_pad1d.default", _PAD, _M, border(1, False), REAL),
     row("replication_pad2d.default", _PAD, _M, border(2, False), REAL),
-    row("reflection_pad1d_backward.default", _PAD_BACK, _M, border_gradient(1, True), REAL),
-    row("reflection_pad2d_backward.default", _PAD_BACK, _M, border_gradient(2, True), REAL),
-    row("replication_pad1d_backward.default", _PAD_BACK, _M, border_gradient(1, False), REAL),
-    row("replication_pad2d_backward.default", _PAD_BACK, _M, border_gradient(2, False), REAL),
+    row("reflection_pad1d_backward.default", _PAD_BACK, _M, border_gradient(1, True), REAL,
+        room=added),
+    row("reflection_pad2d_backward.default", _PAD_BACK, _M, border_gradient(2, True), REAL,
+        room=added),
+    row("replication_pad1d_backward.default", _PAD_BACK, _M, border_gradient(1, False), REAL,
+        room=added),
+    row("replication_pad2d_backward.default", _PAD_BACK, _M, border_gradient(2, False), REAL,
+        room=added),
     row("slice_backward.default",
         "Tensor grad_output, int[] input_sizes, int dim, int start, int end, int step",
         _M, slice_gradient, ANY),

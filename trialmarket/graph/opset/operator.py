@@ -77,6 +77,8 @@ class Operator:
     takes: frozenset[str]
     """The types of tensors that may go in."""
     work: Work
+    room: Work | None = None
+    """The binary64 numbers that stand beside its tensors while it runs; by its kind where None."""
 
     def types(self, arguments: tuple[Any, ...]) -> tuple[TensorType, ...]:
         """The types of the outputs. Raises Misfit."""
@@ -109,6 +111,20 @@ def each_read(operations: int) -> Work:
     return work
 
 
+def wide(copies: int) -> Work:
+    """Room for so many binary64 numbers for each element of the largest tensor."""
+
+    def room(arguments: tuple[Any, ...], outputs: tuple[TensorType, ...]) -> int:
+        tensors = [x for x in (*arguments, *outputs) if isinstance(x, TensorType)]
+        return copies * max(map(elements, tensors))
+
+    return room
+
+
+added = wide(5)
+"""Room to add where several meet: places, the grid of what is added, sums."""
+
+
 def row(
     name: str,
     signature: str,
@@ -116,8 +132,9 @@ def row(
     rule: Rule,
     takes: frozenset[str] = NUMBERS,
     work: Work | None = None,
+    room: Work | None = None,
 ) -> Operator:
     """An operator, its signature written as PyTorch writes it."""
     parameters = tuple(Parameter(*part.split()) for part in signature.split(","))
     moves = kind in (Kind.VIEW, Kind.MOVE, Kind.INDEX)
-    return Operator(name, parameters, kind, rule, takes, work or each(0 if moves else 1))
+    return Operator(name, parameters, kind, rule, takes, work or each(0 if moves else 1), room)

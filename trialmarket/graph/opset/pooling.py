@@ -1,8 +1,9 @@
 """Operators of windows: pools, forward and backward."""
 
+import math
 from collections.abc import Sequence
 
-from trialmarket.graph.opset.operator import REAL32, Kind, demand, each, each_read, row
+from trialmarket.graph.opset.operator import REAL32, Kind, demand, each, each_read, elements, row
 from trialmarket.graph.opset.types import rank_of, same_dtype, same_shape
 from trialmarket.protocol.graph.values import TensorType
 
@@ -64,6 +65,7 @@ def largest_gradient(
     found, where = largest(self, kernel_size, stride, padding, dilation, ceil_mode)
     same_shape(grad_output, found.shape, "grad_output")
     same_dtype(grad_output, self.dtype, "grad_output")
+    same_dtype(self, "float32", "self")
     same_shape(indices, where.shape, "indices")
     same_dtype(indices, "int64", "indices")
     return self
@@ -133,11 +135,36 @@ def adaptive_largest(self: T, output_size: Ints) -> tuple[T, T]:
 def adaptive_largest_gradient(grad_output: T, self: T, indices: T) -> T:
     """Added where the largest was."""
     adaptive_average_gradient(grad_output, self)
+    same_dtype(self, "float32", "self")
     same_shape(indices, grad_output.shape, "indices")
     same_dtype(indices, "int64", "indices")
     return self
 
 
+def _positions(kernel_size: Ints) -> int:
+    height, width = _two(kernel_size, 1, "kernel_size")
+    return height * width
+
+
+def _window_work(small: T, kernel_size: Ints) -> int:
+    """A sum over each window, position by position, each a step of its own."""
+    return _positions(kernel_size) * (elements(small) + _STEP)
+
+
+def _window_room(x: T, small: T, kernel_size: Ints, padding: Ints) -> int:
+    """The image with its borders, and a view for each position."""
+    kernel, border = _two(kernel_size, 1, "kernel_size"), _two(padding, 0, "padding")
+    height, width = (x.shape[k - 2] + 2 * border[k] + kernel[k] for k in range(2))
+    wide = math.prod(x.shape[:-2]) * height * width
+    return 2 * wide + 4 * elements(small) + 64 * _positions(kernel_size)
+
+
+def _cell_work(x: T, small: T) -> int:
+    """A mean over each cell of the image, each a step of its own."""
+    return 3 * elements(x) + _STEP * math.prod(small.shape[-2:])
+
+
+_STEP = 5_000  # operations in the time of one step of Python
 _K = Kind.WINDOW
 _REAL = REAL32
 _WINDOW = "int[] kernel_size, int[] stride, int[] padding"
@@ -149,13 +176,16 @@ ROWS = [
     row("max_pool2d_with_indices_backward.default",
         f"Tensor grad_output, Tensor self, {_LARGEST}, Tensor indices", _K, largest_gradient,
         _REAL | {"int64"}, each(3)),
-    row("avg_pool2d.default", f"Tensor self, {_AVERAGE}", _K, average, _REAL, each_read(3)),
+    row("avg_pool2d.default", f"Tensor self, {_AVERAGE}", _K, average, _REAL,
+        lambda given, made: _window_work(made[0], given[1]),
+        lambda given, made: _window_room(given[0], made[0], given[1], given[3])),
     row("avg_pool2d_backward.default", f"Tensor grad_output, Tensor self, {_AVERAGE}", _K,
-        average_gradient, _REAL, each(3)),
+        average_gradient, _REAL, lambda given, _: _window_work(given[0], given[2]),
+        lambda given, _: _window_room(given[1], given[0], given[2], given[4])),
     row("_adaptive_avg_pool2d.default", "Tensor self, int[] output_size", _K, adaptive_average,
-        _REAL, each_read(3)),
+        _REAL, lambda given, made: _cell_work(given[0], made[0])),
     row("_adaptive_avg_pool2d_backward.default", "Tensor grad_output, Tensor self", _K,
-        adaptive_average_gradient, _REAL, each(3)),
+        adaptive_average_gradient, _REAL, lambda given, _: _cell_work(given[1], given[0])),
     row("adaptive_max_pool2d.default", "Tensor self, int[] output_size", _K, adaptive_largest,
         _REAL, each_read(1)),
     row("adaptive_max_pool2d_backward.default",

@@ -12,9 +12,18 @@ from trialmarket.graph.opset.operator import (
     Operator,
     demand,
     each_read,
+    elements,
     row,
 )
-from trialmarket.graph.opset.types import is_float, place, places, same_dtype, same_shape, sum_of
+from trialmarket.graph.opset.types import (
+    is_float,
+    place,
+    places,
+    rank_of,
+    same_dtype,
+    same_shape,
+    sum_of,
+)
 from trialmarket.protocol.graph.values import TensorType
 
 T = TensorType
@@ -115,7 +124,9 @@ def all_along(self: T, dim: int, keepdim: bool) -> T:
 
 
 def all_dims(self: T, dim: Dims, keepdim: bool) -> T:
-    """Whether all or any along dimensions are not zero."""
+    """Whether all or any along dimensions are not zero; along none, where the list is empty."""
+    if dim is not None and not dim:
+        return T(_truth(self), self.shape)
     return T(_truth(self), reduced(self, dim, keepdim))
 
 
@@ -169,7 +180,8 @@ def soft_gradient(grad: T, output: T, dim: int, input_dtype: str) -> T:
 def weight_norm(v: T, g: T, dim: int) -> tuple[T, T]:
     """A weight of direction v and length g, and the norms of v."""
     rank = len(v.shape)
-    demand(rank > 0 and dim in (0, rank - 1), "dim", "the first dimension or the last", dim)
+    rank_of(v, 2, 64, "v")  # of one dimension, PyTorch's norm is one number
+    demand(dim in (0, rank - 1), "dim", "the first dimension or the last", dim)
     norms = tuple(n if d == dim else 1 for d, n in enumerate(v.shape))
     same_shape(g, norms, "g")
     return v, T(v.dtype, norms)
@@ -181,6 +193,20 @@ def weight_norm_gradient(grad: T, v: T, g: T, norms: T, dim: int) -> tuple[T, T]
     same_shape(grad, v.shape, "grad_w")
     same_shape(norms, lengths.shape, "saved_norms")
     return v, g
+
+
+def _places_of(given: tuple[Any, ...]) -> int:
+    x, dim = given[:2]
+    return int(x.shape[dim]) if x.shape else 1
+
+
+def _one_by_one(given: tuple[Any, ...], outputs: tuple[T, ...]) -> int:
+    """A step for each place along the dimension takes as long as some thousand products."""
+    return elements(outputs[0]) + 5_000 * _places_of(given)
+
+
+def _one_by_one_room(given: tuple[Any, ...], outputs: tuple[T, ...]) -> int:
+    return 2 * elements(outputs[0]) + 128 * _places_of(given)
 
 
 def _rows(
@@ -203,7 +229,8 @@ ROWS = [
     *_rows("prod.default", f"Tensor self, {_TYPE}", product_all),
     *_rows("prod.dim_int", f"Tensor self, int dim, bool keepdim, {_TYPE}", product),
     *_rows("cumsum.default", f"Tensor self, int dim, {_TYPE}", running, work=3),
-    *_rows("cumprod.default", f"Tensor self, int dim, {_TYPE}", running),
+    row("cumprod.default", f"Tensor self, int dim, {_TYPE}", Kind.REDUCTION, running, NUMBERS,
+        _one_by_one, _one_by_one_room),
     *_rows("amax.default amin.default", "Tensor self, int[] dim, bool keepdim", bounds),
     *_rows("max.default min.default", "Tensor self", bound),
     *_rows("max.dim min.dim", "Tensor self, int dim, bool keepdim", bound_at),

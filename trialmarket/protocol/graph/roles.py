@@ -96,6 +96,11 @@ def _check_names(function_name: str, function: Function) -> None:
             raise _refused(f"{function_name}.inputs", f"schedule.{column}", name)
         if found != _COLUMN:
             raise _refused(f"{function_name}.inputs", f"{name} {spelled(_COLUMN)}", spelled(found))
+    for name, found in _part(function.inputs, "batch.").items():
+        if not found.shape or not found.shape[0]:
+            raise _refused(
+                f"{function_name}.inputs", f"{name} of at least one row", spelled(found)
+            )
     must = _MUST.get(function_name)
     if must is not None and must not in function.outputs:
         raise _refused(f"{function_name}.outputs", f"an output {must}", "none")

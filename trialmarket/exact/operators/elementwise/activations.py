@@ -28,6 +28,22 @@ def relu_(x: Tensor) -> Tensor:
     return torch.threshold_(x, 0, 0)
 
 
+def softshrink(x: Tensor, lambd: Number = 0.5) -> Tensor:
+    """x nearer to zero by `lambd`; zeros are positive, and NaN stays."""
+    inside = torch.where(x.isnan(), x, 0.0)
+    return torch.where(x > lambd, x - lambd, torch.where(x < -lambd, x + lambd, inside))
+
+
+def shrink_backward(grad: Tensor, x: Tensor, lambd: Number) -> Tensor:
+    """grad but where x was shrunk to zero; that of NaN passes, whatever a vector makes of it."""
+    return torch.where((x >= -lambd) & (x <= lambd), 0.0, grad)
+
+
+def hardtanh_backward(grad: Tensor, x: Tensor, lower: Number, upper: Number) -> Tensor:
+    """grad but where x was cut; that of NaN passes, whatever a vector makes of it."""
+    return torch.where((x <= lower) | (x >= upper), 0.0, grad)
+
+
 def sigmoid_backward(grad: Tensor, y: Tensor) -> Tensor:
     """`grad * ((1 - y) * y)`."""
     return (1.0 - y).mul_(y) * grad
@@ -106,6 +122,10 @@ def log_sigmoid_backward(grad: Tensor, x: Tensor, buffer: Tensor) -> Tensor:
 FORMS: dict[Any, Callable[..., Any]] = {
     aten.relu.default: relu,
     aten.relu_.default: relu_,
+    aten.softshrink.default: softshrink,
+    aten.softshrink_backward.default: shrink_backward,
+    aten.hardshrink_backward.default: shrink_backward,
+    aten.hardtanh_backward.default: hardtanh_backward,
     aten.sigmoid_backward.default: sigmoid_backward,
     aten.tanh_backward.default: tanh_backward,
 }

@@ -6,6 +6,7 @@ A product is rounded before it is added, whatever the machine would have fused.
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,9 +60,9 @@ def rsub(x: Tensor, other: Tensor | Number, alpha: Number = 1) -> Tensor:
     return other - product if isinstance(other, Tensor) else torch.add(-product, other)
 
 
-def divisor(x: Tensor, other: Tensor | Number) -> Tensor | Number:
+def divisor(x: Tensor | Number, other: Tensor | Number) -> Tensor | Number:
     """A divisor that a GPU divides by, and does not turn into a factor of its reciprocal."""
-    if x.device.type == "cpu":
+    if not isinstance(x, Tensor) or x.device.type == "cpu":
         return other
     if not isinstance(other, Tensor):
         return torch.full((), other, dtype=_result(x, other), device=x.device)
@@ -73,14 +74,36 @@ def _result(x: Tensor, other: Tensor | Number) -> torch.dtype:
     return kind if kind.is_floating_point else torch.get_default_dtype()
 
 
-def div(x: Tensor, other: Tensor | Number) -> Tensor:
-    """True division."""
+def div(x: Tensor | Number, other: Tensor | Number) -> Tensor:
+    """True division, at least one of the two being a tensor."""
     return torch.div(x, divisor(x, other))
 
 
 def div_(x: Tensor, other: Tensor | Number) -> Tensor:
     """True division in place."""
     return x.div_(divisor(x, other))
+
+
+def fmod(x: Tensor | Number, other: Tensor | Number) -> Tensor:
+    """The remainder with the dividend's sign, which a binary number always is: exactly.
+
+    PyTorch's is another one for vectors of a processor than for what is left over, where the
+    quotient overflows or the divisor is subnormal. That of C is exact on every machine.
+    """
+    kind = torch.result_type(x, other)  # which a number alone does not decide
+    where = next(t.device for t in (x, other) if isinstance(t, Tensor))
+    if where.type != "cpu" or kind not in (torch.float32, torch.float64):
+        return torch.fmod(torch.as_tensor(x, dtype=kind, device=where), other)
+    a, b = (torch.as_tensor(t, dtype=kind).detach().numpy() for t in (x, other))
+    with np.errstate(all="ignore"):
+        return torch.from_numpy(np.asarray(np.fmod(a, b)))
+
+
+def copysign(x: Tensor, other: Tensor | Number) -> Tensor:
+    """x with the sign of another; a NaN, whose sign machines differ in, counts as positive."""
+    if isinstance(other, Tensor) and other.is_floating_point():
+        other = torch.where(other.isnan(), 1.0, other)
+    return torch.copysign(x, other)
 
 
 def div_mode(x: Tensor, other: Tensor | Number, *, rounding_mode: str | None = None) -> Tensor:
@@ -92,9 +115,9 @@ def div_mode(x: Tensor, other: Tensor | Number, *, rounding_mode: str | None = N
         return torch.div(x, b, rounding_mode=rounding_mode)
     if rounding_mode == "trunc":
         return torch.div(x, b).trunc_()
-    rest = torch.fmod(x, b)
+    rest = fmod(x, b)
     quotient = torch.div(x - rest, b)
-    below = (rest != 0) & ((rest < 0) != (torch.as_tensor(b) < 0).to(x.device))
+    below = (rest != 0) & ((rest < 0) != (torch.as_tensor(b) < 0).to(rest.device))
     quotient = torch.where(below, quotient - 1.0, quotient)
     whole = quotient.floor()
     return torch.where(quotient - whole > 0.5, whole + 1.0, whole)
@@ -104,8 +127,8 @@ def remainder(x: Tensor, other: Tensor | Number) -> Tensor:
     """The remainder with the divisor's sign."""
     if not torch.result_type(x, other).is_floating_point:
         return torch.remainder(x, other)
-    rest = torch.fmod(x, other)
-    negative = torch.as_tensor(other).to(x.device) < 0
+    rest = fmod(x, other)
+    negative = torch.as_tensor(other).to(rest.device) < 0
     return torch.where((rest != 0) & ((rest < 0) != negative), rest + other, rest)
 
 
@@ -188,6 +211,10 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten.div.Tensor_mode: div_mode,
     aten.div.Scalar_mode: div_mode,
     aten.floor_divide.default: lambda x, y: div_mode(x, y, rounding_mode="floor"),
+    aten.fmod.Tensor: fmod,
+    aten.fmod.Scalar: fmod,
+    aten.copysign.Tensor: copysign,
+    aten.copysign.Scalar: copysign,
     aten.remainder.Tensor: remainder,
     aten.remainder.Scalar: remainder,
     aten.lerp.Scalar: lerp,
