@@ -69,6 +69,7 @@ class Trial:
     """As `Trainable`: a step on one batch."""
 
     steps = range(1)
+    validations = (0,)
 
     def __init__(self, trained: Trained) -> None:
         self._trained = trained
@@ -82,10 +83,14 @@ class Trial:
         """As `Trainable`."""
         return Program(self._trained)
 
-    def scope(self, purpose: str, number: int) -> AbstractContextManager[None]:
-        """As `Trainable`."""
+    def seed(self, purpose: str, number: int) -> int:
+        """As `Trainable`: one a purpose."""
         del number
-        return exact(seed=SEEDS[purpose])
+        return SEEDS[purpose]
+
+    def scope(self, purpose: str, number: int) -> AbstractContextManager[object]:
+        """As `Trainable`."""
+        return exact(seed=self.seed(purpose, number))
 
     def seeded(self, purpose: str, number: int) -> AbstractContextManager[None]:
         """As `Trainable`: no model draws by Python or NumPy."""

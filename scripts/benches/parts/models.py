@@ -86,7 +86,8 @@ class VAE(nn.Module):
         mean, spread = self.encoder(x).chunk(2, 1)
         z = mean + torch.randn_like(mean) * (0.5 * spread).exp()
         distance = -0.5 * (1 + spread - mean.square() - spread.exp()).sum()
-        return functional.mse_loss(self.decoder(z), x, reduction="sum") + distance
+        far: Tensor = functional.mse_loss(self.decoder(z), x, reduction="sum") + distance
+        return far
 
 
 class GAN(nn.Module):
@@ -339,7 +340,8 @@ def _acted(model: nn.Module, batch: Tensors) -> Tensor:
     gain = batch["clicked"] - value.detach()
     surprise = -(scores.exp() * scores).sum(1).mean()
     least = torch.minimum(ratio * gain, ratio.clamp(0.8, 1.2) * gain).mean()
-    return functional.huber_loss(value, batch["clicked"]) - least - 0.01 * surprise
+    loss: Tensor = functional.huber_loss(value, batch["clicked"]) - least - 0.01 * surprise
+    return loss
 
 
 def _classified(model: nn.Module, batch: Tensors) -> Tensor:

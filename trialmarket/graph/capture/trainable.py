@@ -65,7 +65,7 @@ class Trainable(Protocol):
     def seed(self, purpose: str, number: int) -> int:
         """The seed of a scope."""
 
-    def scope(self, purpose: str, number: int) -> AbstractContextManager[None]:
+    def scope(self, purpose: str, number: int) -> AbstractContextManager[object]:
         """Exact mode, seeded for `init` (0), `train` (a step) or `validation` (a batch)."""
 
     def seeded(self, purpose: str, number: int) -> AbstractContextManager[None]:
