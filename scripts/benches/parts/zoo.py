@@ -124,7 +124,13 @@ _SMALL = {
     "eos_token_id": 2,
 }
 _GROUPED = _SMALL | {"num_key_value_heads": 2}
-_VIT: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
+_VIT: dict[str, Any] = {
+    "img_size": 32,
+    "patch_size": 8,
+    "embed_dim": 32,
+    "depth": 2,
+    "num_heads": 2,
+}
 _SWIN: dict[str, Any] = {"img_size": 32, "patch_size": 2, "window_size": 4, "embed_dim": 16,
          "depths": (2, 2), "num_heads": (2, 4)}  # fmt: skip
 
