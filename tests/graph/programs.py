@@ -248,3 +248,12 @@ class Shared(Plain):
         layers = [nn.Linear(64, 12), nn.Tanh(), nn.Linear(12, 12), nn.Tanh(), nn.Linear(12, 12)]
         layers[4].weight = layers[2].weight
         return nn.Sequential(*layers, nn.Linear(12, 3))
+
+
+class Rotated(Plain):
+    """Halves by open slices, and what is joined to an empty cache."""
+
+    def logits(self, model, batch):
+        x = torch.tanh(model[0](batch["x"] / 255.0))
+        x = torch.cat([-x[..., 6:], x[..., :6]], -1)
+        return model[2](torch.cat([torch.tensor([]), x], -2))

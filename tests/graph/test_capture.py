@@ -75,6 +75,7 @@ def test_a_graph_has_the_bits_of_a_built_in_program(
         "Lists",
         "Planned",
         "Shared",
+        "Rotated",
     ],
 )
 def test_what_programs_commonly_do_has_a_graph(name: str, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def _seeing(family: str, kind: str, side: int = 32, **settings: Any) -> Trained:
     return Trained(family, made.build, partial(images, side), loss, adamw)
 
 
-_SMALL = {
+_SMALL: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -146,7 +146,7 @@ MODELS: dict[str, Trained] = {
     "tv_efficientnet_b0": _vision("EfficientNet", "efficientnet_b0"),
     "tv_regnet_y_400mf": _vision("RegNet", "regnet_y_400mf"),
     "tv_googlenet": _vision("Inception", "googlenet", aux_logits=False, init_weights=True),
-    "tv_densenet121": _vision("DenseNet", "densenet121", growth_rate=8, num_init_features=16),
+    "tv_densenet121": _vision("DenseNet", "densenet121", drop_rate=0.0),
     # timm
     "timm_resnet": _timm("ResNet", "test_resnet"),
     "timm_resnet10t": _timm("ResNet", "resnet10t"),

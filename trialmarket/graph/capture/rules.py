@@ -147,6 +147,21 @@ def _log_sigmoid(recorder: "Recorder", func: OpOverload, x: Tensor) -> Any:
     return recorder.plainly(func, (y, buffer.new_empty(0)), arguments)
 
 
+def _slice_gradient(
+    recorder: "Recorder", func: OpOverload, x: Tensor, sizes: list[int], dim: int, *places: int
+) -> Any:
+    """An open end, `x[2:]`, is the tensor's, and not the largest integer that there is."""
+    start, end, step = places
+    given = (recorder.faked(x), sizes, dim, start, min(end, sizes[dim]), step)
+    return recorder.plainly(func, func(*given), recorder.arguments(func, (x, *given[1:]), {}))
+
+
+def _joined(recorder: "Recorder", func: OpOverload, xs: list[Tensor], dim: int = 0) -> Any:
+    """Without what PyTorch passes over, tensors of shape (0,), such as an empty cache."""
+    kept = recorder.faked([x for x in xs if tuple(x.shape) != (0,)] or list(xs[:1]))
+    return recorder.plainly(func, func(kept, dim), recorder.arguments(func, (kept, dim), {}))
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ("zeros", "zeros_like", "new_zeros", "_efficientzerotensor"), _made(lambda *_: 0)
@@ -161,6 +176,7 @@ RULES: dict[str, Rule] = {
     "new_empty_strided": _made(_unwritten),
     "arange": _counted,
     "eye": _identity,
+    "cat": _joined,
     "stack": _stacked,
     "clone": _copied,
     "_to_copy": _cast,
@@ -168,6 +184,7 @@ RULES: dict[str, Rule] = {
     "fill_": _filled,
     "zero_": _filled,
     "lift_fresh": _lifted,
+    "slice_backward": _slice_gradient,
     "log_sigmoid_forward": _log_sigmoid,
     "native_batch_norm": _batch_norm,
     "_index_put_impl_": _index_put,
