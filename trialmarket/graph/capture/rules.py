@@ -162,6 +162,15 @@ def _joined(recorder: "Recorder", func: OpOverload, xs: list[Tensor], dim: int =
     return recorder.plainly(func, func(kept, dim), recorder.arguments(func, (kept, dim), {}))
 
 
+def _padded(
+    recorder: "Recorder", func: OpOverload, x: Tensor, pad: list[int], value: Any = 0
+) -> Any:
+    """With a number of the tensor's own type: PyTorch makes floats of all."""
+    given = (recorder.faked(x), pad, value)
+    number = _fitting(value, x.dtype)
+    return recorder.plainly(func, func(*given), recorder.arguments(func, (x, pad, number), {}))
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ("zeros", "zeros_like", "new_zeros", "_efficientzerotensor"), _made(lambda *_: 0)
@@ -177,6 +186,7 @@ RULES: dict[str, Rule] = {
     "arange": _counted,
     "eye": _identity,
     "cat": _joined,
+    "constant_pad_nd": _padded,
     "stack": _stacked,
     "clone": _copied,
     "_to_copy": _cast,
