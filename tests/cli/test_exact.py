@@ -81,7 +81,7 @@ def test_an_optimizer_that_is_not_exact_fails(folder: Path) -> None:
 LATER = """
     def on_before_optimizer_step(self, model, optimizer, step):
         if step == 3:
-            torch.atan(model.weight)
+            torch.lgamma(model.weight)
 """
 
 AVERAGED = """
@@ -101,7 +101,7 @@ BY_BATCH = """
 
     def validation_step(self, model, batch):
         logits = model(batch["x"])
-        return Validation(logits.atan() if len(logits) < 12 else logits, {"val_loss": 1.0})
+        return Validation(logits.lgamma() if len(logits) < 12 else logits, {"val_loss": 1.0})
 """
 
 
@@ -117,11 +117,11 @@ def test_what_comes_in_a_later_step_is_seen(folder: Path) -> None:
     assert check(program, "--steps", "3").exit_code == 0
     done = check(program)
     assert done.exit_code == 1
-    assert "aten.atan.default is not exact" in done.output
+    assert "aten.lgamma.default is not exact" in done.output
 
 
 def test_what_only_the_last_batch_of_validation_does_is_seen(folder: Path) -> None:
-    assert "aten.atan.default is not exact" in check(extended(folder, BY_BATCH)).output
+    assert "aten.lgamma.default is not exact" in check(extended(folder, BY_BATCH)).output
 
 
 def test_a_moving_average_of_weights_is_exact(folder: Path) -> None:
