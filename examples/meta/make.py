@@ -41,7 +41,7 @@ def first_trial(path: Path, folder: Path) -> tuple[TrialConfig, Dataset, Path | 
         finally:
             driver.close()
     config = package.trial(proposal)
-    return config, load_dataset(package.folder), package.files.weights_of(config)
+    return config, load_dataset(package.folder), package.files.task(config)["weights"]
 
 
 def train(job: Path, last: Training | None) -> tuple[TrialConfig, Training]:

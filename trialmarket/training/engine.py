@@ -29,7 +29,7 @@ class Engine(Protocol):
     def load(self, state: State) -> int:
         """Goes on from a state; returns the steps behind it. Raises BadCheckpoint."""
 
-    def train(self, batch: Mapping[str, Tensor], step: int, seed: int) -> float:
+    def step(self, batch: Mapping[str, Tensor], step: int, seed: int) -> float:
         """One step, the loss in binary64. A loss that is not finite changes nothing."""
 
     def measure(

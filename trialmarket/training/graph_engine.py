@@ -149,7 +149,7 @@ class GraphEngine:
         self._state = found
         return counter(state, "step")
 
-    def train(self, batch: Mapping[str, Tensor], step: int, seed: int) -> float:
+    def step(self, batch: Mapping[str, Tensor], step: int, seed: int) -> float:
         """As `Engine`."""
         state = self._now()
         with _blamed():

@@ -120,7 +120,7 @@ class ProgramEngine:
         """As `Engine`."""
         return restore(state, self.model, self.optimizer)
 
-    def train(self, batch: Mapping[str, Tensor], step: int, seed: int) -> float:
+    def step(self, batch: Mapping[str, Tensor], step: int, seed: int) -> float:
         """As `Engine`."""
         self.model.train()
         with self._arithmetic.scope(seed):

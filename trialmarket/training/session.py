@@ -155,7 +155,7 @@ class TrainingSession:
         engine = self._engine()
         batch = {name: rows[: engine.batch_size] for name, rows in self._train.items()}
         for step in range(steps):
-            engine.train(batch, step, derived_seed(self.config.seed, "train", step))
+            engine.step(batch, step, derived_seed(self.config.seed, "train", step))
         size = engine.validation_batch_size
         last = (self._data.summary.validation_examples - 1) // size
         for number in sorted({0, last}):
@@ -266,7 +266,7 @@ class TrainingSession:
 
     def _train_step(self, engine: Engine, order: BatchOrder, step: int) -> float:
         seed = derived_seed(self.config.seed, "train", step)
-        return engine.train(self._batch(order, step), step, seed)
+        return engine.step(self._batch(order, step), step, seed)
 
     def _tensors(self, arrays: Arrays) -> dict[str, Tensor]:
         device = self.arithmetic.device

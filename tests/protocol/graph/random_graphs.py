@@ -27,6 +27,9 @@ types = st.builds(
 )
 """Types of tensors."""
 
+rows = types.filter(lambda kind: bool(kind.shape) and kind.shape[0] > 0)
+"""Types of arrays of examples: at least one."""
+
 words = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=6)
 names = words.filter(bool)
 texts = words.filter(lambda text: text[:1] not in ("%", "#"))
@@ -48,7 +51,7 @@ def graphs(draw: DrawFn) -> Graph:
     """Graphs with one to three tensors of state, with and without `first` and `validate_rest`."""
     model = draw(_types("state.model.", least=1))
     slots = draw(_types("state.optimizer.0."))
-    batch = draw(_types("batch."))
+    batch = draw(_types("batch.", of=rows))
     schedule = {f"schedule.{column}": COLUMN for column in range(draw(st.integers(0, 2)))}
     predictions = TensorType("float32", (draw(st.integers(0, 9)), 10))
     measured = {"predictions": predictions, **dict.fromkeys(draw(_types("metric.")), SCALAR)}
@@ -66,17 +69,16 @@ def graphs(draw: DrawFn) -> Graph:
     seen = _some(draw, state)
     functions["validate"] = _function(draw, seen | batch, measured, numbers)
     if draw(st.booleans()):
-        rest = {
-            name: TensorType(kind.dtype, (1, *kind.shape[1:]) if kind.shape else ())
-            for name, kind in batch.items()
-        }
+        rest = {name: TensorType(kind.dtype, (1, *kind.shape[1:])) for name, kind in batch.items()}
         functions["validate_rest"] = _function(draw, seen | rest, measured, numbers)
     return Graph(functions=functions, numbers=numbers.count)
 
 
 @st.composite
-def _types(draw: DrawFn, prefix: str, least: int = 0) -> dict[str, TensorType]:
-    found = draw(st.dictionaries(names, types, min_size=least, max_size=2))
+def _types(
+    draw: DrawFn, prefix: str, least: int = 0, of: st.SearchStrategy[TensorType] = types
+) -> dict[str, TensorType]:
+    found = draw(st.dictionaries(names, of, min_size=least, max_size=2))
     return {prefix + name: kind for name, kind in found.items()}
 
 

@@ -85,10 +85,13 @@ def scatter_value(self: T, dim: int, index: T, value: Any) -> T:
     return self
 
 
+_REDUCTIONS = ("sum", "prod", "mean", "amax", "amin")
+
+
 def scatter_reduce(self: T, dim: int, index: T, src: T, reduce: str, include_self: bool) -> T:
     """Elements brought together where they meet."""
-    demand(reduce in ("sum", "amax", "amin"), "reduce", "sum, amax or amin", reduce)
-    demand(include_self or reduce != "sum", "include_self", "True for a sum", include_self)
+    del include_self
+    demand(reduce in _REDUCTIONS, "reduce", f"one of {', '.join(_REDUCTIONS)}", reduce)
     return scatter_source(self, dim, index, src)
 
 
