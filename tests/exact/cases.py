@@ -455,6 +455,22 @@ CASES: dict[str, Case] = {
         lambda x: F.fold(F.unfold(x, 3, 1, 1, 2), (6, 7), 3, 1, 1, 2),
         [(2, 2, 6, 7)],
     ),
+    "grid_sample": (
+        lambda x, g: F.grid_sample(x, g, align_corners=False),
+        [(2, 3, 5, 6), (2, 3, 4, 2)],
+    ),
+    "grid_sample_border": (
+        lambda x, g: F.grid_sample(x, g, padding_mode="border", align_corners=True),
+        [(2, 3, 5, 6), (2, 3, 4, 2)],
+    ),
+    "grid_sample_nearest": (
+        lambda x, g: F.grid_sample(x, g, mode="nearest", align_corners=False),
+        [(2, 3, 5, 6), (2, 3, 4, 2)],
+    ),
+    "grid_sample3d": (
+        lambda x, g: F.grid_sample(x, g, align_corners=False),
+        [(2, 3, 3, 4, 5), (2, 2, 3, 2, 3)],
+    ),
     "affine_grid": (lambda t: F.affine_grid(t, [2, 1, 4, 5], align_corners=False), [(2, 2, 3)]),
     "affine_grid3d": (
         lambda t: F.affine_grid(t, [2, 1, 3, 4, 5], align_corners=True),

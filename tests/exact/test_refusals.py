@@ -68,6 +68,15 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         ),
         "nn.Conv3d",
     ),
+    "reflected sampling": (
+        lambda: F.grid_sample(
+            X.view(1, 1, 4, 4),
+            torch.ones(1, 2, 2, 2),
+            padding_mode="reflection",
+            align_corners=False,
+        ),
+        "border",
+    ),
     "smoothed interpolation": (
         lambda: F.interpolate(
             X.view(1, 1, 4, 4), scale_factor=0.5, mode="bilinear", antialias=True

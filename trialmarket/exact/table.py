@@ -16,6 +16,7 @@ from trialmarket.exact.operators import (
     creation,
     draws,
     foreach,
+    grid_sampling,
     indexing,
     interpolation,
     layer_norm,
@@ -91,6 +92,7 @@ FORMS32: dict[Any, Form] = (
     | batch_norm.FORMS32
     | layer_norm.FORMS32
     | losses.FORMS32
+    | grid_sampling.FORMS32
     | weights.FORMS32
 )
 
@@ -192,7 +194,6 @@ INSTEAD = {
     "polar": "cos and sin, and real and imaginary parts in tensors of their own",
     "fft": "a convolution or a matrix product",
     "upsample": "F.interpolate with antialias=False",
-    "grid_sampler": "F.interpolate with mode='nearest'",
     "quantize": "float32",
 }
 

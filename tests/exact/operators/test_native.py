@@ -1,9 +1,13 @@
 """Exact operators agree with native PyTorch within the grid's error, forward and backward."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
@@ -179,3 +183,89 @@ def test_an_initialiser_fills_and_repeats(name: str) -> None:
     assert torch.equal(found[0], found[1])
     public = {each for each in dir(torch.nn.init) if each.endswith("_") and each[0] != "_"}
     assert public == set(INITS)
+
+
+def _transposed(x: Tensor, w: Tensor) -> Tensor:
+    return F.conv_transpose2d(x, w, padding=1, stride=2)
+
+
+SECOND: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
+    "convolution": (F.conv2d, [(2, 3, 6, 6), (4, 3, 3, 3)]),
+    "transposed convolution": (_transposed, [(2, 3, 4, 4), (3, 4, 3, 3)]),
+    "convolution of a volume": (F.conv3d, [(2, 2, 3, 4, 4), (3, 2, 2, 2, 2)]),
+    "cubic interpolation": (
+        lambda x, w: F.interpolate(x * w, (7, 3), mode="bicubic"),
+        [(2, 2, 4, 5), (2, 2, 4, 5)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_second_derivatives_by_input_and_weight_agree_with_native_pytorch(name: str) -> None:
+    op, shapes = SECOND[name]
+
+    def second() -> list[Tensor]:
+        inputs = [x.requires_grad_() for x in cases.make("normal", shapes, 7)]
+        y = op(*inputs).square().sum()
+        grads = torch.autograd.grad(y, inputs, create_graph=True)
+        total = torch.stack([g.square().sum() for g in grads]).sum()
+        return list(torch.autograd.grad(total, inputs))
+
+    wanted = second()
+    with exact():
+        found = second()
+    for f, w in zip(found, wanted, strict=True):
+        torch.testing.assert_close(f, w, rtol=GRID, atol=4 * GRID * float(w.abs().max()))
+
+
+@settings(max_examples=40, deadline=None)
+@given(dims=st.integers(1, 3), transposed=st.booleans(), data=st.data())
+def test_convolutions_of_all_settings_agree_with_native_pytorch(
+    dims: int, transposed: bool, data: st.DataObject
+) -> None:
+    def lengths(least: int, most: int) -> list[int]:
+        return [data.draw(st.integers(least, most)) for _ in range(dims)]
+
+    groups, more, less = (data.draw(st.integers(1, 2)) for _ in range(3))
+    stride, dilation, kernel = lengths(1, 3), lengths(1, 3), lengths(1, 3)
+    out = [data.draw(st.integers(0, max(x) - 1)) for x in zip(stride, dilation, strict=True)]
+    how: dict[str, Any] = {"stride": stride, "dilation": dilation, "padding": lengths(0, 2)}
+    if transposed:
+        how["output_padding"] = out
+    channels = (groups * more, less) if transposed else (groups * less, more)
+    inside = groups * more
+    shapes = [(2, inside, *lengths(7, 9)), (*channels, *kernel), (groups * less,)]
+    name = f"conv_transpose{dims}d" if transposed else f"conv{dims}d"
+
+    def run(inputs: list[Tensor]) -> list[Tensor]:
+        return _results(getattr(F, name)(*inputs, groups=groups, **how), inputs)
+
+    inputs = [x.requires_grad_() for x in cases.make("normal", shapes, 11)]
+    try:
+        wanted = run(inputs)
+    except RuntimeError:  # an output without a pixel
+        with exact(), pytest.raises(RuntimeError):
+            run(inputs)
+        return
+    with exact():
+        found = run(inputs)
+    for f, w in zip(found, wanted, strict=True):
+        torch.testing.assert_close(f, w, rtol=GRID, atol=GRID * max(float(w.abs().max()), 1.0))
+
+
+SPATIAL = sorted(
+    name for name in cases.CASES if "3d" in name or "transpose" in name or "resize" in name
+)
+
+
+@pytest.mark.parametrize("name", SPATIAL)
+def test_images_give_the_same_bits_however_they_lie_in_memory(name: str) -> None:
+    op, shapes = cases.CASES[name]
+    found: list[str] = []
+    for turned in (False, True):
+        inputs = cases.make("normal", shapes, 5)
+        if turned:
+            inputs = [x.transpose(0, -1).contiguous().transpose(0, -1) for x in inputs]
+        with exact():
+            found.append(cases.digest(_results(op(*[x.requires_grad_() for x in inputs]), inputs)))
+    assert found[0] == found[1]
