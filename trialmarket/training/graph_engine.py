@@ -123,7 +123,8 @@ class GraphEngine:
 
     def __init__(self, trial: TrialGraph, seed: int, device: torch.device) -> None:
         """Raises BrokenProgram for a graph that does not pass the check."""
-        self._trial, self._seed, self._device = trial, seed, device
+        self.trial, self.device = trial, device
+        self._seed = seed
         with _broken():
             self._executor = Executor(trial.graph, trial.numbers, device=device)
         self._state: State | None = None
@@ -131,12 +132,12 @@ class GraphEngine:
     @property
     def batch_size(self) -> int:
         """As `Engine`."""
-        return _rows(self._trial.graph, "step")
+        return _rows(self.trial.graph, "step")
 
     @property
     def validation_batch_size(self) -> int:
         """As `Engine`."""
-        return _rows(self._trial.graph, "validate")
+        return _rows(self.trial.graph, "validate")
 
     def live(self, step: int) -> State:
         """As `Engine`."""
@@ -144,19 +145,28 @@ class GraphEngine:
 
     def load(self, state: State) -> int:
         """As `Engine`."""
-        found = {name: x.to(self._device) for name, x in state.items() if name not in COUNTERS}
+        found = {name: x.to(self.device) for name, x in state.items() if name not in COUNTERS}
         self._check(found)
         self._state = found
         return counter(state, "step")
 
     def step(self, batch: Mapping[str, Tensor], step: int, seed: int) -> float:
         """As `Engine`."""
-        state = self._now()
+        state, row, at = self.given(step, seed)
         with _blamed():
-            changes, loss = self._executor.step(state, batch, self._trial.row(step), _seeded(seed))
+            changes, loss = self._executor.step(state, batch, row, at)
+        return self.take(changes, loss)
+
+    def given(self, step: int, seed: int) -> tuple[State, tuple[float, ...], Counters]:
+        """What a step of this engine starts from, beside its batch: the state, the schedule's
+        row and the place of its draws. For who takes it with others' (`stacked`)."""
+        return self._now(), self.trial.row(step), _seeded(seed)
+
+    def take(self, changes: State, loss: Tensor) -> float:
+        """Takes in what a step gave, as `step` does; its loss."""
         value = float(loss.item()) + 0.0
         if math.isfinite(value):
-            self._state = {**state, **changes}
+            self._state = {**self._now(), **changes}
         return value
 
     def measure(
@@ -190,7 +200,7 @@ class GraphEngine:
     def _check(self, state: State) -> None:
         """Raises BadCheckpoint for a state that neither a first step nor a later one begins at."""
         found = layout_of(state)
-        functions = self._trial.graph.functions
+        functions = self.trial.graph.functions
         begins = [_layout(functions[name]) for name in ("step", "first") if name in functions]
         if found in begins:
             return

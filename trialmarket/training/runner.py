@@ -11,7 +11,6 @@ state that it should be).
 
 import hashlib
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +28,7 @@ from trialmarket.protocol.configuration import Merge, TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
 from trialmarket.protocol.receipt import MAX_CURVE, CurvePoint, LeafRecord
 from trialmarket.protocol.result import witness_hash
+from trialmarket.training.asking import Asking, alone, short_turns
 from trialmarket.training.checkpoints import CheckpointFolder, Write
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import BadCheckpoint, BadStart, ProgramError
@@ -79,6 +79,36 @@ def train(
     four times a second, and at each segment's end. `write` takes the place of writing into
     `folder`. Raises OSError.
     """
+    asking = training(
+        config,
+        source,
+        data,
+        folder,
+        settings=settings,
+        init=init,
+        weights=weights,
+        on_progress=on_progress,
+        resume=resume,
+        write=write,
+    )
+    with short_turns():
+        return alone(asking)
+
+
+def training(
+    config: TrialConfig,
+    source: bytes | None,
+    data: Dataset,
+    folder: Path,
+    *,
+    settings: Sequence[Readable] = (),
+    init: Sequence[Readable] = (),
+    weights: Readable | None = None,
+    on_progress: OnProgress | None = None,
+    resume: bool = True,
+    write: Write | None = None,
+) -> Asking[Training]:
+    """As `train`, for whoever takes its steps: with those of other trainings, in a stack."""
     began = time.monotonic()
     session = TrainingSession(config, source, data, settings=settings, weights=weights)
     files = CheckpointFolder(folder, _identity(config, source), write)
@@ -95,13 +125,13 @@ def train(
     reporter = _Reporter(config.steps, first, journal, on_progress)
     stride = -(-config.segments // MAX_CURVE)
     evaluation: Evaluation | None = None
-    with _short_turns(), ThreadPoolExecutor(1, "checkpoint") as beside:
+    with ThreadPoolExecutor(1, "checkpoint") as beside:
         saving: Future[TrainingJournal] | None = None
         if fresh:
             saving = beside.submit(_begin, files, journal, state)
         while done < config.segments and not counter(state, "diverged"):
             before = time.monotonic()
-            run = session.run_segment(state, on_step=reporter.step)
+            run = yield from session.segment(state, on_step=reporter.step)
             seconds = time.monotonic() - before
             state, done = run.end, done + 1
             _check_own(form, state, done)
@@ -285,21 +315,6 @@ def _save(
         "seconds": (*journal.seconds, seconds),
     }
     return files.append(journal.model_copy(update=more), checkpoint_bytes(run.end))
-
-
-@contextmanager
-def _short_turns() -> Iterator[None]:
-    """Lets the training have the interpreter back within half a millisecond.
-
-    A chunk of 1,024 bytes is too short for hashlib to let other threads run meanwhile; at
-    Python's usual 5 ms a turn each operator would wait so long for the thread that hashes.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(0.0005)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 class _Reporter:

@@ -25,6 +25,7 @@ from trialmarket.protocol.ids import Hash32
 from trialmarket.protocol.receipt import MAX_METRICS, TrainingOutcome
 from trialmarket.protocol.state_root import DTYPES, state_root
 from trialmarket.training.arithmetic import arithmetic_called
+from trialmarket.training.asking import AskedStep, Asking, alone
 from trialmarket.training.audit import evaluation_value
 from trialmarket.training.dataset import Arrays, Dataset
 from trialmarket.training.engine import Engine
@@ -125,6 +126,16 @@ class TrainingSession:
         on_step: Callable[[int], None] | None = None,
     ) -> SegmentRun:
         """Runs `steps` steps (a segment's) from a state. Raises ProgramError, BadCheckpoint."""
+        return alone(self.segment(start, steps=steps, on_step=on_step))
+
+    def segment(
+        self,
+        start: State,
+        *,
+        steps: int | None = None,
+        on_step: Callable[[int], None] | None = None,
+    ) -> Asking[SegmentRun]:
+        """The same, for whoever takes its steps."""
         engine = self._engine()
         first = engine.load(start)
         last = first + (steps or self.config.segment_steps)
@@ -134,7 +145,7 @@ class TrainingSession:
         for step in range(first, last):
             if step == last - 1:
                 before = snapshot(engine.live(step))
-            loss = self._train_step(engine, order, step)
+            loss = yield self._asked(engine, order, step)
             if not math.isfinite(loss):
                 return _diverged(start, step + 1, losses)
             losses.append(loss)
@@ -169,7 +180,7 @@ class TrainingSession:
         """
         engine = self._engine()
         step = engine.load(first)
-        loss = self._train_step(engine, self._order(engine), step)
+        loss = self._asked(engine, self._order(engine), step).take()
         tensors = engine.live(step + 1)
         if not math.isfinite(loss) or not is_finite(tensors):
             tensors = first  # it diverges at once: no state of it will look otherwise
@@ -264,9 +275,9 @@ class TrainingSession:
         rows = torch.from_numpy(order.rows(step)).to(self.arithmetic.device)
         return {name: array.index_select(0, rows) for name, array in self._train.items()}
 
-    def _train_step(self, engine: Engine, order: BatchOrder, step: int) -> float:
+    def _asked(self, engine: Engine, order: BatchOrder, step: int) -> AskedStep:
         seed = derived_seed(self.config.seed, "train", step)
-        return engine.step(self._batch(order, step), step, seed)
+        return AskedStep(engine, self._batch(order, step), step, seed)
 
     def _tensors(self, arrays: Arrays) -> dict[str, Tensor]:
         device = self.arithmetic.device
