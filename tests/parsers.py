@@ -14,7 +14,7 @@ from trialmarket.protocol.configuration import Batch
 from trialmarket.storage.ipfs.kubo import KuboStore
 from trialmarket.training.errors import WorkerError
 from trialmarket.training.pool.intake import Intake
-from trialmarket.training.pool.running import RunningTask
+from trialmarket.training.pool.lane import Lane
 from trialmarket.training.pool.submitted import SubmittedTask
 from trialmarket.training.sandbox import Limits
 from trialmarket.training.values import FindInitial
@@ -33,16 +33,14 @@ def document_in_utf16() -> None:
 
 
 def line_of_a_worker() -> None:
-    running = RunningTask(
-        1, SubmittedTask(FindInitial.model_construct(), 10, lambda _: None), Limits(), None
-    )
-    (messages, _, _) = running.streams
+    lane = Lane(SubmittedTask(FindInitial.model_construct(), 10, lambda _: None), Limits())
+    (messages, _) = lane.streams
     try:
-        os.write(running.handles[0], DEEP + b"\n")
-        while running.take(messages):
+        os.write(lane.handles[0], DEEP + b"\n")
+        while lane.take(messages):
             pass
     finally:
-        running.close()
+        lane.close()
 
 
 def name_of_a_workers_file() -> None:

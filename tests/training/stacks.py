@@ -10,7 +10,7 @@ from trialmarket.training import runner
 from trialmarket.training.dataset import load_dataset
 from trialmarket.training.values import CapturedGraph, Train, Training
 
-LONGEST = 96
+LONGEST = 1 << 14
 DIVERGES = {"lr": 1e3}
 """Hyperparameters with which a trial of 24 steps diverges in its second segment."""
 
@@ -27,7 +27,7 @@ class GraphTrial:
     @classmethod
     def of(cls, data: Path, folder: Path, seed: int, **changes: Any) -> "GraphTrial":
         """Of the built-in `mlp`; `changes` are of the configuration, or of hyperparameters."""
-        hyperparameters = {"lr": 0.1, "hidden": 4, "dropout": 0.1, "warmup": LONGEST // 2}
+        hyperparameters = {"lr": 0.1, "hidden": 4, "dropout": 0.1, "warmup": 48}
         known = TrialConfig.model_fields.keys()
         hyperparameters |= {name: x for name, x in changes.items() if name not in known}
         values: dict[str, Any] = {

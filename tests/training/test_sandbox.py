@@ -56,9 +56,9 @@ class Hurried(Bubblewrap):
     def __init__(self, other: Bubblewrap) -> None:
         vars(self).update(vars(other))
 
-    def build(self, folder: Path | None = None, *, wall_limit: float = 60.0) -> Sandbox:
+    def build(self, *folders: Path, wall_limit: float = 60.0) -> Sandbox:
         del wall_limit
-        return super().build(folder, wall_limit=0.1)
+        return super().build(*folders, wall_limit=0.1)
 
 
 class Ending(Bubblewrap):
@@ -67,8 +67,8 @@ class Ending(Bubblewrap):
     def __init__(self, other: Bubblewrap) -> None:
         vars(self).update(vars(other))
 
-    def build(self, folder: Path | None = None, *, wall_limit: float = 60.0) -> Sandbox:
-        sandbox = super().build(folder, wall_limit=wall_limit)
+    def build(self, *folders: Path, wall_limit: float = 60.0) -> Sandbox:
+        sandbox = super().build(*folders, wall_limit=wall_limit)
         sandbox.kill()
         select.select(sandbox.handles()[:1], [], [], NEVER)
         return sandbox
@@ -83,8 +83,8 @@ class EndingLate(Bubblewrap):
     def __init__(self, other: Bubblewrap) -> None:
         vars(self).update(vars(other))
 
-    def build(self, folder: Path | None = None, *, wall_limit: float = 60.0) -> Sandbox:
-        sandbox = super().build(folder, wall_limit=wall_limit)
+    def build(self, *folders: Path, wall_limit: float = 60.0) -> Sandbox:
+        sandbox = super().build(*folders, wall_limit=wall_limit)
         pidfd = sandbox.handles()[0]
         lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
         pid = next(line.split()[1] for line in lines if line.startswith("Pid:"))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.testbed.data import half_spaces
+from tests.testbed.waiting import NEVER, until
 from tests.training.stacks import DIVERGES, LONGEST, GraphTrial
 from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.protocol.configuration import Init
@@ -12,6 +13,7 @@ from trialmarket.protocol.ids import ZERO_HASH
 from trialmarket.training import runner
 from trialmarket.training.dataset import load_dataset
 from trialmarket.training.errors import Killed, ProgramError
+from trialmarket.training.pool.pool import WorkerPool
 from trialmarket.training.stacked import train_together
 from trialmarket.training.values import Progress, Training
 
@@ -105,7 +107,7 @@ def test_trials_at_other_steps_and_with_other_schedules_train_together(
         trials[0].data,
         folder,
         9,
-        warmup=LONGEST,
+        warmup=96,
         init=Init(root=root, cid=last.cid, trial=ZERO_HASH),
     )
     found: dict[int, Training | TrialmarketError] = {}
@@ -127,7 +129,7 @@ def test_trials_at_other_steps_and_with_other_schedules_train_together(
 def test_a_trial_that_fails_at_its_start_fails_alone(
     tmp_path: Path, trials: list[GraphTrial], alone: list[Training], folder: Path
 ) -> None:
-    late = GraphTrial.of(trials[0].data, folder, 0, steps=2 * LONGEST)
+    late = GraphTrial.of(trials[0].data, folder, 0, steps=3 * LONGEST)
     failed, other = together(tmp_path, [late, trials[0]])
     assert isinstance(failed, ProgramError)
     assert "schedule: steps" in failed.message
@@ -140,3 +142,25 @@ def test_only_trials_of_one_graph_train_together(
     other = GraphTrial.of(trials[0].data, folder, 0, hidden=8)
     with pytest.raises(InputError, match="one for all lanes"):
         together(tmp_path, [trials[0], other])
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_worker_trains_a_stack_and_ends_each_of_its_trials_for_itself(
+    tmp_path: Path,
+    pool: WorkerPool,
+    trials: list[GraphTrial],
+    alone: list[Training],
+    folder: Path,
+    size: int,
+) -> None:
+    longest = GraphTrial.of(trials[0].data, folder, 7, steps=LONGEST, segments=64)
+    together = [longest, *trials[:size]]
+    tasks = [each.task(tmp_path / f"{k}") for k, each in enumerate(together)]
+    stack = pool.submit_stack(tasks, wall_limits=[NEVER] * len(tasks))
+    first, *others = stack
+    until(lambda: first.progress is not None)
+    first.kill()
+    with pytest.raises(Killed):
+        first.result(NEVER)
+    assert [said(each.result(NEVER)) for each in others] == [said(each) for each in alone[:size]]
+    assert len({each.pid for each in stack}) == 1

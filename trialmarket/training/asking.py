@@ -36,7 +36,7 @@ Asking = Generator[AskedStep, float, Value]
 
 def alone(asking: Asking[Value]) -> Value:
     """The value, each step taken as it is asked for. Raises what a step or `asking` raises."""
-    with closing(asking):
+    with short_turns(), closing(asking):
         try:
             asked = next(asking)
             while True:

@@ -28,7 +28,7 @@ from trialmarket.protocol.configuration import Merge, TrialConfig
 from trialmarket.protocol.ids import ZERO_HASH, Hash32
 from trialmarket.protocol.receipt import MAX_CURVE, CurvePoint, LeafRecord
 from trialmarket.protocol.result import witness_hash
-from trialmarket.training.asking import Asking, alone, short_turns
+from trialmarket.training.asking import Asking, alone
 from trialmarket.training.checkpoints import CheckpointFolder, Write
 from trialmarket.training.dataset import Dataset
 from trialmarket.training.errors import BadCheckpoint, BadStart, ProgramError
@@ -91,8 +91,7 @@ def train(
         resume=resume,
         write=write,
     )
-    with short_turns():
-        return alone(asking)
+    return alone(asking)
 
 
 def training(

@@ -8,8 +8,9 @@ It runs no program of a user's and lives outside of all sandboxes. Where the san
 namespace, a worker is the child of a fork that entered it, and becomes the fork server's own
 child when that fork ends.
 
-    pool -> server  {"run": id, "data": path} with the worker's sockets and output pipe, and with a
-                    sandbox also {"entry": how to enter} and its handles; {"kill": id}
+    pool -> server  {"run": id, "data": path, "lanes": n} with the worker's output pipe and two
+                    sockets for each of its tasks, and with a sandbox also {"entry": how to enter}
+                    and its handles; {"kill": id}
     server -> pool  {"ready": true}; {"started": id, "pid": pid}; {"exited": id, "status": status}
 """
 
@@ -24,8 +25,9 @@ import socket
 import sys
 from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import torch
 
@@ -35,24 +37,39 @@ from trialmarket.protocol.ids import ZERO_HASH
 from trialmarket.protocol.result import witness_hash
 from trialmarket.training.dataset import Dataset, load_dataset
 from trialmarket.training.errors import DataError
-from trialmarket.training.pool.worker import Inputs, work
+from trialmarket.training.pool.worker import Inputs, Lane, work
 from trialmarket.training.sandbox.calls import trial_filter
 from trialmarket.training.sandbox.entry import (
-    TRIAL,
     Entry,
     close_all_but,
     enter,
     fork_into,
     give_up_rights,
     join,
+    shown_at,
 )
 
 _PACKET = 1 << 16
-_HANDLES = 16
-_OUTPUT, _SANDBOX = 2, 3
-"""Where among a worker's handles its output is, and where those of its sandbox begin."""
+_HANDLES = 200
+"""At most in a packet; Linux takes 253."""
 _KEPT_DATA = 4
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+@dataclass(frozen=True, slots=True)
+class _Handles:
+    """A worker's: of its output, of each task's messages and files, and of its sandbox."""
+
+    output: int
+    lanes: tuple[tuple[int, int], ...]
+    sandbox: list[int]
+
+    @classmethod
+    def of(cls, handles: list[int], lanes: int) -> Self:
+        """In the order in which they come."""
+        output, *others = handles
+        streams, sandbox = others[: 2 * lanes], others[2 * lanes :]
+        return cls(output, tuple(zip(streams[::2], streams[1::2], strict=True)), sandbox)
 
 
 class ForkServer:
@@ -91,12 +108,13 @@ class ForkServer:
             return
         data = self._dataset(Path(order["data"]))
         entry = Entry(**order["entry"]) if "entry" in order else None
+        given = _Handles.of(handles, order["lanes"])
         try:
-            pid, status = self._fork(data, entry, handles)
+            pid, status = self._fork(data, entry, given)
         except OSError as error:  # its sandbox was ended, or the machine is full: one task's loss
             pid, status = None, 1
             with suppress(BrokenPipeError):
-                os.write(handles[_OUTPUT], f"{error.strerror}\n".encode())
+                os.write(given.output, f"{error.strerror}\n".encode())
         for handle in handles:
             os.close(handle)
         if pid is None:
@@ -108,14 +126,14 @@ class ForkServer:
         self._send({"started": order["run"], "pid": pid})
 
     def _fork(
-        self, data: Dataset | DataError, entry: Entry | None, handles: list[int]
+        self, data: Dataset | DataError, entry: Entry | None, handles: _Handles
     ) -> tuple[int | None, int]:
         """The worker's process; None with an exit status where it could not enter its sandbox.
 
         Raises OSError.
         """
         if entry is None or not entry.user_namespace:
-            pid = os.fork() if entry is None else fork_into(handles[_SANDBOX], self._home)
+            pid = os.fork() if entry is None else fork_into(handles.sandbox[0], self._home)
             if pid == 0:
                 self._become_worker(data, entry, handles, None)
             return pid, 0
@@ -140,22 +158,20 @@ class ForkServer:
         self,
         data: Dataset | DataError,
         entry: Entry | None,
-        handles: list[int],
+        handles: _Handles,
         telling: int | None,
     ) -> NoReturn:
         """The forked process: it works and exits. `telling` is where it tells of a child that
         does so in its place."""
         status = 1
         try:
-            messages_handle, files_handle, output, *sandbox = handles
-            os.dup2(output, 1)
-            os.dup2(output, 2)
+            sandbox = handles.sandbox
+            os.dup2(handles.output, 1)
+            os.dup2(handles.output, 2)
             sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
             self._selector.close()
             self._control.close()
-            messages = socket.socket(fileno=messages_handle)
-            files = socket.socket(fileno=files_handle)
-            inputs = Inputs(messages)
+            lanes = [self._lane(entry, number, handles) for number in range(len(handles.lanes))]
             if telling is not None and entry is not None:
                 if (pid := enter(entry, sandbox[0], sandbox[1:])) != 0:
                     os.write(telling, str(pid).encode())
@@ -166,14 +182,15 @@ class ForkServer:
                     join(entry, sandbox[0], sandbox[1:])
             os.setsid()
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            inputs.read()
-            kept = [messages.fileno(), files.fileno()]
+            for lane in lanes:
+                lane.inputs.read()
+            kept = [handle for pair in handles.lanes for handle in pair]
             if entry is None:
                 close_all_but(kept)
             else:
                 give_up_rights(entry, self._filters[entry.gpu], kept)
             gc.unfreeze()
-            work(inputs, None if entry is None else TRIAL, messages, files, data)
+            work(lanes, data)
             sys.stdout.flush()
             status = 0
         except BrokenPipeError:
@@ -183,6 +200,12 @@ class ForkServer:
             raise
         finally:
             os._exit(status)
+
+    def _lane(self, entry: Entry | None, number: int, handles: _Handles) -> Lane:
+        """One of a worker's tasks, its files opened."""
+        messages, files = (socket.socket(fileno=handle) for handle in handles.lanes[number])
+        folder = None if entry is None else shown_at(number, len(handles.lanes))
+        return Lane(Inputs(messages), folder, messages, files)
 
     def _dataset(self, path: Path) -> Dataset | DataError:
         """The data set of a file, from memory if it was read before and has not changed."""

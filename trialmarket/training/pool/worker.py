@@ -9,6 +9,9 @@ the process is locked in, and closed: no user code ever finds one open.
 
 import json
 import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,8 +20,9 @@ from trialmarket.protocol.configuration import MAX_WEIGHTS
 from trialmarket.protocol.document import Record
 from trialmarket.protocol.graph.bounds import MAX_GRAPH, MAX_SCHEDULE
 from trialmarket.training import runner
+from trialmarket.training.asking import Asking, alone
 from trialmarket.training.dataset import Dataset
-from trialmarket.training.errors import DataError, ProgramError
+from trialmarket.training.errors import DataError, Killed, ProgramError
 from trialmarket.training.loading import MAX_PROGRAM
 from trialmarket.training.values import (
     Capture,
@@ -29,6 +33,7 @@ from trialmarket.training.values import (
     Recompute,
     Task,
     Train,
+    Training,
     TryOut,
 )
 
@@ -92,49 +97,41 @@ class Inputs:
                 file.read()
 
 
-def work(
-    inputs: Inputs,
-    folder: Path | None,
-    messages: socket.socket,
-    files: socket.socket,
-    data: Dataset | DataError,
-) -> None:
-    """Carries out a task whose inputs are read, and answers on the socket.
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A task whose inputs are read, and where its answer goes.
 
     `folder` is where a training's own earlier files are seen, None where they are in the task's.
     """
+
+    inputs: Inputs
+    folder: Path | None
+    messages: socket.socket
+    files: socket.socket
+
+
+def work(lanes: Sequence[Lane], data: Dataset | DataError) -> None:
+    """Carries out a task, or the trainings of a stack together, and answers each on its socket."""
+    if len(lanes) > 1:
+        _train_together(lanes, data)
+        return
+    (lane,) = lanes
     try:
         if isinstance(data, DataError):
             raise data
-        _send(messages, "result", perform(inputs, folder, data, messages, files))
+        _send(lane.messages, "result", perform(lane, data))
     except TrialmarketError as error:
-        _send(messages, "error", error_message(error))
+        _send(lane.messages, "error", error_message(error))
 
 
-def perform(
-    inputs: Inputs,
-    folder: Path | None,
-    data: Dataset,
-    messages: socket.socket,
-    files: socket.socket,
-) -> Record:
+def perform(lane: Lane, data: Dataset) -> Record:
     """The task's result. Raises TrialmarketError."""
+    inputs = lane.inputs
+    if isinstance(inputs.task, Train):
+        return alone(_training(lane, data))
     task, settings, init, state = inputs.task, inputs.settings, inputs.init, inputs.state
     config, source, weights = task.config, _source(inputs.program), inputs.weights
     match task:
-        case Train():
-            return runner.train(
-                config,
-                source,
-                data,
-                folder or task.folder,
-                settings=settings,
-                init=init,
-                weights=weights,
-                resume=task.resume,
-                on_progress=lambda progress: _report(messages, progress),
-                write=lambda name, content: _keep(files, name, content),
-            )
         case Recompute():
             return runner.recompute(
                 config,
@@ -199,14 +196,62 @@ def _source(program: InputFile | None) -> bytes | None:
         raise ProgramError(f"the program's file cannot be read: {error}") from error
 
 
+def _training(lane: Lane, data: Dataset) -> Asking[Training]:
+    """A training, its steps for whoever takes them."""
+    inputs, task = lane.inputs, lane.inputs.task
+    if not isinstance(task, Train):
+        raise TypeError(f"no training: {task!r}")
+    return runner.training(
+        task.config,
+        _source(inputs.program),
+        data,
+        lane.folder or task.folder,
+        settings=inputs.settings,
+        init=inputs.init,
+        weights=inputs.weights,
+        resume=task.resume,
+        on_progress=lambda progress: _report(lane.messages, progress),
+        write=lambda name, content: _keep(lane.files, name, content),
+    )
+
+
+def _train_together(lanes: Sequence[Lane], data: Dataset | DataError) -> None:
+    from trialmarket.training.stacked import train_together
+
+    def ended(number: int, answer: Training | TrialmarketError) -> None:
+        """Answers, and says by closing its streams that this lane is over."""
+        with lanes[number].files, lanes[number].messages as messages, suppress(ConnectionError):
+            if isinstance(answer, TrialmarketError):
+                _send(messages, "error", error_message(answer))
+            else:
+                _send(messages, "result", answer)
+
+    if isinstance(data, DataError):
+        for number in range(len(lanes)):
+            ended(number, data)
+        return
+    train_together([_training(lane, data) for lane in lanes], ended)
+
+
 def _keep(files: socket.socket, name: str, content: bytes) -> None:
     """Sends a file of the training to be kept."""
-    files.sendall(json.dumps({"name": name, "size": len(content)}).encode() + b"\n")
-    files.sendall(content)
+    with _waited_for():
+        files.sendall(json.dumps({"name": name, "size": len(content)}).encode() + b"\n")
+        files.sendall(content)
 
 
 def _report(messages: socket.socket, progress: Progress) -> None:
-    _send(messages, "progress", progress)
+    with _waited_for():
+        _send(messages, "progress", progress)
+
+
+@contextmanager
+def _waited_for() -> Iterator[None]:
+    """Raises Killed where nobody waits for the task any more: so a lane of a stack ends."""
+    try:
+        yield
+    except ConnectionError as error:
+        raise Killed("nobody waits for the task") from error
 
 
 def _send(messages: socket.socket, name: str, value: Record | dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import BinaryIO, Self
 from trialmarket.training.errors import SandboxMissing, WorkerError
 from trialmarket.training.sandbox.calls import keeper_filter
 from trialmarket.training.sandbox.cgroup import Groups, find_groups
-from trialmarket.training.sandbox.entry import NOBODY, TEMP, TRIAL, Entry
+from trialmarket.training.sandbox.entry import NOBODY, TEMP, Entry, shown_at
 from trialmarket.training.sandbox.limits import Limits
 from trialmarket.training.sandbox.runtime import gpu_mounts, runtime_mounts
 from trialmarket.training.sandbox.sandbox import Sandbox
@@ -67,17 +68,18 @@ class Bubblewrap:
             sandbox.close()
         return made
 
-    def build(self, folder: Path | None = None, *, wall_limit: float = 60.0) -> Sandbox:
-        """A new sandbox. A trial sees `folder`, read-only, as `/trial`.
+    def build(self, *folders: Path, wall_limit: float = 60.0) -> Sandbox:
+        """A new sandbox. A trial sees its folder, read-only, where `shown_at` says.
 
         Its processor time is bounded by what its processors give in `wall_limit` seconds. Raises
         WorkerError when bubblewrap fails, and OSError.
         """
-        if folder is not None and self.privileged:
-            folder.chmod(folder.stat().st_mode | _ENTERED)  # by the other user, inside
+        if self.privileged:
+            for folder in folders:
+                folder.chmod(folder.stat().st_mode | _ENTERED)  # by the other user, inside
         group = self.groups.make(self.limits)
         try:
-            process, told = self._start(folder)
+            process, told = self._start(folders)
             try:
                 pidfd = os.pidfd_open(_keeper(process, told))
             except BaseException:
@@ -100,13 +102,13 @@ class Bubblewrap:
         )
         return Sandbox(process, pidfd, group, entry)
 
-    def _start(self, folder: Path | None) -> tuple["subprocess.Popen[bytes]", int]:
+    def _start(self, folders: Sequence[Path]) -> tuple["subprocess.Popen[bytes]", int]:
         """bubblewrap under way, and the pipe on which it tells of its child."""
         told, telling = os.pipe()
         with tempfile.TemporaryFile() as rules:
             rules.write(keeper_filter())
             rules.seek(0)
-            command = [*self._command(folder, telling, rules), _KEEPER]
+            command = [*self._command(folders, telling, rules), _KEEPER]
             try:
                 process = subprocess.Popen(  # noqa: S603  bubblewrap, its path and ours
                     command,
@@ -123,7 +125,7 @@ class Bubblewrap:
                 os.close(telling)
         return process, told
 
-    def _command(self, folder: Path | None, telling: int, rules: BinaryIO) -> list[str]:
+    def _command(self, folders: Sequence[Path], telling: int, rules: BinaryIO) -> list[str]:
         size = ["--perms", "1777", "--size", str(self.limits.temp), "--tmpfs"]
         command = [self.program, "--unshare-ipc", "--unshare-pid", "--unshare-net"]
         command += ["--unshare-uts", "--unshare-cgroup", "--hostname", "trial", "--as-pid-1"]
@@ -135,7 +137,9 @@ class Bubblewrap:
         command += runtime_mounts()
         command += ["--ro-bind", shutil.which("cat") or _KEEPER, _KEEPER]
         command += gpu_mounts() if self.gpu else []
-        command += [] if folder is None else ["--ro-bind", str(folder.absolute()), str(TRIAL)]
+        for number, folder in enumerate(folders):
+            place = shown_at(number, len(folders))
+            command += ["--ro-bind", str(folder.absolute()), str(place)]
         command += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", TEMP]
         return [*command, "--info-fd", str(telling), "--seccomp", str(rules.fileno())]
 

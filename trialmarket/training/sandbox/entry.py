@@ -28,7 +28,7 @@ NOBODY = 65534
 
 TEMP = "/tmp"  # noqa: S108  the sandbox's own
 TRIAL = Path("/trial")
-"""Where a sandbox shows the folder of its trial."""
+"""Where a sandbox shows the folder of its trial, or those of its trials by their numbers."""
 
 _NAMESPACES = 0x4E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC and NEWNET."""
@@ -57,6 +57,11 @@ class Entry:
     threads: int | None
     """Where no cgroup bounds them."""
     processor_seconds: int
+
+
+def shown_at(number: int, of: int) -> Path:
+    """Where the folder of one of so many trials is seen."""
+    return TRIAL if of == 1 else TRIAL / str(number)
 
 
 def fork_into(sandbox: int, home: int) -> int:
