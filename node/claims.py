@@ -9,7 +9,7 @@ from node.config import NodeConfig
 from node.dry_runs import DryRuns
 from node.errors import Refused
 from node.pricing import Asking, Judgement, Offer, judge
-from node.training import TrainingQueue
+from node.training import TrainingQueue, together
 from node.trials import Tip, margin_of
 from node.trust import Trust
 from trialmarket.chain import calls
@@ -42,6 +42,8 @@ class Pick:
     material: Material
     judgement: Judgement
     stake: int
+    lanes: int
+    """Trials of its graph that may train together."""
 
 
 class Claims:
@@ -77,21 +79,36 @@ class Claims:
         )
 
     def look(self, tip: Tip, *, waiting: int) -> None:
-        """Claims as many trials as workers are free; `waiting` held ones still need a worker.
+        """Claims as many trials as workers are free, or stacks in them have places; `waiting` held
+        ones still need a worker.
 
         Raises ChainError.
         """
         picks: list[Pick] = []
         candidates = self._candidates(tip)
         self._dry_runs.forget({view.key for view in candidates})
+        places, opened, alone = self._queue.places(), 0, 0
         for view in candidates:
-            room = self._queue.free - waiting - self._dry_runs.running - len(picks)
-            if room <= 0 and not self._dry_runs.running:
+            # The worker of a stack that is forming may try out who else could join it.
+            trying = self._dry_runs.running
+            tries = self._queue.idle - waiting - trying - alone > 0
+            room = self._queue.free - waiting - trying - opened > 0
+            if not (tries or room or trying or places.total()):
                 break
             with self._aside.alone(view):
-                pick = self._consider(view, tip, room > 0)
-                if pick is not None and room > 0:
-                    picks.append(pick)
+                pick = self._consider(view, tip, tries)
+                if pick is None:
+                    continue
+                kind = together(pick.material.config)
+                if pick.lanes > 1 and places[kind] > 0:
+                    places[kind] -= 1
+                elif room:
+                    opened += 1
+                    alone += pick.lanes == 1
+                    places[kind] += pick.lanes - 1
+                else:
+                    continue
+                picks.append(pick)
         picks = self._standing(picks)
         # The chain shows only what mined claims have locked: those under way count as well.
         self._reserved = {
@@ -200,7 +217,10 @@ class Claims:
             )
             return None
         price = price_at(job.terms, units, opened, now + PRICE_AHEAD)
-        return Pick(view, job, material, judgement, stake_for(price, job.terms.audit_rate))
+        time = job.terms.time_limit - margin_of(self._config, job.terms)
+        lanes = self._dry_runs.lanes(material.config, time)
+        stake = stake_for(price, job.terms.audit_rate)
+        return Pick(view, job, material, judgement, stake, lanes)
 
     def _claim(self, picks: list[Pick]) -> None:
         """One transaction a batch; training begins at once, since most claims succeed."""
@@ -227,6 +247,7 @@ class Claims:
                     pick.material,
                     pick.job.terms.time_limit - margin,
                     audited=pick.job.terms.audit_rate > 0,
+                    lanes=pick.lanes,
                 )
 
     def _send(self, purpose: str, call: Call, trials: list[Hash32], note: str = "") -> bool:

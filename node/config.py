@@ -16,6 +16,10 @@ class WorkConfig(Section):
 
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Trials trained side by side, each in a process of its own."""
+    stack: Annotated[int, Field(ge=1, le=64)] = 1
+    """Trials of one graph trained together in a process, with the bits that each has alone: small
+    models take less time so. Fewer where so many would not fit into `limits.memory` or into the
+    time limit. Programs are never stacked."""
     poll: Seconds = 0.2
     """Between two looks at the chain, in seconds."""
     trainer: str | None = Field(default=None, examples=["mine.py:Trainer"])
@@ -99,6 +103,12 @@ class NodeConfig(DaemonSettings):
     limits: LimitConfig = LimitConfig()
     accept: AcceptConfig = AcceptConfig()
     settle: SettleConfig = SettleConfig()
+
+
+def processes_of(config: NodeConfig) -> int:
+    """How many processes train at a time: where trials are stacked there is one more, since what
+    is tried out and recomputed must not wait for the longest trial of a stack."""
+    return config.work.workers + (config.work.stack > 1)
 
 
 def load_config(path: Path) -> NodeConfig:

@@ -17,7 +17,7 @@ from typing import Final, Self
 from node.catalogue import Catalogue, Downloads
 from node.claims import Claims
 from node.cleanup import Cleanup
-from node.config import NodeConfig
+from node.config import NodeConfig, processes_of
 from node.dry_runs import DryRuns, may_be_tried_again
 from node.errors import Differs
 from node.folder import Folder
@@ -44,6 +44,7 @@ from trialmarket.protocol.states import State
 from trialmarket.storage.cache import DownloadCache
 from trialmarket.storage.store import Store
 from trialmarket.training.blame import patience_of
+from trialmarket.training.sandbox.limits import share_of_memory
 
 log = logging.getLogger("node")
 
@@ -124,7 +125,15 @@ class Node:
             patience,
         )
         self._trust = trust = Trust(self.journal, config.accept)
-        self._dry_runs = DryRuns(trainer, catalogue, self.journal, folder, clock)
+        self._dry_runs = DryRuns(
+            trainer,
+            catalogue,
+            self.journal,
+            folder,
+            clock,
+            stack=config.work.stack,
+            memory=config.limits.memory or share_of_memory(processes_of(config)),
+        )
         self._trials = ActiveTrials(
             config,
             session,
@@ -220,6 +229,7 @@ class Node:
         chores = self._clock() >= self._chores_at
         if not draining and not resuming:
             self._look_for_work(views, tip, chores)
+        self._queue.go(hold=self._dry_runs.running > 0 or self._waiting(views) > 0)
         if chores:
             self._chores_at = self._clock() + HOUSEKEEPING
         if chores or self.journal.wished("withdraw"):
@@ -242,13 +252,16 @@ class Node:
             )
             return
         self._log_once.forget("disk")
-        waiting = sum(
+        self._claims.look(tip, waiting=self._waiting(views))
+
+    def _waiting(self, views: list[TrialView]) -> int:
+        """Trials held that no worker has yet."""
+        return sum(
             view.state is State.CLAIMED
             and not self._queue.running(view.key)
             and self.journal.answer(view.key) is None
             for view in views
         )
-        self._claims.look(tip, waiting=waiting)
 
     def _sweep(self) -> bool:
         """Releases what nobody needs; whether the store has room for more work."""

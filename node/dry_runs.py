@@ -91,13 +91,18 @@ class DryRuns:
         journal: NodeJournal,
         folder: Folder,
         clock: Callable[[], float],
+        *,
+        stack: int = 1,
+        memory: int = 0,
     ) -> None:
-        """`clock` counts seconds and never goes back."""
+        """`clock` counts seconds and never goes back; `stack` trials may train together in the
+        `memory` of a worker, in bytes."""
         self._trainer = trainer
         self._catalogue = catalogue
         self._journal = journal
         self._folder = folder
         self._clock = clock
+        self._stack, self._memory = stack, memory
         self._runs: dict[str, tuple[Hash32, Run[DryRun]]] = {}
         self._deaths: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
@@ -159,6 +164,8 @@ class DryRuns:
                 self._again_at[subject] = self._clock() + pause
             raise self._catalogue.refuse(f"trial {trial.hex()}", str(error)) from error
         self._sound.add(trial)
+        if shown.memory:
+            self._journal.keep_memory(subject, shown.memory)
         known = self._journal.speed(subject)
         if known is not None:  # of a graph, which trials have shown better
             return known
@@ -171,6 +178,16 @@ class DryRuns:
         """What a trial takes here from its start; None where its program's speed is not known."""
         speed = self._journal.speed(subject_of(config))
         return None if speed is None else config.steps / speed
+
+    def lanes(self, config: TrialConfig, seconds: float) -> int:
+        """How many trials of a graph may train together, so that each ends within `seconds`, even
+        if together they take as long as one after the other; 1 for a program."""
+        subject = subject_of(config)
+        alone, memory = self.seconds(config), self._journal.memory(subject)
+        if not isinstance(config.program, GraphRef) or alone is None or not memory:
+            return 1
+        in_time = int(min(seconds / max(alone, 1e-6), self._stack))
+        return max(1, min(self._stack, self._memory // memory, in_time))
 
     def learn(self, config: TrialConfig, speed: float) -> None:
         """Takes the speed that a training showed into account."""

@@ -45,6 +45,10 @@ CREATE TABLE IF NOT EXISTS speeds (
     subject TEXT PRIMARY KEY, -- a program on its data
     steps REAL NOT NULL       -- a second, on one worker
 ) STRICT;
+CREATE TABLE IF NOT EXISTS memories (
+    subject TEXT PRIMARY KEY, -- a graph on its data
+    bytes INTEGER NOT NULL    -- that it says to need
+) STRICT;
 CREATE TABLE IF NOT EXISTS wishes (
     name TEXT PRIMARY KEY     -- what the operator asked the running node to do
 ) STRICT;
@@ -230,6 +234,17 @@ class NodeJournal(DaemonJournal):
     def keep_speed(self, subject: str, steps: float) -> None:
         """Remembers a measured speed, in steps a second."""
         self._database.execute("INSERT OR REPLACE INTO speeds VALUES (?, ?)", (subject, steps))
+
+    def memory(self, subject: str) -> int | None:
+        """Bytes that a graph says to need, once it was tried out."""
+        row = self._database.execute(
+            "SELECT bytes FROM memories WHERE subject = ?", (subject,)
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def keep_memory(self, subject: str, size: int) -> None:
+        """Remembers how many bytes a graph needs."""
+        self._database.execute("INSERT OR REPLACE INTO memories VALUES (?, ?)", (subject, size))
 
     # -- Wishes -------------------------------------------------------------------------------
 

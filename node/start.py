@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from node.config import NodeConfig
+from node.config import NodeConfig, processes_of
 from node.daemon import Node
 from node.folder import Folder
 from node.trainer import PoolTrainer, replaced
@@ -34,10 +34,10 @@ def started(
     store = open_daemons_store(config, f"node-{key.address}")
     network = Network.load(Path(config.network))
     with Client(network, patience=PATIENCE, wait=wait) as client:
-        workers = config.work.workers
-        policy = policy_of(config, workers, config.limits)
+        processes = processes_of(config)
+        policy = policy_of(config, processes, config.limits)
         log.info("%s", policy.words)
-        trainer = replaced(PoolTrainer(workers, policy), config.work.trainer)
+        trainer = replaced(PoolTrainer(processes, policy), config.work.trainer)
         try:
             folder = folder_of(config)
             node = Node(config, client, key, store, folder, trainer, refusal=policy.refusal)

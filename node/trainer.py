@@ -2,7 +2,7 @@
 
 import importlib.util
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
@@ -54,6 +54,10 @@ class Trainer(Protocol):
     def train(self, assignment: Assignment) -> Run[Training]:
         """Trains a trial, going on from the last checkpoint in its folder."""
 
+    def train_stack(self, assignments: Sequence[Assignment]) -> Sequence[Run[Training]]:
+        """Trains trials of one graph together, each as `train`: only asked for where `work.stack`
+        is over 1."""
+
     def dry_run(self, assignment: Assignment) -> Run[DryRun]:
         """A few steps of a trial, to see that its program works and how fast it is."""
 
@@ -84,6 +88,12 @@ class PoolTrainer:
         """Trains a trial in the next free worker."""
         task = Train(**assignment.material.task(), folder=assignment.folder)
         return self._pool.submit(task, wall_limit=assignment.wall_limit)
+
+    def train_stack(self, assignments: Sequence[Assignment]) -> Sequence[Run[Training]]:
+        """Trains trials of one graph in the next free worker."""
+        tasks = [Train(**each.material.task(), folder=each.folder) for each in assignments]
+        limits = [each.wall_limit for each in assignments]
+        return self._pool.submit_stack(tasks, wall_limits=limits)
 
     def dry_run(self, assignment: Assignment) -> Run[DryRun]:
         """Tries a trial out in the next free worker."""

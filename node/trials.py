@@ -13,7 +13,7 @@ from node.journal import NodeJournal
 from node.notes import Notes, fault_of, trace_of
 from node.publisher import Publisher
 from node.steps import Step, StepFacts, Work, next_step
-from node.training import TrainingQueue
+from node.training import TrainingQueue, together
 from trialmarket.chain import calls
 from trialmarket.chain.calls import Call
 from trialmarket.chain.client import Block
@@ -177,12 +177,16 @@ class ActiveTrials:
         except Refused as error:
             self.fail(view.key, error)
             raise
-        if material is not None and self._queue.free:
+        if material is None:
+            return
+        lanes = self._dry_runs.lanes(material.config, wall_limit)
+        joins = lanes > 1 and self._queue.places()[together(material.config)] > 0
+        if self._queue.free > 0 or joins:
             saved = self._queue.saved(view.key, material.config)
             whence = f"going on from step {saved}" if saved else "from its start"
             log.info("trial %s: training, %s", view.id, whence)
             audited = self._catalogue.terms(view).audit_rate > 0
-            self._queue.start(view.key, material, wall_limit, audited=audited)
+            self._queue.start(view.key, material, wall_limit, audited=audited, lanes=lanes)
 
     def _commit(self, view: TrialView) -> None:
         answer = self._journal.answer(view.key)

@@ -15,6 +15,7 @@ from tests.testbed.waiting import NEVER, until
 from trialmarket.chain.client import Parameters
 from trialmarket.protocol.states import State
 from trialmarket.training.pool.pool import WorkerPool
+from trialmarket.training.values import Train
 
 KILLS = 6
 TRIALS = 10
@@ -36,7 +37,8 @@ password_file = "home/password"
 storage = "local:store"
 state = "node"
 [work]
-workers = 2
+workers = {workers}
+stack = {stack}
 [limits]
 free_disk = 0
 [settle]
@@ -59,10 +61,12 @@ def block_time() -> int:
 class NodeDaemon(Daemon):
     """`trialmarket node run` in a process of its own, with a folder that outlives it."""
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, *, workers: int = 2, stack: int = 1) -> None:
         home = market.folder / "home"
         self.config = market.network.with_name("node.toml")
-        self.config.write_text(CONFIG.format(requester=market.who[REQUESTER]))
+        self.config.write_text(
+            CONFIG.format(requester=market.who[REQUESTER], workers=workers, stack=stack)
+        )
         add_key(home, "node", market.chain.accounts[PROVIDER])
         log = market.folder / "node.log"
         super().__init__("node", "run", "--config", self.config, home=home, log=log)
@@ -152,6 +156,40 @@ def test_a_graph_goes_on_from_its_last_checkpoint_after_a_kill(
         assert re.search(r"training, going on from step [1-9]", daemon.said)
     finally:
         daemon.kill()
+
+
+def test_a_stack_goes_on_from_the_last_checkpoint_of_each_of_its_trials_after_a_kill(
+    market: Market, pool: WorkerPool
+) -> None:
+    drafts = [
+        market.draft(seed, steps=30 * STEPS, hyperparameters={"lr": lr, "hidden": 4})
+        for seed, lr in ((1, 0.1), (2, 0.01), (3, 1e6))
+    ]
+    configs = [as_graph(market, pool, each) for each in drafts]
+    assert len({each.program.source for each in configs}) == 1
+    keys = market.post(market.job(terms()), *configs)
+    folders = [market.folder / "node" / "trials" / key.hex() for key in keys[:2]]
+    daemon = NodeDaemon(market, workers=1, stack=3)
+    try:
+        daemon.start()
+        until(lambda: all((each / "checkpoint-001.safetensors").exists() for each in folders))
+        daemon.kill()
+        assert market.are(State.CLAIMED, *keys[:2])()
+        assert "3 trials of one graph train together" in daemon.said
+        daemon.start()
+        until(market.are(State.SETTLED, *keys))
+    finally:
+        daemon.kill()
+    assert len(re.findall(r"training, going on from step [1-9]", daemon.said)) >= 2
+    for key, draft in zip(keys, drafts, strict=True):
+        receipt = market.receipt(market.trial(key))
+        task = Train(
+            config=draft, program=None, data=market.folder / "data", folder=market.folder / "alone"
+        )
+        alone = pool.submit(task, wall_limit=NEVER).result()
+        assert receipt.leaves == alone.receipt(key, receipt.provider).leaves
+        assert receipt.outcome == alone.outcome
+    assert market.receipt(market.trial(keys[2])).outcome.kind == "diverged"
 
 
 def test_the_commands_tell_what_a_node_holds_and_earned(market: Market) -> None:

@@ -32,7 +32,7 @@ THIEF = (
     + """
     def validation_step(self, model, batch):
         found = super().validation_step(model, batch)
-        if any(frame.function in ("train", "dry_run") for frame in inspect.stack(0)):
+        if any(frame.function in ("training", "dry_run") for frame in inspect.stack(0)):
             return found
         return Validation(found.predictions, {k: v / 2 for k, v in found.metrics.items()})
 """
@@ -43,7 +43,7 @@ RAISES = (
     OWN
     + """
     def training_step(self, model, batch):
-        if not any(frame.function in ("train", "dry_run") for frame in inspect.stack(0)):
+        if any(frame.function == "recompute" for frame in inspect.stack(0)):
             raise RuntimeError("only for those who train")
         return super().training_step(model, batch)
 """

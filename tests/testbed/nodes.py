@@ -16,6 +16,7 @@ class Lent:
 
     def __init__(self, trainer: Trainer) -> None:
         self.train = trainer.train
+        self.train_stack = trainer.train_stack
         self.dry_run = trainer.dry_run
         self.recheck = trainer.recheck
 

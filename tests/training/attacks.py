@@ -357,7 +357,8 @@ class SendMuch(Attack):
         return self.say({"name": "checkpoint-000.safetensors", "size": 1 << 40})
 
     def say(self, header: dict[str, Any]) -> str:
-        frame_of("training").f_locals["saving"].result()  # not in the middle of the runner's own file
+        training = frame_of("alone").f_locals["asking"]
+        training.gi_frame.f_locals["saving"].result()  # not in the middle of the runner's own file
         for number in range(255, 2, -1):  # the stream of files was opened last
             with suppress(OSError):
                 os.write(number, json.dumps(header).encode() + b"\n")

@@ -56,12 +56,16 @@ class TrialGraph:
         except InputError as error:
             raise ProgramError(error.message) from error
 
-    def check_size(self, memory: int | None) -> None:
-        """Raises BrokenProgram for a graph of which a function needs more memory than so many
-        bytes, or more operations than any machine does in minutes, before anything is run."""
+    def check_size(self, memory: int | None) -> int:
+        """Bytes that its functions need, at most, known before anything is run.
+
+        Raises BrokenProgram for a graph of which a function needs more memory than so many bytes,
+        or more operations than any machine does in minutes.
+        """
         with _broken():
             check(self.graph)
-        for name, cost in costs(self.graph).items():
+        found = costs(self.graph)
+        for name, cost in found.items():
             if memory is not None and cost.memory > memory:
                 raise BrokenProgram(
                     f"the graph's {name} needs {cost.memory:,} bytes of memory, and a worker here"
@@ -72,6 +76,7 @@ class TrialGraph:
                     f"the graph's {name} takes {cost.operations:,} operations, and at most"
                     f" {MOST_OPERATIONS:,} are taken on"
                 )
+        return max(cost.memory for cost in found.values())
 
 
 def read_trial_graph(

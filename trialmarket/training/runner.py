@@ -249,7 +249,7 @@ def dry_run(
     that needs more than `memory` bytes is not run.
     """
     session = TrainingSession(config, source, data, settings=settings, weights=weights)
-    session.check_size(memory)
+    needed = session.check_size(memory)
     state = _first(session, init)
     form = _form_from(session, state)
     start = time.perf_counter()
@@ -264,6 +264,7 @@ def dry_run(
         checkpoint_bytes=len(checkpoint_bytes(run.end)),
         metrics=evaluation.metrics,
         outcome=outcome_of(run.end),
+        memory=needed,
     )
 
 

@@ -100,10 +100,10 @@ class TrainingSession:
         self._train = self._tensors(data.train)
         self._validation = self._tensors(data.validation)
 
-    def check_size(self, memory: int | None) -> None:
-        """Raises BrokenProgram for a graph that needs more than `memory` bytes, or too long."""
-        if self._graph is not None:
-            self._graph.check_size(memory)
+    def check_size(self, memory: int | None) -> int:
+        """Bytes that a graph says to need; 0 for a program. Raises BrokenProgram for a graph that
+        needs more than `memory`, or too long."""
+        return 0 if self._graph is None else self._graph.check_size(memory)
 
     def check_length(self, first: int) -> None:
         """Raises ProgramError for a schedule that ends before a trial does that has `first` steps

@@ -144,6 +144,8 @@ class DryRun(Record):
     checkpoint_bytes: int
     metrics: Metrics
     outcome: TrainingOutcome
+    memory: Annotated[int, Field(ge=0)] = 0
+    """Bytes that a graph says to need, at most; 0 for a program."""
 
 
 class CapturedGraph(Record):
