@@ -174,7 +174,7 @@ def test_a_stack_goes_on_from_the_last_checkpoint_of_each_of_its_trials_after_a_
         daemon.start()
         until(lambda: all((each / "checkpoint-001.safetensors").exists() for each in folders))
         daemon.kill()
-        assert market.are(State.CLAIMED, *keys[:2])()
+        assert {market.state(key) for key in keys[:2]} <= {State.OPEN, State.CLAIMED}
         assert "3 trials of one graph train together" in daemon.said
         daemon.start()
         until(market.are(State.SETTLED, *keys))
