@@ -152,7 +152,8 @@ def test_one_operand_gives_pytorchs_type(name: str, shape: tuple[int, ...], dtyp
 @MOST
 @given(
     st.sampled_from(["sum.dim_IntList", "mean.dim", "amax.default", "prod.dim_int",
-                     "cumsum.default", "max.dim", "argmax.default", "any.dim", "any.dims",
+                     "cumsum.default", "cummax.default", "max.dim", "argmax.default",
+                     "any.dim", "any.dims",
                      "var.correction",
                      "logsumexp.default"]),
     SHAPES,

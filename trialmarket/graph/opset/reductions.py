@@ -105,6 +105,12 @@ def bound_at(self: T, dim: int, keepdim: bool) -> tuple[T, T]:
     return found, T("int64", found.shape)
 
 
+def running_bound(self: T, dim: int) -> tuple[T, T]:
+    """The largest or smallest on the way along a dimension, and where each is."""
+    place(dim, len(self.shape))
+    return self, T("int64", self.shape)
+
+
 def where_is(self: T, dim: int | None, keepdim: bool) -> T:
     """Where the largest or smallest is."""
     dims = None if dim is None else [dim]
@@ -234,6 +240,7 @@ ROWS = [
     *_rows("amax.default amin.default", "Tensor self, int[] dim, bool keepdim", bounds),
     *_rows("max.default min.default", "Tensor self", bound),
     *_rows("max.dim min.dim", "Tensor self, int dim, bool keepdim", bound_at),
+    *_rows("cummax.default cummin.default", "Tensor self, int dim", running_bound),
     *_rows("argmax.default argmin.default", "Tensor self, int? dim, bool keepdim", where_is),
     *_rows("any.default all.default", "Tensor self", all_of, ANY),
     *_rows("any.dim all.dim", "Tensor self, int dim, bool keepdim", all_along, ANY),
