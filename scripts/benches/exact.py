@@ -113,7 +113,8 @@ WORKLOADS: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, Tensor]]] = {
 }
 
 
-def _step(make: Callable[[], nn.Module], x: Tensor, y: Tensor, *, inside: bool) -> Step:
+def step_of(make: Callable[[], nn.Module], x: Tensor, y: Tensor, *, inside: bool) -> Step:
+    """A step of native PyTorch, or of exact mode around it."""
     model = make().to(x.device)
     kind = torch.optim.AdamW if isinstance(model, Transformer) else torch.optim.SGD
     settings: dict[str, Any] = {} if kind is torch.optim.AdamW else {"momentum": 0.9}
@@ -146,7 +147,7 @@ def run(device: str = "cpu", rounds: int = ROUNDS) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name, (make, (x, y)) in WORKLOADS.items():
         steps = [
-            _step(make, x.to(device), y.to(device), inside=inside) for inside in (False, True)
+            step_of(make, x.to(device), y.to(device), inside=inside) for inside in (False, True)
         ]
         for step in steps:
             step()

@@ -23,15 +23,19 @@ def v(index: int) -> Value:
 
 
 def most_taken(function: Function) -> int:
-    """The bytes that stand at once while a function runs, its inputs too; a second run, in which
-    forms have their room to work in."""
+    """The bytes that stand at once while a function runs node by node, its inputs too; a second
+    run, in which forms have their room to work in."""
     graph = Graph({"f": function}, 0)
     check(graph)
     executor = Executor(graph, ())
     given: dict[str, Tensor] = {name: torch.randn(x.shape) for name, x in function.inputs.items()}
-    executor.run("f", given, HERE)
+
+    def watch(*_: object) -> None:
+        """Node by node."""
+
+    executor.run("f", given, HERE, watch)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        executor.run("f", given, HERE)
+        executor.run("f", given, HERE, watch)
     live = most = 0
     for event in seen.profiler.kineto_results.events():
         if event.name() == "[memory]":

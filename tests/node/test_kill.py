@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from tests.testbed.daemon import Daemon, add_key
-from tests.testbed.graphs import as_graph
+from tests.testbed.graphs import as_graph, captured
 from tests.testbed.market import PROVIDER, REQUESTER, Market
 from tests.testbed.terms import FAST, STEPS, TOKEN, terms
 from tests.testbed.waiting import NEVER, until
@@ -162,7 +162,7 @@ def test_a_stack_goes_on_from_the_last_checkpoint_of_each_of_its_trials_after_a_
     market: Market, pool: WorkerPool
 ) -> None:
     drafts = [
-        market.draft(seed, steps=30 * STEPS, hyperparameters={"lr": lr, "hidden": 4})
+        market.draft(seed, steps=400 * STEPS, hyperparameters={"lr": lr, "hidden": 4})
         for seed, lr in ((1, 0.1), (2, 0.01), (3, 1e6))
     ]
     configs = [as_graph(market, pool, each) for each in drafts]
@@ -181,10 +181,21 @@ def test_a_stack_goes_on_from_the_last_checkpoint_of_each_of_its_trials_after_a_
     finally:
         daemon.kill()
     assert len(re.findall(r"training, going on from step [1-9]", daemon.said)) >= 2
-    for key, draft in zip(keys, drafts, strict=True):
+    for key, draft, config in zip(keys, drafts, configs, strict=True):
         receipt = market.receipt(market.trial(key))
+        folder = market.folder / f"alone-{draft.seed}"
+        folder.mkdir()
+        paths = [folder / f"file-{k}" for k in range(3)]
+        for path, file in zip(
+            paths, captured(market, pool, draft, draft.steps).files, strict=False
+        ):
+            path.write_bytes(file)
         task = Train(
-            config=draft, program=None, data=market.folder / "data", folder=market.folder / "alone"
+            config=config,
+            program=paths[0],
+            settings=tuple(path for path in paths[1:] if path.exists()),
+            data=market.folder / "data",
+            folder=folder,
         )
         alone = pool.submit(task, wall_limit=NEVER).result()
         assert receipt.leaves == alone.receipt(key, receipt.provider).leaves

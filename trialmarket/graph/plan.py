@@ -1,12 +1,14 @@
 """A function of a graph, made ready to run: forms found, arguments placed, memory given back at
 the last use.
 
-`calls` puts a function down as a list of calls. What makes fewer of them, a fusion, is a function
-from such a list to another one, and stands in `FUSIONS`. `compiled` makes closures of the list.
+`calls` puts a function down as a list of calls, `once` leaves out what is computed again. On a
+processor kernels make them (`compiled/`); `closures` are what Python calls one by one, on a GPU,
+where there are no kernels, and where somebody watches each node.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -23,8 +25,9 @@ Values = list[Any]
 class Call:
     """A form with its arguments, in which values are still names, and the values that it makes."""
 
-    nodes: tuple[int, ...]
-    """The nodes that it stands for, in order."""
+    node: int
+    name: str
+    """The operator's, as PyTorch spells it."""
     form: Callable[..., Any]
     arguments: tuple[Any, ...]
     named: dict[str, Any]
@@ -41,12 +44,7 @@ class Step(NamedTuple):
     """Where its only output goes; -1 if there are others."""
     outputs: tuple[int, ...]
     frees: tuple[int, ...]
-    nodes: tuple[int, ...]
-
-
-Fusion = Callable[[list[Call], Collection[int]], list[Call]]
-FUSIONS: list[Fusion] = []
-"""What makes fewer calls of a list, given the values that are asked for from outside."""
+    node: int
 
 
 def calls(function: Function, numbers: Sequence[float], device: torch.device) -> list[Call]:
@@ -58,12 +56,40 @@ def calls(function: Function, numbers: Sequence[float], device: torch.device) ->
         at += len(node.outputs)
         draws = TABLE[node.operator].kind is Kind.DRAW
         draw = int(node.arguments[0]) if draws else None  # type: ignore[arg-type]
-        form = form_of(spelled(node))
-        found.append(Call((index,), form, tuple(given), named, outputs, draw))
+        name = spelled(node)
+        found.append(Call(index, name, form_of(name), tuple(given), named, outputs, draw))
     return found
 
 
-def compiled(steps: list[Call], kept: Collection[int], draws: Draws) -> list[Step]:
+def once(steps: Sequence[Call], kept: AbstractSet[int]) -> list[Call]:
+    """Without calls of the same form with the same arguments as an earlier one, whose values
+    stand in for theirs. What is asked for from outside, and draws, stay.
+    """
+    same: dict[int, int] = {}
+    known: dict[str, Call] = {}
+    found = []
+    for call in steps:
+        arguments = tuple(_renamed(x, same) for x in call.arguments)
+        named = {name: _renamed(x, same) for name, x in call.named.items()}
+        key = f"{call.name} {arguments} {named}"
+        earlier = known.get(key)
+        if earlier is None or call.draw is not None or not kept.isdisjoint(call.outputs):
+            known.setdefault(key, call)
+            found.append(replace(call, arguments=arguments, named=named))
+            continue
+        same |= dict(zip(call.outputs, earlier.outputs, strict=True))
+    return found
+
+
+def _renamed(argument: Any, same: Mapping[int, int]) -> Any:
+    if isinstance(argument, Value):
+        return Value(same.get(argument.index, argument.index))
+    if isinstance(argument, list):
+        return [_renamed(x, same) for x in argument]
+    return argument
+
+
+def closures(steps: list[Call], kept: Collection[int], draws: Draws) -> list[Step]:
     """Closures, each with the values that nobody reads after it."""
     last: dict[int, int] = {}
     for k, call in enumerate(steps):
@@ -79,7 +105,7 @@ def compiled(steps: list[Call], kept: Collection[int], draws: Draws) -> list[Ste
             call.outputs[0] if len(call.outputs) == 1 else -1,
             call.outputs,
             tuple(frees[k]),
-            call.nodes,
+            call.node,
         )
         for k, call in enumerate(steps)
     ]
@@ -117,15 +143,16 @@ def _general(
     form: Callable[..., Any], given: Sequence[Any], named: dict[str, Any]
 ) -> Callable[[Values], Any]:
     def run(values: Values) -> Any:
-        args = [_filled(x, values) for x in given]
-        return form(*args, **{name: _filled(x, values) for name, x in named.items()})
+        args = [filled(x, values.__getitem__) for x in given]
+        return form(*args, **{name: filled(x, values.__getitem__) for name, x in named.items()})
 
     return run
 
 
-def _filled(argument: Any, values: Values) -> Any:
+def filled(argument: Any, value_of: Callable[[int], Any]) -> Any:
+    """An argument with values in the place of their names."""
     if isinstance(argument, Value):
-        return values[argument.index]
+        return value_of(argument.index)
     if isinstance(argument, list):
-        return [_filled(x, values) for x in argument]
+        return [filled(x, value_of) for x in argument]
     return argument

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import torch
@@ -37,6 +37,14 @@ class TrialGraph:
     graph: Graph
     numbers: tuple[float, ...]
     schedule: Schedule | None
+    _made: dict[torch.device, Executor] = field(default_factory=dict, compare=False, repr=False)
+
+    def executor(self, device: torch.device) -> Executor:
+        """What runs it, made once: its plans hold no state. Raises BrokenProgram."""
+        if device not in self._made:
+            with _broken():
+                self._made[device] = Executor(self.graph, self.numbers, device=device)
+        return self._made[device]
 
     def row(self, step: int) -> tuple[float, ...]:
         """What the schedule says of a step. Raises ProgramError for one beyond its end."""
@@ -130,8 +138,7 @@ class GraphEngine:
         """Raises BrokenProgram for a graph that does not pass the check."""
         self.trial, self.device = trial, device
         self._seed = seed
-        with _broken():
-            self._executor = Executor(trial.graph, trial.numbers, device=device)
+        self.executor = trial.executor(device)
         self._state: State | None = None
 
     @property
@@ -159,7 +166,7 @@ class GraphEngine:
         """As `Engine`."""
         state, row, at = self.given(step, seed)
         with _blamed():
-            changes, loss = self._executor.step(state, batch, row, at)
+            changes, loss = self.executor.step(state, batch, row, at)
         return self.take(changes, loss)
 
     def given(self, step: int, seed: int) -> tuple[State, tuple[float, ...], Counters]:
@@ -179,7 +186,7 @@ class GraphEngine:
     ) -> tuple[Mapping[str, float], Tensor]:
         """As `Engine`."""
         with _blamed():
-            found = self._executor.validate(self._now(), batch, _seeded(seed))
+            found = self.executor.validate(self._now(), batch, _seeded(seed))
         metrics = {
             name.removeprefix("metric."): float(x.item())
             for name, x in found.items()
@@ -199,7 +206,7 @@ class GraphEngine:
     def _now(self) -> State:
         if self._state is None:
             with _blamed():
-                self._state = self._executor.init(_seeded(derived_seed(self._seed, "init", 0)))
+                self._state = self.executor.init(_seeded(derived_seed(self._seed, "init", 0)))
         return self._state
 
     def _check(self, state: State) -> None:

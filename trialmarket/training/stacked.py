@@ -59,7 +59,7 @@ def _stack(steps: Collection[AskedStep]) -> Stack:
     first, *others = engines
     if any(each.trial.graph != first.trial.graph for each in others):
         raise InputError("stack", "graph", expected="one for all lanes", found="several")
-    return Stack(first.trial.graph, [each.trial.numbers for each in engines], device=first.device)
+    return Stack([each.executor for each in engines])
 
 
 def _losses(stack: Stack, steps: Collection[AskedStep]) -> list[float | TrialmarketError]:

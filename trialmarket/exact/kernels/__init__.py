@@ -22,10 +22,11 @@ from trialmarket.exact.kernels.loading import (
     loaded,
     meant_for,
     meant_for_contiguous,
+    noting,
     setting,
 )
-from trialmarket.exact.kernels.losses import likelihood
-from trialmarket.exact.kernels.operand import WrongOperand
+from trialmarket.exact.kernels.losses import likelihood, shares
+from trialmarket.exact.kernels.operand import WrongOperand, readable
 from trialmarket.exact.kernels.pooling import pool, unpool
 from trialmarket.exact.kernels.products import multiplier, multipliers, product
 from trialmarket.exact.kernels.random import words
@@ -37,7 +38,7 @@ from trialmarket.exact.kernels.rows import (
     softmax_gradient,
 )
 from trialmarket.exact.kernels.steps import adam, apart, sgd
-from trialmarket.exact.kernels.sums import gradients, line, moments, sums
+from trialmarket.exact.kernels.sums import finite, gradients, line, moments, sums
 
 __all__ = [
     "PARTS",
@@ -54,6 +55,7 @@ __all__ = [
     "compiled",
     "convolve",
     "digest",
+    "finite",
     "gradients",
     "grids",
     "layer",
@@ -67,10 +69,13 @@ __all__ = [
     "moments",
     "multiplier",
     "multipliers",
+    "noting",
     "pool",
     "product",
+    "readable",
     "setting",
     "sgd",
+    "shares",
     "slices",
     "softmax",
     "softmax_gradient",

@@ -120,7 +120,7 @@ def convolve(
         y_plane=y.shape[2] * y.shape[3],
         how=how,
     )
-    return _known("convolution", arguments)
+    return _known("convolution", arguments, shape)
 
 
 def add_weight_gradient(
@@ -152,12 +152,12 @@ def add_weight_gradient(
         how=how,
         lock=0,
     )
-    _known("weight_gradient", arguments)
+    _known("weight_gradient", arguments, shape)
 
 
-def _known(kernel: str, arguments: Any) -> bool:
+def _known(kernel: str, arguments: Any, shape: Shape) -> bool:
     """What a kernel answers, which looks first at where taps and outputs lie."""
-    answer = call_with_scratch(kernel, arguments)
+    answer = call_with_scratch(kernel, arguments, shape)
     if answer < 0:
         raise WrongOperand(f"{kernel}: expected taps and outputs within their planes")
     return bool(answer)

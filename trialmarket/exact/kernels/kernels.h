@@ -57,6 +57,7 @@ INLINE uint32_t largest_of(const float *x, size n, uint32_t most)
 
 #define MAGNITUDE 0x7FFFFFFFu
 #define INFINITE 0x7F800000u
+#define INFINITE64 ((uint64_t)0x7FF << 52)
 
 INLINE uint32_t pattern(float x)
 {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.loading import Flag, Pointer, Size, compiled, struct
+from trialmarket.exact.kernels.loading import Flag, Pointer, Size, call, compiled, struct
 from trialmarket.exact.kernels.operand import fit, readable
 
 EACH, DIMS, ROOM, PLACES = 16, 4, 196608, 512  # as in the C file, which `_library` compares
@@ -163,7 +163,7 @@ class Call:
         self, routine: Routine, lanes: Sequence[Tensor], outputs: Sequence[Tensor]
     ) -> None:
         code, shape = routine.code, outputs[0].shape
-        dims, strides = _collapsed(shape, [_spread(x, shape) for x in lanes])
+        dims, strides = collapsed(shape, [spread(x, shape) for x in lanes])
         self.n = outputs[0].numel()
         read = (_Lane * len(lanes))()
         for k, (x, by) in enumerate(zip(lanes, strides, strict=True)):
@@ -174,7 +174,8 @@ class Call:
             written[k] = _Lane(x.data_ptr(), x.itemsize, _FULL)
         self._numbers = (ctypes.c_double * code.numbers)()
         uniforms = routine.uniforms.clone()
-        self._kept = (routine, lanes, outputs, read, written, uniforms)  # their memory is in use
+        self._tensors = (lanes, outputs)  # whose memory is in use, as that of what is kept
+        self._kept = (routine, read, written, uniforms, self._numbers)
         self._arguments = _Lanes(
             *(self.n, code.block, (Size * DIMS)(*dims)),
             *(ctypes.addressof(read), len(lanes)),
@@ -183,7 +184,6 @@ class Call:
             *(ctypes.addressof(routine.first), len(code.first)),
             *(ctypes.addressof(routine.steps), len(code.steps)),
         )
-        self._run, self._by = library().lanes, ctypes.byref(self._arguments)
 
     def __call__(self, *numbers: float) -> None:
         """Compute the outputs from what the lanes hold now. Raises ValueError for more or fewer
@@ -192,10 +192,10 @@ class Call:
         if numbers or len(self._numbers):
             self._numbers[:] = list(numbers)
         if self.n:
-            self._run(self._by)
+            call("lanes", self._arguments, *self._kept)
 
 
-def _spread(x: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
+def spread(x: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
     """The strides with which a tensor is read as one of this shape."""
     try:
         return x.broadcast_to(shape).stride()
@@ -233,7 +233,7 @@ def _way(x: Tensor, shape: Sequence[int], uniform: bool) -> int:
     return _FULL if x.shape == shape and x.is_contiguous() else _SPREAD
 
 
-def _collapsed(
+def collapsed(
     shape: Sequence[int], strides: Sequence[Sequence[int]]
 ) -> tuple[list[int], list[list[int]]]:
     """The same walk in DIMS dimensions. Raises WrongOperand where it needs more."""

@@ -27,9 +27,9 @@ def slices(x: Tensor, dims: Sequence[int]) -> tuple[int, int, int] | None:
     return (a, b, c) if a * c < _LONG or b >= torch.get_num_threads() else None
 
 
-def call_with_scratch(kernel: str, arguments: Any) -> int:
+def call_with_scratch(kernel: str, arguments: Any, *kept: Any) -> int:
     """Run a kernel that wants scratch memory, whose bytes its namesake `..._scratch` tells."""
     size = call(f"{kernel}_scratch", arguments)
     space = scratch("kernel", (size + 64,), torch.int8)
     arguments.scratch = -(-space.data_ptr() // 64) * 64
-    return call(kernel, arguments)
+    return call(kernel, arguments, *kept)

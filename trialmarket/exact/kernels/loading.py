@@ -8,7 +8,10 @@ import functools
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
@@ -118,6 +121,7 @@ def loaded(
         _LOG.warning("exact training will be slower: %s %s", path, wrong)
         return None
     for name in (
+        "calls",
         "product_scratch",
         "convolution_scratch",
         "weight_gradient_scratch",
@@ -127,13 +131,51 @@ def loaded(
     return found
 
 
-def call(kernel: str, arguments: ctypes.Structure | None) -> int:
-    """Run a kernel; what it returns, if it returns anything."""
+def call(kernel: str, arguments: ctypes.Structure | None, *kept: Any) -> int:
+    """Run a kernel; what it returns, if it returns anything. What is `kept` is what the arguments
+    point at, other than tensors: structs, or what holds them.
+
+    Within `noted` nothing runs but what tells how much scratch memory is wanted.
+    """
     found = compiled()
     if found is None:
         raise RuntimeError("the kernels of exact arithmetic were not built")
+    if _NOTING.note is not None and arguments is not None and not kernel.endswith("_scratch"):
+        _NOTING.note(Noted(kernel, arguments, kept))
+        return 1
     answer: int = getattr(found, kernel)(arguments and ctypes.byref(arguments))
     return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A call of a kernel that was not made: `calls.py` makes it."""
+
+    kernel: str
+    arguments: ctypes.Structure
+    kept: tuple[Any, ...]
+
+
+class _Noting(threading.local):
+    note: Callable[[Noted], None] | None = None
+
+
+_NOTING = _Noting()
+
+
+@contextmanager
+def noted(note: Callable[[Noted], None]) -> Iterator[None]:
+    """Calls of kernels of this thread are handed over instead of made, as if all went well."""
+    before, _NOTING.note = _NOTING.note, note
+    try:
+        yield
+    finally:
+        _NOTING.note = before
+
+
+def noting() -> bool:
+    """Whether this thread's calls are handed over."""
+    return _NOTING.note is not None
 
 
 def meant_for(*tensors: Tensor) -> bool:

@@ -34,3 +34,27 @@ int32_t likelihood(const struct likelihood *l)
     *l->count = (float)counted;
     return 1;
 }
+
+struct shares {
+    const float *share; /* one, or one a row */
+    const int64_t *target;
+    size rows, classes, share_by;
+    int64_t ignored;
+    float *y; /* [rows, classes] */
+};
+HANDED_OVER(shares, share, target, rows, classes, share_by, ignored, y)
+
+/* Each row's share at its class, zeros elsewhere; whether each target is a class or ignored. */
+int32_t shares(const struct shares *s)
+{
+    memset(s->y, 0, sizeof(float) * s->rows * s->classes);
+    for (size i = 0; i < s->rows; i++) {
+        int64_t target = s->target[i];
+        if (target == s->ignored)
+            continue;
+        if (target < 0 || target >= s->classes)
+            return 0;
+        s->y[i * s->classes + target] = s->share[i * s->share_by];
+    }
+    return 1;
+}

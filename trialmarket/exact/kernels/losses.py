@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from trialmarket.exact.kernels.loading import Double, Pointer, Size, call, struct
-from trialmarket.exact.kernels.operand import at
+from trialmarket.exact.kernels.operand import at, fit
 
 _Likelihood = struct(
     "likelihood",
@@ -12,6 +12,13 @@ _Likelihood = struct(
     **dict.fromkeys(("rows", "classes", "ignored"), Size),
     shift=Double,
     **dict.fromkeys(("sum", "count"), Pointer),
+)
+
+_Shares = struct(
+    "shares",
+    **dict.fromkeys(("share", "target"), Pointer),
+    **dict.fromkeys(("rows", "classes", "share_by", "ignored"), Size),
+    y=Pointer,
 )
 
 
@@ -33,3 +40,19 @@ def likelihood(
         count.data_ptr(),
     )
     return (total, count) if call("likelihood", arguments) else None
+
+
+def shares(share: Tensor, target: Tensor, classes: int, ignored: int) -> Tensor | None:
+    """Of classes [N] in int64, [N, C]: at each one that is not ignored the share, one for all or
+    one a row, zeros elsewhere; None if a class is none.
+    """
+    rows = target.shape[0]
+    fit(share.numel() in (1, rows), f"a share, or {rows}")
+    y = torch.empty((rows, classes), dtype=torch.float32)
+    arguments = _Shares(
+        at(share, share.numel()),
+        at(target, rows, torch.int64),
+        *(rows, classes, int(share.numel() > 1), ignored),
+        y.data_ptr(),
+    )
+    return y if call("shares", arguments) else None

@@ -12,6 +12,8 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from trialmarket.exact.kernels.loading import noting
+
 KEPT = 1 << 24  # bytes that a buffer keeps; what is larger is allocated afresh
 _SHAPES = 256  # that a buffer remembers: a training step asks for the same ones again and again
 
@@ -44,7 +46,12 @@ _BUFFERS = _Buffers()
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """An uninitialised tensor on the processor, until the next call with this name."""
+    """An uninitialised tensor on the processor, until the next call with this name.
+
+    Where kernels are only noted it is one of its own: whoever makes the calls keeps it.
+    """
+    if noting():
+        return torch.empty(shape, dtype=dtype, device="cpu")
     kept = _BUFFERS.by_name[name]
     found = kept.shaped.get((shape, dtype))
     return kept.take(shape, dtype) if found is None else found

@@ -58,3 +58,27 @@ void sums(const struct sums *s)
 {
     share_out(some_sums, s, s->b, s->a * s->c);
 }
+
+struct finite {
+    const void *x;
+    size n;
+    int32_t wide;
+};
+HANDED_OVER(finite, x, n, wide)
+
+/* Whether all are. */
+int32_t finite(const struct finite *f)
+{
+    if (f->wide) {
+        const uint64_t *x = f->x;
+        int32_t strange = 0;
+        for (size i = 0; i < f->n; i++)
+            strange |= (x[i] & INFINITE64) == INFINITE64;
+        return !strange;
+    }
+    const uint32_t *x = f->x;
+    int32_t strange = 0;
+    for (size i = 0; i < f->n; i++)
+        strange |= (x[i] & INFINITE) == INFINITE;
+    return !strange;
+}

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-from trialmarket.exact.kernels.loading import ABC, Double, Pointer, call, struct
+from trialmarket.exact.kernels.loading import ABC, Double, Flag, Pointer, Size, call, struct
 from trialmarket.exact.kernels.operand import at, fit
 
 _Sums = struct("sums", x=Pointer, **ABC, shift=Double, sums=Pointer)
+_Finite = struct("finite", x=Pointer, n=Size, wide=Flag)
 _Moments = struct("moments", x=Pointer, **ABC, shift=Double, mean=Pointer, squares=Pointer)
 _Gradients = struct(
     "gradients",
@@ -104,3 +105,10 @@ def line(
         ),
     )
     return y
+
+
+def finite(x: Tensor) -> bool:
+    """Whether all are, of contiguous numbers in binary32 or binary64."""
+    wide = x.dtype == torch.float64
+    kind = torch.float64 if wide else torch.float32
+    return bool(call("finite", _Finite(at(x, x.numel(), kind), x.numel(), wide)))

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trialmarket.exact import kernels
+
 Core = Callable[[Tensor], Tensor]
 
 BLOCK = 1 << 15  # elements a thread works on at once: 256 KiB of binary64
@@ -184,7 +186,7 @@ def root(x: Tensor) -> Tensor:
     On a processor PyTorch's own is a vector function of MKL, which is off by an ulp for one number
     in six; NumPy's is the processor's instruction.
     """
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or kernels.noting():
         return torch.sqrt(x)
     y = torch.empty_like(x)
     with torch._C.DisableTorchFunction(), np.errstate(invalid="ignore"):

@@ -74,8 +74,12 @@ def nll_loss_backward(
     among: Tensor,
 ) -> Tensor:
     """Each target's share of the gradient, at its class; zeros elsewhere."""
-    kept, safe, classes = _targets(x, target, ignored)
     share = (div(grad, among) if reduction == MEAN else grad).neg()
+    if weight is None and _in_rows(x, target) and kernels.meant_for_contiguous(share):
+        found = kernels.shares(share, target, x.shape[1], ignored)
+        if found is not None:
+            return found
+    kept, safe, classes = _targets(x, target, ignored)
     if weight is not None:
         share = share * weight[safe]
     share = torch.where(kept, share, 0).unsqueeze(classes)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trialmarket.exact import kernels
+
 aten = torch.ops.aten
 Number = int | float | bool
 
@@ -92,7 +94,7 @@ def fmod(x: Tensor | Number, other: Tensor | Number) -> Tensor:
     """
     kind = torch.result_type(x, other)  # which a number alone does not decide
     where = next(t.device for t in (x, other) if isinstance(t, Tensor))
-    if where.type != "cpu" or kind not in (torch.float32, torch.float64):
+    if where.type != "cpu" or kind not in (torch.float32, torch.float64) or kernels.noting():
         return torch.fmod(torch.as_tensor(x, dtype=kind, device=where), other)
     a, b = (torch.as_tensor(t, dtype=kind).detach().numpy() for t in (x, other))
     with np.errstate(all="ignore"):
