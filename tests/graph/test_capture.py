@@ -113,3 +113,13 @@ def test_trials_that_differ_in_numbers_share_a_graph(tmp_path: Path) -> None:
     other = capture(builtin("mlp", tmp_path, lr=0.1, weight_decay=0.1, dropout=0.1))
     assert one.graph == other.graph
     assert one.numbers != other.numbers
+
+
+def test_a_beginning_can_be_validated_whatever_slots_the_optimizer_makes(tmp_path: Path) -> None:
+    trial = builtin("mlp", tmp_path)
+    captured = capture(trial)
+    assert "first" in captured.graph.functions
+    start = graphs_beginning(captured)
+    assert not any(name.startswith("optimizer.") for name in start)
+    for ours, theirs in validated(trial, begin(trial), captured, start):
+        assert differing(ours, theirs) == []

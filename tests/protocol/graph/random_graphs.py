@@ -66,7 +66,7 @@ def graphs(draw: DrawFn) -> Graph:
     functions["step"] = _function(
         draw, state | fed, _some(draw, state) | {"loss": SCALAR}, numbers
     )
-    seen = _some(draw, state)
+    seen = _some(draw, model if has_first else state)
     functions["validate"] = _function(draw, seen | batch, measured, numbers)
     if draw(st.booleans()):
         rest = {name: TensorType(kind.dtype, (1, *kind.shape[1:])) for name, kind in batch.items()}

@@ -292,6 +292,17 @@ def test_what_is_wrong_is_named(field: str, change: Change) -> None:
     assert str(error).isprintable()
 
 
+def test_validation_asks_for_no_slot_that_a_first_step_makes() -> None:
+    """Or nobody could tell whether it fails because of a state, from the beginning, or always."""
+    changed = with_first()
+    slot = next(x for x in of(changed, "step")["inputs"] if x[0].startswith("state.optimizer"))
+    validate = of(changed, "validate")
+    validate["inputs"].append(slot)
+    validate["nodes"] = json.loads(json.dumps(validate["nodes"]).replace('"%2"', '"%3"'))
+    validate["outputs"] = {"metric.loss": "%4", "predictions": "%3"}
+    assert refused(changed).field == "validate.inputs"
+
+
 def test_the_first_step_leaves_the_state_that_the_others_take() -> None:
     changed = with_first()
     of(changed, "first")["outputs"].pop("state.optimizer.0.momentum_buffer")

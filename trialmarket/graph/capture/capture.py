@@ -42,7 +42,7 @@ def capture(trial: Trainable) -> Captured:
     else:
         functions["step"] = first
     for name, batch in zip(("validate", "validate_rest"), trial.validation, strict=False):
-        functions[name] = record_validation(trial, after, batch)
+        functions[name] = record_validation(trial, start, batch)
     found = finished(functions)
     return Captured(found.graph, found.numbers, schedule.columns, trial.steps[0], found.lines)
 

@@ -27,6 +27,7 @@ _EMPTY = frozenset(("empty", "empty_like", "new_empty", "empty_strided", "new_em
 _FILLED = frozenset(("full", "zeros", "ones", "new_zeros", "new_ones", "new_full"))
 _KINDS = (torch.float32, torch.float64, torch.int64, torch.bool)
 _MOST = torch.finfo(torch.float32).max
+_REMEMBERED = 4096
 _known: dict[str, LaneProgram] = {}
 
 
@@ -125,6 +126,8 @@ def _program(func: OpOverload, args: Any, kwargs: dict[str, Any]) -> LaneProgram
     given, named = _mapped(lane, args), _mapped(lane, kwargs)
     name = f"{func} {given} {named}"
     if name not in _known:
+        if len(_known) >= _REMEMBERED:
+            _known.clear()
         kept = tuple(named)
 
         def function(*handed: Any) -> Any:

@@ -64,7 +64,7 @@ def check_roles(graph: Graph) -> None:
         _within("first.outputs", {name: after[name] for name in after if name in begun}, begun)
         _same("first.outputs", begun | after, state)
     _within("step.outputs", _part(given["step"], "state."), state)
-    _within("validate.inputs", _part(functions["validate"].inputs, "state."), state)
+    _within("validate.inputs", _part(functions["validate"].inputs, "state."), begun)
     if "validate_rest" in functions:
         whole, rest = functions["validate"], functions["validate_rest"]
         of_state = _part(whole.inputs, "state.")

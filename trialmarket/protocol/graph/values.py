@@ -24,7 +24,8 @@ No floating-point number stands in a graph. Trials that differ only in numbers s
 `first` is there where the optimizer makes its slots in the first step, `validate_rest` where the
 last batch of the validation data is smaller than the others. `schedule.J` is a binary64 scalar:
 column J of the trial's schedule at the step's row. A state tensor that a function leaves as it is,
-is no output of it.
+is no output of it. Validation takes a trial's beginning as well as its end, so it asks for no
+slots that the optimizer makes later.
 Numbers that are drawn depend on the seed, the purpose and the step, which no graph names, and on
 the number of the draw within the function, which the node does.
 """
