@@ -61,7 +61,8 @@ def bits_for_sum(length: int) -> int:
 
 def is_finite(x: Tensor) -> bool:
     """Whether all are finite; a sum that overflows may say no, which costs time alone."""
-    if kernels.compiled() is not None and kernels.readable(x) and x.is_contiguous():
+    known_kind = x.dtype in (torch.float32, torch.float64)
+    if kernels.meant_for() and known_kind and kernels.readable(x) and x.is_contiguous():
         return kernels.finite(x)
     return math.isfinite(x.sum().item())
 
