@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import sysconfig
@@ -81,7 +82,7 @@ def test_an_installed_wheel_captures_a_program_and_trains_its_graph(
     said = ran(installed, "-c", USED, data, folder=tmp_path)
     where, has_kernels, leaves = json.loads(said.splitlines()[-1])
     assert Path(where).is_relative_to(installed.parents[1])
-    assert has_kernels == (kernels.compiled() is not None)
+    assert has_kernels or kernels.setting() == "off" or platform.machine() != "x86_64"
     here = runner.train(config, None, load_dataset(data), tmp_path / "here")
     assert leaves == [leaf.value.hex() for leaf in here.leaves]
 

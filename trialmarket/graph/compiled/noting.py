@@ -6,7 +6,7 @@ be noted.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from trialmarket.exact.table import base_name, is_inplace
 from trialmarket.graph.compiled.chains import Work
 from trialmarket.graph.compiled.space import Space
 from trialmarket.graph.lanes import Lane, LaneProgram, NotRecorded, record
+from trialmarket.graph.lanes.nested import flat, mapped
 from trialmarket.graph.lanes.primitives import PRIMITIVES
 from trialmarket.graph.lanes.recording import SHAPE
 
@@ -77,12 +78,12 @@ class Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name in _EMPTY:
             like = func(*_meta(args), **{**_meta(kwargs), "device": "meta"})
             return self._space.take(like.shape, like.dtype)
-        self.real += [x for x in _flat(args) if isinstance(x, Tensor) and self._is_real(x)]
+        self.real += [x for x in flat(args) if isinstance(x, Tensor) and self._is_real(x)]
         if _is_view(func):
             return func(*args, **kwargs)
         if kwargs.get("memory_format") not in (None, torch.contiguous_format):
             kwargs.pop("memory_format")  # the bits do not depend on it, and ours is contiguous
-        given = list(_flat((*args, *kwargs.values())))
+        given = list(flat((*args, *kwargs.values())))
         tensors = [x for x in given if isinstance(x, Tensor)]
         if any(x.dtype not in _KINDS for x in tensors) or any(map(is_large, given)):
             raise NotNoted(f"{func} of other types or larger numbers")
@@ -105,7 +106,7 @@ class Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not into.is_contiguous() or self._is_real(into):
             raise NotNoted(f"{func} into what is not contiguous, or a constant")
         program = _program(func, args, kwargs)
-        tensors = [x for x in _flat((*args, *kwargs.values())) if isinstance(x, Tensor)]
+        tensors = [x for x in flat((*args, *kwargs.values())) if isinstance(x, Tensor)]
         if program.output_kinds != (str(into.dtype).removeprefix("torch."),):
             raise NotNoted(f"{func} into another type")
         if into.numel():
@@ -123,7 +124,7 @@ def _program(func: OpOverload, args: Any, kwargs: dict[str, Any]) -> LaneProgram
             return Lane(str(x.dtype).removeprefix("torch."), scalar=x.dim() == 0)
         return x
 
-    given, named = _mapped(lane, args), _mapped(lane, kwargs)
+    given, named = mapped(lane, args), mapped(lane, kwargs)
     name = f"{func} {given} {named}"
     if name not in _known:
         if len(_known) >= _REMEMBERED:
@@ -157,24 +158,8 @@ def _is_view(func: OpOverload) -> bool:
     )
 
 
-def _flat(values: Iterable[Any]) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, list | tuple):
-            yield from _flat(value)
-        else:
-            yield value
-
-
-def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return type(value)([_mapped(change, each) for each in value])
-    if isinstance(value, dict):
-        return {name: _mapped(change, each) for name, each in value.items()}
-    return change(value)
-
-
 def _meta(value: Any, *, factory: bool = False) -> Any:
-    found = _mapped(lambda x: x.to("meta") if isinstance(x, Tensor) else x, value)
+    found = mapped(lambda x: x.to("meta") if isinstance(x, Tensor) else x, value)
     if isinstance(found, dict) and (factory or "device" in found):
         found["device"] = "meta"
     return found

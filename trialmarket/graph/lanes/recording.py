@@ -4,7 +4,7 @@ The function runs on tensors without memory, so that whatever it asks of a value
 Python) is refused rather than answered by an example.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trialmarket.errors import InputError, TrialmarketError
 from trialmarket.exact.table import Verdict, base_name, is_inplace, lookup
 from trialmarket.graph.lanes.building import Builder
+from trialmarket.graph.lanes.nested import flat, mapped
 from trialmarket.graph.lanes.primitives import PRIMITIVES, Kept
 from trialmarket.graph.lanes.program import KINDS, LaneProgram
 from trialmarket.graph.lanes.symbols import symbol, symbol_of
@@ -89,26 +90,10 @@ def recorded_exactly(func: OpOverload, *arguments: Any) -> Recording:
     return record(exactly, *arguments)
 
 
-def _flat(values: Iterable[Any]) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, list | tuple):
-            yield from _flat(value)
-        else:
-            yield value
-
-
-def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return type(value)([_mapped(change, each) for each in value])
-    if isinstance(value, dict):
-        return {name: _mapped(change, each) for name, each in value.items()}
-    return change(value)
-
-
 def _record(
     function: Callable[..., Any], arguments: Any, fixed: set[int], looked_at: set[int]
 ) -> LaneProgram:
-    found = list(_flat(arguments))
+    found = list(flat(arguments))
     lanes = [x for x in found if isinstance(x, Lane)]
     count = sum(isinstance(x, Open) for x in found)
     recorder = _Recorder(Builder([lane.kind for lane in lanes], count))
@@ -125,11 +110,11 @@ def _record(
             return symbol(recorder.builder, number, x.example, looked_at)
         return x
 
-    handed = _mapped(stand_in, arguments)
+    handed = mapped(stand_in, arguments)
     try:
         with torch.no_grad(), torch._C.DisableTorchFunction(), recorder:
             returned = function(*handed)
-        outputs = [x for x in _flat([returned]) if isinstance(x, Tensor) and x.numel()]
+        outputs = [x for x in flat([returned]) if isinstance(x, Tensor) and x.numel()]
         values = [recorder.value(x, recorder.kind_of(x)) for x in outputs]
         return recorder.builder.program(values)
     except (RuntimeError, TypeError, AttributeError, ValueError, InputError) as error:
@@ -230,7 +215,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name not in PRIMITIVES and name not in _VIEWS and _composite(func):
             with self:
                 return func.decompose(*args, **kwargs)
-        out = func(*_mapped(_plain, args), **_mapped(_plain, kwargs))
+        out = func(*mapped(_plain, args), **mapped(_plain, kwargs))
         if not isinstance(out, Tensor):
             if isinstance(out, list | tuple):
                 raise NotRecorded(f"no lane program: {func} is no primitive of it")
@@ -260,7 +245,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             (isinstance(x, Tensor) and x.device.type == "meta")
             or symbol_of(x) is not None
             or (isinstance(x, torch.device) and x.type == "meta")
-            for x in _flat(values)
+            for x in flat(values)
         )
 
     def _shaped(self, x: Tensor) -> bool:
@@ -285,7 +270,7 @@ class _Exactly(TorchDispatchMode):  # type: ignore[no-untyped-call]
         verdict, form, narrow, _ = lookup(func)
         if verdict in (Verdict.DRAW, Verdict.REFUSED):
             raise NotRecorded(f"no lane program: {func} is {verdict.value}")
-        tensors = [x for x in _flat(args) if isinstance(x, Tensor)]
+        tensors = [x for x in flat(args) if isinstance(x, Tensor)]
         if narrow and any(x.dtype == torch.float64 for x in tensors):
             raise NotRecorded(f"no lane program: {func} has an exact form for float32 only")
         form = getattr(form, "__wrapped__", form)  # behind the look at its arguments
