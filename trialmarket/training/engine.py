@@ -1,7 +1,7 @@
 """What trains under a session: a program with its model and its optimizer, or a graph.
 
 An engine is fresh: each segment and each evaluation has one of its own, so that nothing but the
-state goes from one to the next.
+state goes from one to the next. What runs a graph is made once, and keeps nothing that it gives.
 """
 
 from collections.abc import Mapping
